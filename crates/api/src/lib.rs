@@ -1,0 +1,29 @@
+//! The HTTP types of `/api/v1`: what the command line, the console and other agents say to an agent and hear
+//! from it. Only shapes: no I/O, no decisions. Main types: [`Domain`], [`MigrationRequest`], [`MigrationEvent`],
+//! [`MigrationReport`], [`Problem`], and between agents [`Offer`], [`Ticket`] and [`Verdict`].
+#![forbid(unsafe_code)]
+
+mod domain;
+mod handover;
+mod host;
+mod migration;
+mod problem;
+
+pub use domain::{DefineRequest, Disk, Domain, DomainState, Interface, ShutdownRequest};
+pub use handover::{Finding, Offer, Settlement, SourceFacts, TargetPhase, TargetStatus, Ticket, Verdict};
+pub use host::{Accelerator, Cpu, Host, Neighbour, Version};
+pub use migration::{
+    Downtime, Memory, Migration, MigrationEvent, MigrationPhase, MigrationReport, MigrationRequest,
+    MigrationStarted, Outcome, Progress, ResolveAs, ResolveRequest, Role, SourceDefinition,
+};
+pub use problem::{Detail, Problem};
+
+/// Version of the conversation between two agents. Agents that differ refuse each other before anything is
+/// changed.
+pub const PROTOCOL: u32 = 1;
+
+/// Request and response header that carries [`PROTOCOL`] between agents.
+pub const PROTOCOL_HEADER: &str = "ferry-protocol";
+
+/// Path prefix of every endpoint.
+pub const BASE: &str = "/api/v1";

@@ -1,0 +1,216 @@
+//! What can go wrong between this process and an agent, in words that say what to do. Main type:
+//! [`ClientError`].
+
+use std::time::Duration;
+
+/// Why a request got no good answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// Nothing answers at the address. Nothing was sent.
+    #[error("cannot connect to the agent at {address}")]
+    Connect {
+        /// The socket path, or host and port.
+        address: String,
+        /// Why, by the kernel.
+        source: std::io::Error,
+    },
+    /// The two sides do not trust each other's certificates, or one of them speaks no TLS 1.3.
+    #[error("no trusted connection with the agent at {address}")]
+    Tls {
+        /// Host and port.
+        address: String,
+        /// What rustls says; often an alert of the other side.
+        source: std::io::Error,
+    },
+    /// The name is no DNS name or IP address, so no certificate can hold it.
+    #[error("{name:?} is not a host name that a certificate could carry")]
+    ServerName {
+        /// What was given.
+        name: String,
+        /// What is wrong with it.
+        source: rustls_pki_types::InvalidDnsNameError,
+    },
+    /// `ssh` ended, or the `ferry` at its other end did.
+    #[error("no connection to an agent through ssh to {destination}{}", said(.said))]
+    Ssh {
+        /// The destination as given to `ssh`.
+        destination: String,
+        /// The last lines that `ssh` wrote to its standard error; may be empty.
+        said: String,
+    },
+    /// The connection broke.
+    #[error("the connection to the agent at {address} broke {}", if *.sent { "while it worked on the request" } else { "before the request was sent" })]
+    Io {
+        /// Where.
+        address: String,
+        /// Whether the agent may have got the request.
+        sent: bool,
+        /// How it broke.
+        source: hyper::Error,
+    },
+    /// The agent answered that it did not do what was asked.
+    #[error("{0}")]
+    Problem(api::Problem),
+    /// The answer is not one that an agent of Ferry gives.
+    #[error("what answers at {address} does not speak as an agent of Ferry")]
+    Protocol {
+        /// Where.
+        address: String,
+        /// What is wrong with the answer.
+        source: ProtocolError,
+    },
+    /// The other agent speaks another version of the conversation between agents.
+    #[error("the agents speak different versions: {ours} here, {theirs} at {address}")]
+    ProtocolVersion {
+        /// Where.
+        address: String,
+        /// [`api::PROTOCOL`] of this side.
+        ours: u32,
+        /// That of the other side.
+        theirs: u32,
+    },
+    /// No answer came in time. The request may have been done.
+    #[error("the agent at {address} gave no answer to {request} within {after:?}")]
+    TimedOut {
+        /// Where.
+        address: String,
+        /// The method and path.
+        request: String,
+        /// How long was waited.
+        after: Duration,
+        /// Whether the agent may have got the request.
+        sent: bool,
+    },
+    /// A stream of events ended before the migration did. Ask again: it is replayed from the beginning.
+    #[error("the agent at {address} closed the stream of events before the migration ended")]
+    EventsCut {
+        /// Where.
+        address: String,
+    },
+}
+
+/// What is wrong with an answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProtocolError {
+    /// An HTTP status without a problem that says more.
+    #[error("HTTP status {status} without a reason")]
+    Status {
+        /// The status.
+        status: u16,
+    },
+    /// The body is not what this endpoint answers with.
+    #[error("the answer to {request} has an unexpected form")]
+    Body {
+        /// The method and path.
+        request: String,
+        /// Where in the body, and what was expected.
+        source: serde_json::Error,
+    },
+    /// The body is not text.
+    #[error("the answer to {request} is not UTF-8")]
+    Utf8 {
+        /// The method and path.
+        request: String,
+        /// Where.
+        source: std::string::FromUtf8Error,
+    },
+    /// The body is longer than [`crate::limits::BODY_BYTES_MAX`], or its transfer is malformed.
+    #[error("the body of the answer to {request} could not be read")]
+    Unreadable {
+        /// The method and path.
+        request: String,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// An event is longer than [`crate::limits::EVENT_BYTES_MAX`].
+    #[error("an event is longer than {limit} bytes")]
+    EventTooLong {
+        /// The limit.
+        limit: usize,
+    },
+    /// The header that carries the version of the conversation between agents is absent or not a number.
+    #[error("the header {} is missing or not a number", api::PROTOCOL_HEADER)]
+    NoVersion,
+    /// The other side does not speak HTTP/1.1.
+    #[error("it does not speak HTTP/1.1")]
+    NotHttp {
+        /// What was read instead.
+        source: hyper::Error,
+    },
+}
+
+impl ClientError {
+    /// Whether the agent may have received the request. After a pledge this is what separates "the source still
+    /// has the right to run" from "in doubt": `false` is certain, `true` is not.
+    #[must_use]
+    pub fn may_have_arrived(&self) -> bool {
+        match self {
+            Self::Connect { .. } | Self::ServerName { .. } => false,
+            Self::Io { sent, .. } | Self::TimedOut { sent, .. } => *sent,
+            // A server that rejects this side's certificate says so only after TLS 1.3's handshake is done here:
+            // the request may have left, though no server takes it in.
+            Self::Tls { .. }
+            | Self::Ssh { .. }
+            | Self::Problem(_)
+            | Self::Protocol { .. }
+            | Self::ProtocolVersion { .. }
+            | Self::EventsCut { .. } => true,
+        }
+    }
+
+    /// Whether no agent could be reached at all.
+    #[must_use]
+    pub fn is_unreachable(&self) -> bool {
+        match self {
+            Self::Connect { .. } | Self::Tls { .. } | Self::Ssh { .. } | Self::ServerName { .. } => true,
+            Self::TimedOut { sent, .. } | Self::Io { sent, .. } => !sent,
+            Self::Problem(_)
+            | Self::Protocol { .. }
+            | Self::ProtocolVersion { .. }
+            | Self::EventsCut { .. } => false,
+        }
+    }
+
+    /// What the person or program at this end can do about it.
+    #[must_use]
+    pub fn mend(&self) -> Option<String> {
+        let mend = match self {
+            Self::Connect { address, source } => match source.kind() {
+                std::io::ErrorKind::NotFound => format!(
+                    "start the agent with `ferry agent --config FILE`, or say where its socket is with --socket; {address} does not exist"
+                ),
+                std::io::ErrorKind::PermissionDenied => {
+                    format!("run as a user who may write to {address}; by default that is root only")
+                }
+                std::io::ErrorKind::ConnectionRefused => {
+                    format!("start the agent: nothing listens at {address}")
+                }
+                _ => "check the address, and that the agent runs there".to_owned(),
+            },
+            Self::Tls { address, .. } => format!(
+                "give both hosts certificates of the same CA (`ferry ca issue`), with the name that {address} is known by, and check both clocks"
+            ),
+            Self::ServerName { .. } => "use the host's name from its certificate".to_owned(),
+            Self::Ssh { destination, .. } => {
+                format!("try `ssh {destination} ferry version`: it must work by itself")
+            }
+            Self::Io { sent: true, .. } | Self::TimedOut { sent: true, .. } => {
+                "look at what the agent did (`ferry list --all`, its log) before asking again".to_owned()
+            }
+            Self::Io { sent: false, .. } | Self::TimedOut { sent: false, .. } => {
+                "ask again; nothing was sent".to_owned()
+            }
+            Self::Problem(problem) => return problem.mend.clone(),
+            Self::Protocol { .. } => "check that the address is that of a Ferry agent".to_owned(),
+            Self::ProtocolVersion { .. } => "run the same version of Ferry on both hosts".to_owned(),
+            Self::EventsCut { .. } => "watch again; events are replayed from the beginning".to_owned(),
+        };
+        Some(mend)
+    }
+}
+
+fn said(text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!(": {text}") }
+}

@@ -1,0 +1,49 @@
+//! Every time-out and size this crate works with, in one place. Nothing here decides who may run a guest: a
+//! request that timed out says only that no answer came.
+
+use std::time::Duration;
+
+/// How long a Unix or TCP connection and its TLS handshake may take.
+pub const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long `ssh` may take until the agent at its other end has answered; a person may type a password.
+pub const SSH_CONNECT_WITHIN: Duration = Duration::from_secs(120);
+
+/// How long an ordinary request may take.
+pub const REQUEST_WITHIN: Duration = Duration::from_secs(30);
+
+/// How long starting a domain may take: QEMU is spawned and probed.
+pub const START_WITHIN: Duration = Duration::from_secs(120);
+
+/// How long the first answer to a new migration may take: both hosts check everything before it.
+pub const MIGRATE_WITHIN: Duration = Duration::from_secs(120);
+
+/// How long a target may take to make room for a domain.
+pub const OFFER_WITHIN: Duration = Duration::from_secs(90);
+
+/// How long a sign of life of the target may take.
+pub const TARGET_STATUS_WITHIN: Duration = Duration::from_secs(5);
+
+/// How long the verdict on a pledge may take. After it the migration is in doubt, never decided.
+pub const PLEDGE_WITHIN: Duration = Duration::from_secs(30);
+
+/// How long a target may take to give everything back.
+pub const ABANDON_WITHIN: Duration = Duration::from_secs(60);
+
+/// What is added to the time that a guest is given to power itself off.
+pub const SHUTDOWN_SLACK: Duration = Duration::from_secs(15);
+
+/// Longest silence in a stream of events. Agents send a comment at least every 15 seconds.
+pub const EVENTS_SILENCE: Duration = Duration::from_secs(90);
+
+/// Longest body of a reply, in bytes.
+pub const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Longest single event, in bytes.
+pub const EVENT_BYTES_MAX: usize = 1024 * 1024;
+
+/// How much of what `ssh` wrote to its standard error is kept for error messages, in bytes.
+pub const SSH_STDERR_BYTES_MAX: usize = 4096;
+
+/// How long to wait for `ssh` to say why it ended, once its output is closed.
+pub const SSH_EXIT_WITHIN: Duration = Duration::from_secs(2);

@@ -1,0 +1,329 @@
+//! [`Domain`]: what a definition says, typed. It never keeps what it does not understand; the text in
+//! [`Definition`](crate::Definition) does.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use uuid::Uuid;
+
+use crate::character::{CharacterBackend, Channel, Console, Serial};
+use crate::controller::Controller;
+use crate::cpu::{Cpu, Topology};
+use crate::device::{Memballoon, Rng, Watchdog};
+use crate::disk::Disk;
+use crate::display::{Graphics, Input, Video};
+use crate::interface::Interface;
+use crate::os::{BootDevice, Os};
+use crate::word::words;
+
+/// A virtual machine as its definition describes it.
+///
+/// After [`freeze`](crate::Definition::freeze) `uuid`, every MAC address, `memballoon` and every address are
+/// `Some`, and `os.machine` is a versioned name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Domain {
+    /// `<domain type=…>`: which accelerator.
+    pub kind: Kind,
+    /// `<name>`: unique on a host. No `/`, no control characters, not `.` or `..`.
+    pub name: String,
+    /// `<uuid>`: the same on every host the domain runs on.
+    pub uuid: Option<Uuid>,
+    /// `<title>`: a short text for people, one line.
+    pub title: Option<String>,
+    /// `<description>`: a long text for people.
+    pub description: Option<String>,
+    /// `<memory>`: what the guest has at most, rounded up to whole MiB as libvirt does for x86.
+    pub memory: Bytes,
+    /// `<currentMemory>`: what the balloon leaves the guest at start, rounded up to whole KiB; `memory` where the
+    /// definition says nothing.
+    pub current_memory: Bytes,
+    /// `<vcpu>`: the most virtual CPUs the guest can have (QEMU's `maxcpus`).
+    pub vcpus: u32,
+    /// `<vcpu current=…>`: virtual CPUs at start; `vcpus` where the definition says nothing.
+    pub vcpus_current: u32,
+    /// `<cpu>`; without it the guest sees QEMU's `qemu64`.
+    pub cpu: Option<Cpu>,
+    /// `<os>`: machine type and what it boots.
+    pub os: Os,
+    /// `<features>`.
+    pub features: Features,
+    /// `<clock>`.
+    pub clock: Clock,
+    /// `<on_poweroff>`: always [`Action::Destroy`] today, the default.
+    pub on_poweroff: Action,
+    /// `<on_reboot>`: [`Action::Restart`], the default, or [`Action::Destroy`].
+    pub on_reboot: Action,
+    /// `<on_crash>`: any [`Action`]; the default is [`Action::Destroy`].
+    pub on_crash: Action,
+    /// `<pm>`: whether ACPI sleep states are offered.
+    pub pm: PowerManagement,
+    /// `<devices><emulator>`: the QEMU binary, an absolute path. Data: whether it may be run is the host's rule.
+    pub emulator: Option<PathBuf>,
+    /// `<disk>` elements in order.
+    pub disks: Vec<Disk>,
+    /// `<interface>` elements in order.
+    pub interfaces: Vec<Interface>,
+    /// ISA serial ports in order of `port`, which counts from 0 without gaps. Holds also the one that a `<console>`
+    /// without any `<serial>` stands for.
+    pub serials: Vec<Serial>,
+    /// `<console>` elements in order. One that is the first serial port by another name makes no device of its own.
+    pub consoles: Vec<Console>,
+    /// `<channel>` elements in order: the guest agent's, for one.
+    pub channels: Vec<Channel>,
+    /// `<graphics>`: at most one.
+    pub graphics: Vec<Graphics>,
+    /// `<video>`: at most one.
+    pub videos: Vec<Video>,
+    /// `<input>` elements in order. Those on `ps2` are part of the machine and need no device.
+    pub inputs: Vec<Input>,
+    /// `<memballoon>`; absent means virtio, and freezing writes it.
+    pub memballoon: Option<Memballoon>,
+    /// `<rng>` elements in order.
+    pub rngs: Vec<Rng>,
+    /// `<watchdog>`: at most one.
+    pub watchdogs: Vec<Watchdog>,
+    /// `<controller>` elements in order. After freezing every bus that an address names has its controller here.
+    pub controllers: Vec<Controller>,
+}
+
+impl Domain {
+    /// The topology to give to QEMU's `-smp`: what the definition says, else one core per socket, as libvirt does.
+    pub fn topology(&self) -> Topology {
+        match self.cpu.as_ref().and_then(|cpu| cpu.topology) {
+            Some(topology) => topology,
+            None => Topology { sockets: self.vcpus, dies: 1, clusters: 1, cores: 1, threads: 1 },
+        }
+    }
+
+    /// Whether a device has a `<boot order=…>` of its own; `os.boot` is empty then.
+    pub fn has_device_boot_order(&self) -> bool {
+        self.disks.iter().any(|disk| disk.boot_order.is_some())
+            || self.interfaces.iter().any(|interface| interface.boot_order.is_some())
+    }
+
+    /// QEMU's `bootindex` of a disk, by its place in `disks`; none where it is not booted from.
+    ///
+    /// With `<os><boot dev='hd'/>`, or nothing said at all, it is the first disk, as in libvirt.
+    pub fn disk_boot_index(&self, disk: usize) -> Option<u32> {
+        if self.has_device_boot_order() {
+            return self.disks.get(disk)?.boot_order;
+        }
+        if disk != 0 || self.disks.is_empty() {
+            return None;
+        }
+        self.os_boot_index(BootDevice::HardDisk)
+    }
+
+    /// QEMU's `bootindex` of an interface, by its place in `interfaces`; none where it is not booted from.
+    pub fn interface_boot_index(&self, interface: usize) -> Option<u32> {
+        if self.has_device_boot_order() {
+            return self.interfaces.get(interface)?.boot_order;
+        }
+        if interface != 0 || self.interfaces.is_empty() {
+            return None;
+        }
+        self.os_boot_index(BootDevice::Network)
+    }
+
+    fn os_boot_index(&self, device: BootDevice) -> Option<u32> {
+        let order: &[BootDevice] = if self.os.boot.is_empty() { &[BootDevice::HardDisk] } else { &self.os.boot };
+        let place = order.iter().position(|entry| *entry == device)?;
+        u32::try_from(place + 1).ok()
+    }
+
+    /// Every file on the host that the definition makes QEMU open, run or create, so that a caller can hold it
+    /// against its allow-list.
+    pub fn files(&self) -> Vec<FileUse<'_>> {
+        let mut files = Vec::new();
+        let mut add = |role, path| files.push(FileUse { role, path });
+        if let Some(path) = &self.emulator {
+            add(FileRole::Emulator, path.as_path());
+        }
+        for path in self.os.kernel.iter().chain(&self.os.initrd) {
+            add(FileRole::Boot, path);
+        }
+        for disk in &self.disks {
+            add(FileRole::Disk, &disk.source);
+        }
+        let backends = self.serials.iter().map(|serial| &serial.backend);
+        let backends = backends.chain(self.consoles.iter().map(|console| &console.backend));
+        let backends = backends.chain(self.channels.iter().map(|channel| &channel.backend));
+        for backend in backends {
+            match backend {
+                CharacterBackend::File { path, append: _ } | CharacterBackend::Unix { path: Some(path), mode: _ } => {
+                    add(FileRole::Character, path);
+                }
+                CharacterBackend::Pty
+                | CharacterBackend::Unix { path: None, mode: _ }
+                | CharacterBackend::Udp { connect: _, bind: _ } => {}
+            }
+        }
+        for rng in &self.rngs {
+            if let Some(path) = rng.backend.path() {
+                add(FileRole::Entropy, path);
+            }
+        }
+        files
+    }
+}
+
+/// A file on the host that a definition names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileUse<'a> {
+    /// What QEMU does with it.
+    pub role: FileRole,
+    /// The absolute path.
+    pub path: &'a Path,
+}
+
+/// What QEMU does with a file that a definition names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileRole {
+    /// It is run.
+    Emulator,
+    /// Kernel or initrd, read at start.
+    Boot,
+    /// A disk image, read and mostly written.
+    Disk,
+    /// A file that a character device writes, or its socket.
+    Character,
+    /// A source of random bytes.
+    Entropy,
+}
+
+/// An amount of memory in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Bytes(pub u64);
+
+impl Bytes {
+    /// In KiB, rounded up.
+    pub const fn kib(self) -> u64 {
+        self.0.div_ceil(1 << 10)
+    }
+
+    /// In MiB, rounded up.
+    pub const fn mib(self) -> u64 {
+        self.0.div_ceil(1 << 20)
+    }
+}
+
+impl fmt::Display for Bytes {
+    /// In the largest unit that leaves no rest: `2 GiB`, `1536 MiB`.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (shift, unit) in [(30, "GiB"), (20, "MiB"), (10, "KiB")] {
+            if self.0 != 0 && self.0.trailing_zeros() >= shift {
+                return write!(formatter, "{} {unit}", self.0 >> shift);
+            }
+        }
+        write!(formatter, "{} bytes", self.0)
+    }
+}
+
+words! {
+    /// Which accelerator runs the domain.
+    pub enum Kind {
+        /// The kernel's KVM.
+        Kvm = "kvm",
+        /// QEMU's own translation (TCG).
+        Qemu = "qemu",
+    }
+}
+
+words! {
+    /// What happens when the guest powers off, reboots or crashes.
+    pub enum Action {
+        /// QEMU ends.
+        Destroy = "destroy",
+        /// The guest starts again in the same QEMU.
+        Restart = "restart",
+        /// The guest stays as it is, stopped, to be looked at.
+        Preserve = "preserve",
+    }
+}
+
+/// `<features>`: what the machine offers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Features {
+    /// `<acpi/>`; without it libvirt starts the machine with `acpi=off`.
+    pub acpi: bool,
+    /// `<apic/>`; changes nothing on the command line, as in libvirt.
+    pub apic: bool,
+    /// `<pae/>`; changes nothing on the command line, as in libvirt.
+    pub pae: bool,
+    /// `<vmport state=…/>` (QEMU's `-machine vmport=`); none leaves QEMU's default.
+    pub vmport: Option<bool>,
+}
+
+/// `<clock>`: the guest's clocks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Clock {
+    /// What the real-time clock shows (QEMU's `-rtc base=`).
+    pub offset: ClockOffset,
+    /// The timers that the definition says something about; at most one of a name.
+    pub timers: Vec<Timer>,
+}
+
+impl Clock {
+    /// The timer of a name, where the definition says something about it.
+    pub fn timer(&self, name: TimerName) -> Option<&Timer> {
+        self.timers.iter().find(|timer| timer.name == name)
+    }
+}
+
+words! {
+    /// What the guest's real-time clock shows.
+    pub enum ClockOffset {
+        /// UTC, the default.
+        Utc = "utc",
+        /// The host's local time.
+        Localtime = "localtime",
+    }
+}
+
+/// One `<timer>`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timer {
+    /// Which timer.
+    pub name: TimerName,
+    /// `present`: only for `hpet` (`-machine hpet=`) and `kvmclock` (a CPU feature).
+    pub present: Option<bool>,
+    /// `tickpolicy`: only for `rtc` (`catchup` is `-rtc driftfix=slew`, `delay` is QEMU's default) and `pit`
+    /// (`kvm-pit.lost_tick_policy`, `delay` or `discard`).
+    pub tickpolicy: Option<TickPolicy>,
+}
+
+words! {
+    /// A timer of a PC.
+    pub enum TimerName {
+        /// The real-time clock.
+        Rtc = "rtc",
+        /// The programmable interval timer.
+        Pit = "pit",
+        /// The high precision event timer.
+        Hpet = "hpet",
+        /// KVM's paravirtual clock.
+        Kvmclock = "kvmclock",
+    }
+}
+
+words! {
+    /// What happens to a tick that came while the guest did not run.
+    pub enum TickPolicy {
+        /// It comes late, at the usual rate.
+        Delay = "delay",
+        /// Missed ticks come faster until the guest has caught up.
+        Catchup = "catchup",
+        /// It is dropped.
+        Discard = "discard",
+    }
+}
+
+/// `<pm>`: ACPI sleep states.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PowerManagement {
+    /// `<suspend-to-mem enabled=…/>`, S3: `no` is `-global ICH9-LPC.disable_s3=1` on q35, `PIIX4_PM.disable_s3=1` on
+    /// i440fx; none leaves QEMU's default.
+    pub suspend_to_mem: Option<bool>,
+    /// `<suspend-to-disk enabled=…/>`, S4: the same with `disable_s4`.
+    pub suspend_to_disk: Option<bool>,
+}

@@ -1,0 +1,34 @@
+//! The crate's bounds on what it reads. It never holds a limit of another crate.
+
+/// Longest definition that is read, in bytes. libvirt's own are near 10 KiB; the room is for metadata.
+pub const XML_BYTES_MAX: usize = 1 << 20;
+
+/// Most XML nodes (elements, texts, comments) in a definition, given to the XML parser.
+pub const XML_NODES_MAX: u32 = 20_000;
+
+/// Most problems that are reported for one definition; a last entry says when there were more.
+pub const PROBLEMS_MAX: usize = 200;
+
+/// Longest name of a domain, in bytes: it becomes a file name with an extension on both hosts.
+pub const NAME_BYTES_MAX: usize = 200;
+
+/// Most virtual CPUs, as many as QEMU's q35 machine takes.
+pub const VCPUS_MAX: u32 = 4096;
+
+/// Most memory, in bytes (64 TiB): keeps every later sum far from overflow.
+pub const MEMORY_BYTES_MAX: u64 = 64 << 40;
+
+/// How often a fresh MAC address is asked for before a freezer that repeats itself is refused.
+pub const MAC_TRIES_MAX: usize = 16;
+
+/// ISA serial ports that a PC has.
+pub const SERIALS_MAX: usize = 4;
+
+/// Highest index of a controller: a PCI bus number has eight bits.
+pub const CONTROLLER_INDEX_MAX: u32 = 255;
+
+/// Ports of a virtio-serial controller where the definition gives none (QEMU's `max_ports`).
+pub const VIRTIO_SERIAL_PORTS: u32 = 31;
+
+/// Ports of a `qemu-xhci` controller that freezing writes, as virt-install does.
+pub const XHCI_PORTS: u32 = 15;

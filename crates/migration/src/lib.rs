@@ -1,0 +1,23 @@
+//! The decisions of a migration: what may be promised, who may run, what a crash means. Pure: no sockets, no
+//! files, no clock, no tasks; `agent` runs these decisions on the drivers.
+//!
+//! - [`phase`]: the closed list of phases that the journal stores and the API shows, and what may follow what;
+//! - [`source`] and [`target`]: the same as typestate, which own the live resources and the [`RunRight`];
+//! - [`handover`]: what a side does with a pledge, an abandonment, a crash; the model checker runs these very
+//!   functions;
+//! - [`owner`]: the owner record beside a disk;
+//! - [`journal`]: records to bytes and back;
+//! - [`preflight`]: every finding at once.
+#![forbid(unsafe_code)]
+
+pub mod handover;
+pub mod journal;
+pub mod limits;
+pub mod owner;
+pub mod phase;
+pub mod preflight;
+mod right;
+pub mod source;
+pub mod target;
+
+pub use right::RunRight;
