@@ -1,2 +1,83 @@
-//! xtask
-fn main() {}
+//! `cargo xtask …`: everything that a developer, or somebody who wants to see the product work, does with this
+//! repository beside building it. Each command does its own set-up. Main type: [`Command`].
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for people's terminals")]
+
+mod apt;
+mod cpio;
+mod demo;
+mod guest;
+mod kernel;
+mod report;
+mod setup;
+mod test;
+mod tidy;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, ensure};
+use clap::{Parser, Subcommand};
+
+use crate::demo::DemoArguments;
+use crate::setup::Purpose;
+
+/// Tasks of this repository.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Install what this machine lacks for demo and test
+    Setup,
+    /// Build the test guest: its program, its initramfs
+    Guest,
+    /// Move a working guest from host to host and back, and show what that did to it
+    Demo(DemoArguments),
+    /// Run all checks and all tests
+    Test,
+    /// Explore every order of events in a handover, and print how many states there are
+    Model,
+    /// Check the rules that no compiler checks
+    Tidy,
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace");
+    let target = lab::target();
+    match command {
+        Command::Setup => setup::run(&target, Purpose::Test),
+        Command::Guest => {
+            setup::run(&target, Purpose::Demo)?;
+            guest::run(root, &target).map(|_| ())
+        }
+        Command::Demo(arguments) => demo::run(root, &target, &arguments),
+        Command::Test => test::run(root, &target),
+        Command::Model => model(root),
+        Command::Tidy => tidy::run(root),
+    }
+}
+
+/// The model checker runs optimized: it visits very many states.
+fn model(root: &Path) -> Result<()> {
+    let status = std::process::Command::new("cargo")
+        .current_dir(root)
+        .args(["run", "--quiet", "--release", "--package", "migration", "--example", "model"])
+        .status()
+        .context("cargo")?;
+    ensure!(status.success(), "the model does not hold: {status}");
+    Ok(())
+}

@@ -1,1 +1,24 @@
-//! agent
+//! The agent: the daemon on a host. It composes the decisions of `domain` and `migration` with the drivers `qemu`,
+//! `network`, `storage` and `host`, and serves them as `/api/v1` on a Unix socket and over mutual TLS. It holds no
+//! policy of its own. Entry points: [`Config`] and [`run`].
+
+mod allocate;
+mod config;
+mod drive;
+mod failure;
+mod guest;
+mod http;
+mod journal;
+mod keeper;
+mod limits;
+mod neighbour;
+mod node;
+mod preflight;
+mod recovery;
+mod serve;
+mod store;
+mod tracker;
+
+pub use config::{Config, ConfigError, HostConfig};
+pub use http::openapi;
+pub use serve::{RunError, run};

@@ -53,9 +53,6 @@ pub struct SourceFacts {
     pub nx: bool,
     /// Whether the domain runs under `kvm`; else under `tcg`.
     pub kvm: bool,
-    /// The `-cpu` value the guest was started with.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cpu: Option<String>,
     /// QEMU's migration capabilities there.
     pub migrate_capabilities: Vec<String>,
 }

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 /// Why a request got no good answer.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum ClientError {
     /// Nothing answers at the address. Nothing was sent.
     #[error("cannot connect to the agent at {address}")]
@@ -15,7 +14,8 @@ pub enum ClientError {
         /// Why, by the kernel.
         source: std::io::Error,
     },
-    /// The two sides do not trust each other's certificates, or one of them speaks no TLS 1.3.
+    /// The two sides do not trust each other's certificates, or one of them speaks no TLS 1.3. Nothing but a
+    /// question for the version was sent.
     #[error("no trusted connection with the agent at {address}")]
     Tls {
         /// Host and port.
@@ -31,8 +31,8 @@ pub enum ClientError {
         /// What is wrong with it.
         source: rustls_pki_types::InvalidDnsNameError,
     },
-    /// `ssh` ended, or the `ferry` at its other end did.
-    #[error("no connection to an agent through ssh to {destination}{}", said(.said))]
+    /// `ssh` ended before an agent had answered through it. Nothing but a question for the version was sent.
+    #[error("no connection to an agent through ssh to {destination}{}", tail(said))]
     Ssh {
         /// The destination as given to `ssh`.
         destination: String,
@@ -79,8 +79,6 @@ pub enum ClientError {
         request: String,
         /// How long was waited.
         after: Duration,
-        /// Whether the agent may have got the request.
-        sent: bool,
     },
     /// A stream of events ended before the migration did. Ask again: it is replayed from the beginning.
     #[error("the agent at {address} closed the stream of events before the migration ended")]
@@ -92,7 +90,6 @@ pub enum ClientError {
 
 /// What is wrong with an answer.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum ProtocolError {
     /// An HTTP status without a problem that says more.
     #[error("HTTP status {status} without a reason")]
@@ -147,15 +144,12 @@ impl ClientError {
     #[must_use]
     pub fn may_have_arrived(&self) -> bool {
         match self {
-            Self::Connect { .. } | Self::ServerName { .. } => false,
-            Self::Io { sent, .. } | Self::TimedOut { sent, .. } => *sent,
-            // A server that rejects this side's certificate says so only after TLS 1.3's handshake is done here:
-            // the request may have left, though no server takes it in.
-            Self::Tls { .. }
-            | Self::Ssh { .. }
-            | Self::Problem(_)
+            Self::Connect { .. } | Self::Tls { .. } | Self::Ssh { .. } | Self::ServerName { .. } => false,
+            Self::Io { sent, .. } => *sent,
+            Self::Problem(_)
             | Self::Protocol { .. }
             | Self::ProtocolVersion { .. }
+            | Self::TimedOut { .. }
             | Self::EventsCut { .. } => true,
         }
     }
@@ -165,8 +159,9 @@ impl ClientError {
     pub fn is_unreachable(&self) -> bool {
         match self {
             Self::Connect { .. } | Self::Tls { .. } | Self::Ssh { .. } | Self::ServerName { .. } => true,
-            Self::TimedOut { sent, .. } | Self::Io { sent, .. } => !sent,
+            Self::Io { sent, .. } => !sent,
             Self::Problem(_)
+            | Self::TimedOut { .. }
             | Self::Protocol { .. }
             | Self::ProtocolVersion { .. }
             | Self::EventsCut { .. } => false,
@@ -196,12 +191,10 @@ impl ClientError {
             Self::Ssh { destination, .. } => {
                 format!("try `ssh {destination} ferry version`: it must work by itself")
             }
-            Self::Io { sent: true, .. } | Self::TimedOut { sent: true, .. } => {
+            Self::Io { sent: true, .. } | Self::TimedOut { .. } => {
                 "look at what the agent did (`ferry list --all`, its log) before asking again".to_owned()
             }
-            Self::Io { sent: false, .. } | Self::TimedOut { sent: false, .. } => {
-                "ask again; nothing was sent".to_owned()
-            }
+            Self::Io { sent: false, .. } => "ask again; nothing was sent".to_owned(),
             Self::Problem(problem) => return problem.mend.clone(),
             Self::Protocol { .. } => "check that the address is that of a Ferry agent".to_owned(),
             Self::ProtocolVersion { .. } => "run the same version of Ferry on both hosts".to_owned(),
@@ -211,6 +204,6 @@ impl ClientError {
     }
 }
 
-fn said(text: &str) -> String {
+fn tail(text: &str) -> String {
     if text.is_empty() { String::new() } else { format!(": {text}") }
 }

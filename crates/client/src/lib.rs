@@ -1,1 +1,18 @@
-//! client
+//! Typed HTTP client for an agent's `/api/v1`: over its Unix socket, over mutual TLS, or through the system's
+//! `ssh`. It keeps one connection open, puts a time on every request, and never repeats a request that could
+//! change something. It never decides what an answer means for a domain. Main type: [`Client`].
+#![forbid(unsafe_code)]
+
+mod client;
+mod connection;
+mod domains;
+mod error;
+mod events;
+mod handover;
+pub mod limits;
+mod migrations;
+pub mod tls;
+mod transport;
+
+pub use client::Client;
+pub use error::{ClientError, ProtocolError};

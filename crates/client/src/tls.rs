@@ -14,7 +14,6 @@ pub const ALPN: &[u8] = b"http/1.1";
 
 /// Why certificates and keys cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum TlsError {
     /// A file is not PEM.
     #[error("the {what} is not readable as PEM")]
@@ -55,11 +54,7 @@ pub enum TlsError {
 /// # Errors
 ///
 /// [`TlsError`] when a PEM text is malformed, empty, or certificate and key do not fit.
-pub fn client_config(
-    ca_pem: &[u8],
-    cert_pem: &[u8],
-    key_pem: &[u8],
-) -> Result<Arc<ClientConfig>, TlsError> {
+pub fn client_config(ca_pem: &[u8], cert_pem: &[u8], key_pem: &[u8]) -> Result<Arc<ClientConfig>, TlsError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let verifier = WebPkiServerVerifier::builder_with_provider(roots(ca_pem)?, Arc::clone(&provider))
         .build()
@@ -79,11 +74,7 @@ pub fn client_config(
 /// # Errors
 ///
 /// [`TlsError`], as for [`client_config`].
-pub fn server_config(
-    ca_pem: &[u8],
-    cert_pem: &[u8],
-    key_pem: &[u8],
-) -> Result<Arc<ServerConfig>, TlsError> {
+pub fn server_config(ca_pem: &[u8], cert_pem: &[u8], key_pem: &[u8]) -> Result<Arc<ServerConfig>, TlsError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let verifier = WebPkiClientVerifier::builder_with_provider(roots(ca_pem)?, Arc::clone(&provider))
         .build()

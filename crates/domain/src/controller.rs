@@ -1,6 +1,9 @@
 //! `<controller>`: the buses that devices sit on. It never adds one; freezing does.
 
 use crate::address::PciAddress;
+use crate::limits::CONTROLLER_INDEX_MAX;
+use crate::read::Reading;
+use crate::reader::{Node, Reader, is};
 use crate::word::words;
 
 /// `<controller>`.
@@ -100,4 +103,211 @@ words! {
         /// Intel's.
         Ioh3420 = "ioh3420",
     }
+}
+
+/// Reads every `<controller>`, and numbers those that have no index.
+pub(crate) fn read_all<'a>(reader: &mut Reader<'a>, devices: Node<'a>, reading: &mut Reading<'a>) {
+    let mut found: Vec<(Node<'a>, Option<u32>, ControllerModel, Option<PciAddress>)> = Vec::new();
+    for node in devices.children().filter(|child| is(*child, "controller")) {
+        let Some(model) = ControllerModel::read(reader, node) else { continue };
+        let index = reader.number(node, "index", 0..=CONTROLLER_INDEX_MAX);
+        let address = match reader.child(node, "address") {
+            Some(child) if !has_address(model) => {
+                reader.refuse(child, "this controller has no address", "remove the <address>");
+                None
+            }
+            Some(_) => reader.pci_address(node),
+            None => None,
+        };
+        found.push((node, index, model, address));
+    }
+    let mut taken: Vec<(Family, u32)> = Vec::new();
+    for (node, index, model, _) in &found {
+        let Some(index) = index else { continue };
+        let key = (family(*model), *index);
+        if taken.contains(&key) {
+            reader.refuse(
+                *node,
+                format!("a second controller of this type with index {index}"),
+                "renumber it",
+            );
+        }
+        taken.push(key);
+    }
+    for (node, index, model, address) in found {
+        let family = family(model);
+        // PCI controller 0 is the root, written or not.
+        let first = u32::from(model.is_pci() && has_address(model));
+        let lowest = || (first..).find(|index| !taken.contains(&(family, *index)));
+        let index = index.or_else(lowest).unwrap_or_default();
+        taken.push((family, index));
+        let fixed = matches!(
+            model,
+            ControllerModel::PciRoot
+                | ControllerModel::PcieRoot
+                | ControllerModel::Sata
+                | ControllerModel::Ide
+        );
+        if fixed && index != 0 {
+            reader.refuse_attribute(
+                node,
+                "index",
+                "only index 0 is part of the machine",
+                "remove this controller",
+            );
+        }
+        if !fixed && model.is_pci() && index == 0 {
+            let message = "PCI controller 0 is the root bus";
+            reader.refuse_attribute(node, "index", message, "number this one from 1");
+        }
+        reading.domain.controllers.push(Controller { index, model, address });
+        reading.nodes.controllers.push(node);
+    }
+}
+
+/// What `index` counts within.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Family {
+    Pci,
+    VirtioSerial,
+    Usb,
+    Sata,
+    Ide,
+}
+
+fn family(model: ControllerModel) -> Family {
+    match model {
+        ControllerModel::PciRoot
+        | ControllerModel::PcieRoot
+        | ControllerModel::PcieRootPort { .. }
+        | ControllerModel::PcieToPciBridge => Family::Pci,
+        ControllerModel::VirtioSerial { .. } => Family::VirtioSerial,
+        ControllerModel::Usb(_) => Family::Usb,
+        ControllerModel::Sata => Family::Sata,
+        ControllerModel::Ide => Family::Ide,
+    }
+}
+
+/// Whether a controller sits on a PCI bus.
+pub(crate) fn has_address(model: ControllerModel) -> bool {
+    match model {
+        ControllerModel::PciRoot | ControllerModel::PcieRoot | ControllerModel::Usb(UsbModel::None) => false,
+        ControllerModel::PcieRootPort { .. }
+        | ControllerModel::PcieToPciBridge
+        | ControllerModel::VirtioSerial { .. }
+        | ControllerModel::Usb(UsbModel::QemuXhci { .. } | UsbModel::Piix3Uhci)
+        | ControllerModel::Sata
+        | ControllerModel::Ide => true,
+    }
+}
+
+impl ControllerModel {
+    fn read<'a>(reader: &mut Reader<'a>, node: Node<'a>) -> Option<ControllerModel> {
+        match reader.required(node, "type", "write `type`")? {
+            "pci" => pci(reader, node),
+            "virtio-serial" => {
+                reader.vocabulary(node, &["type", "index", "model", "ports"], &["alias", "address"]);
+                reader.only(node, "model", &["virtio"], "remove `model`");
+                Some(ControllerModel::VirtioSerial { ports: reader.number(node, "ports", 1..=511) })
+            }
+            "usb" => usb(reader, node),
+            "sata" => {
+                reader.vocabulary(node, &["type", "index"], &["alias", "address"]);
+                Some(ControllerModel::Sata)
+            }
+            "ide" => {
+                reader.vocabulary(node, &["type", "index"], &["alias", "address"]);
+                Some(ControllerModel::Ide)
+            }
+            other => {
+                let message = format!("controller type `{other}` is not supported");
+                reader.refuse_attribute(
+                    node,
+                    "type",
+                    message,
+                    "remove the controller, and put its disks on virtio",
+                );
+                None
+            }
+        }
+    }
+}
+
+fn pci<'a>(reader: &mut Reader<'a>, node: Node<'a>) -> Option<ControllerModel> {
+    let children: &[&str] = &["model", "target", "alias", "address"];
+    reader.attributes(node, &["type", "index", "model"]);
+    match reader.required(node, "model", "write `model`, like pcie-root-port")? {
+        "pci-root" => {
+            reader.children(node, &["alias"]);
+            Some(ControllerModel::PciRoot)
+        }
+        "pcie-root" => {
+            reader.children(node, &["alias"]);
+            Some(ControllerModel::PcieRoot)
+        }
+        "pcie-root-port" => {
+            reader.children(node, children);
+            root_port(reader, node)
+        }
+        "pcie-to-pci-bridge" => {
+            reader.children(node, &["model", "alias", "address"]);
+            if let Some(model) = reader.child(node, "model") {
+                reader.vocabulary(model, &["name"], &[]);
+                reader.only(model, "name", &["pcie-pci-bridge"], "write name='pcie-pci-bridge'");
+            }
+            Some(ControllerModel::PcieToPciBridge)
+        }
+        other => {
+            let message = format!("PCI controller `{other}` is not supported");
+            let mend =
+                "write `pcie-root-port` or `pcie-to-pci-bridge`, or remove it with the devices behind it";
+            reader.refuse_attribute(node, "model", message, mend);
+            None
+        }
+    }
+}
+
+fn root_port<'a>(reader: &mut Reader<'a>, node: Node<'a>) -> Option<ControllerModel> {
+    let mut device = RootPortDevice::PcieRootPort;
+    if let Some(model) = reader.child(node, "model") {
+        reader.vocabulary(model, &["name"], &[]);
+        reader.required(model, "name", "write name='pcie-root-port'");
+        device = reader.word(model, "name").unwrap_or(device);
+    }
+    let mut chassis = None;
+    let mut port = None;
+    if let Some(target) = reader.child(node, "target") {
+        reader.vocabulary(target, &["chassis", "port"], &[]);
+        chassis = reader.byte(target, "chassis", 0..=255);
+        port = reader.byte(target, "port", 0..=255);
+    }
+    Some(ControllerModel::PcieRootPort { device, chassis, port })
+}
+
+fn usb<'a>(reader: &mut Reader<'a>, node: Node<'a>) -> Option<ControllerModel> {
+    reader.vocabulary(node, &["type", "index", "model", "ports"], &["alias", "address"]);
+    let mend = "write model='qemu-xhci'";
+    let model = match reader.required(node, "model", mend)? {
+        "qemu-xhci" => {
+            return Some(ControllerModel::Usb(UsbModel::QemuXhci {
+                ports: reader.number(node, "ports", 1..=15),
+            }));
+        }
+        "piix3-uhci" => UsbModel::Piix3Uhci,
+        "none" => UsbModel::None,
+        other => {
+            let message = format!("USB controller `{other}` is not supported");
+            reader.refuse_attribute(
+                node,
+                "model",
+                message,
+                "write model='qemu-xhci', and remove its companions",
+            );
+            return None;
+        }
+    };
+    if node.has_attribute("ports") {
+        reader.refuse_attribute(node, "ports", "`ports` is only for qemu-xhci", "remove `ports`");
+    }
+    Some(ControllerModel::Usb(model))
 }

@@ -1,5 +1,7 @@
 //! `<cpu>`: the processor the guest sees. It never knows what a model holds; QEMU does.
 
+use crate::limits::VCPUS_MAX;
+use crate::reader::{Node, Reader, is, text};
 use crate::word::words;
 
 /// `<cpu>`.
@@ -104,4 +106,121 @@ pub struct CpuModel {
     pub model: String,
     /// Every feature that differs from the model.
     pub features: Vec<CpuFeature>,
+}
+
+impl Cpu {
+    /// Reads `<cpu>`.
+    pub(crate) fn read<'a>(reader: &mut Reader<'a>, node: Node<'a>) -> Cpu {
+        reader.vocabulary(
+            node,
+            &["mode", "match", "check", "migratable"],
+            &["model", "vendor", "feature", "topology"],
+        );
+        let mend = "write match='exact', so that every host gives the guest the same processor";
+        reader.only(node, "match", &["exact"], mend);
+        let vendor = reader.child_text(node, "vendor").map(|vendor| vendor.trim().to_owned());
+        Cpu {
+            mode: mode(reader, node),
+            check: reader.word(node, "check"),
+            vendor,
+            features: features(reader, node),
+            topology: topology(reader, node),
+        }
+    }
+}
+
+fn mode<'a>(reader: &mut Reader<'a>, node: Node<'a>) -> CpuMode {
+    let mode = node.attribute("mode").unwrap_or("custom");
+    if mode != "host-passthrough" && node.has_attribute("migratable") {
+        let message = "`migratable` is only for mode='host-passthrough'";
+        reader.refuse_attribute(node, "migratable", message, "remove `migratable`");
+    }
+    let model = model(reader, node);
+    match mode {
+        "custom" => match model {
+            Some(model) => CpuMode::Custom { model },
+            None => CpuMode::Default,
+        },
+        "host-model" => CpuMode::HostModel,
+        "host-passthrough" => {
+            CpuMode::HostPassthrough { migratable: reader.flag(node, "migratable", "on", "off") }
+        }
+        other => {
+            let message = format!("`{other}` is not supported as `mode` of <cpu>");
+            reader.refuse_attribute(
+                node,
+                "mode",
+                message,
+                "write `custom`, `host-model` or `host-passthrough`",
+            );
+            CpuMode::Default
+        }
+    }
+}
+
+fn model<'a>(reader: &mut Reader<'a>, cpu: Node<'a>) -> Option<String> {
+    let node = reader.child(cpu, "model")?;
+    // `fallback` tells libvirt what to do on a host that lacks the model; here nothing ever takes another model.
+    reader.vocabulary(node, &["fallback"], &[]);
+    reader.only(node, "fallback", &["allow", "forbid"], "write `allow` or `forbid`, or remove it");
+    let model = text(node).trim().to_owned();
+    if model.is_empty() {
+        // libvirt writes an empty <model fallback='allow'/> beside host-model.
+        if cpu.attribute("mode").is_none_or(|mode| mode == "custom") {
+            reader.refuse(node, "the CPU model is empty", "name a model, or remove the <model>");
+        }
+        return None;
+    }
+    if !is_cpu_word(&model) {
+        reader.refuse(
+            node,
+            format!("`{model}` is not a name of a CPU model"),
+            "write QEMU's name of the model",
+        );
+        return None;
+    }
+    Some(model)
+}
+
+/// Names of models and features go into QEMU's `-cpu`, where other characters have a meaning.
+fn is_cpu_word(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+}
+
+fn features<'a>(reader: &mut Reader<'a>, cpu: Node<'a>) -> Vec<CpuFeature> {
+    let mut features: Vec<CpuFeature> = Vec::new();
+    for node in cpu.children().filter(|child| is(*child, "feature")) {
+        reader.vocabulary(node, &["policy", "name"], &[]);
+        let Some(name) = reader.required(node, "name", "write `name`") else { continue };
+        if !is_cpu_word(name) {
+            let message = format!("`{name}` is not a name of a CPU feature");
+            reader.refuse_attribute(node, "name", message, "write QEMU's name of the feature");
+        }
+        if features.iter().any(|feature| feature.name == name) {
+            reader.refuse(node, format!("a second <feature> `{name}`"), "keep one of the two");
+        }
+        let policy = if node.attribute("policy") == Some("optional") {
+            let message = "policy `optional` lets the host decide what the guest sees";
+            reader.refuse_attribute(node, "policy", message, "write `require` or `disable`");
+            FeaturePolicy::Require
+        } else {
+            reader.word(node, "policy").unwrap_or(FeaturePolicy::Require)
+        };
+        features.push(CpuFeature { name: name.to_owned(), policy });
+    }
+    features
+}
+
+fn topology<'a>(reader: &mut Reader<'a>, cpu: Node<'a>) -> Option<Topology> {
+    let node = reader.child(cpu, "topology")?;
+    reader.vocabulary(node, &["sockets", "dies", "clusters", "cores", "threads"], &[]);
+    for name in ["sockets", "cores", "threads"] {
+        reader.required(node, name, "write `sockets`, `cores` and `threads`");
+    }
+    let sockets = reader.number(node, "sockets", 1..=VCPUS_MAX);
+    let dies = reader.number(node, "dies", 1..=VCPUS_MAX).unwrap_or(1);
+    let clusters = reader.number(node, "clusters", 1..=1).unwrap_or(1);
+    let cores = reader.number(node, "cores", 1..=VCPUS_MAX);
+    let threads = reader.number(node, "threads", 1..=VCPUS_MAX);
+    Some(Topology { sockets: sockets?, dies, clusters, cores: cores?, threads: threads? })
 }

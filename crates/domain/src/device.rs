@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::address::PciAddress;
+use crate::reader::{Node, Reader, text};
 use crate::word::words;
 
 /// `<memballoon>`.
@@ -83,5 +84,79 @@ words! {
         Pause = "pause",
         /// Nothing.
         None = "none",
+    }
+}
+
+impl Memballoon {
+    /// Reads `<memballoon>`.
+    pub(crate) fn read<'a>(reader: &mut Reader<'a>, node: Node<'a>) -> Option<Memballoon> {
+        reader.vocabulary(
+            node,
+            &["model", "autodeflate", "freePageReporting"],
+            &["stats", "alias", "address"],
+        );
+        for name in ["autodeflate", "freePageReporting"] {
+            reader.only(node, name, &["off"], "write `off`, or remove it");
+        }
+        if let Some(stats) = reader.child(node, "stats") {
+            reader.vocabulary(stats, &["period"], &[]);
+            reader.note(
+                stats,
+                "kept in the definition and not applied",
+                "poll the balloon on the host's side",
+            );
+        }
+        reader.required(node, "model", "write model='virtio'")?;
+        let model = reader.word(node, "model")?;
+        let address = reader.pci_address(node);
+        if model == MemballoonModel::None && address.is_some() {
+            reader.refuse(node, "no balloon, but an address", "remove the <address>");
+        }
+        Some(Memballoon { model, address })
+    }
+}
+
+impl Rng {
+    /// Reads `<rng>`.
+    pub(crate) fn read<'a>(reader: &mut Reader<'a>, node: Node<'a>) -> Option<Rng> {
+        reader.vocabulary(node, &["model"], &["rate", "backend", "alias", "address"]);
+        reader.required(node, "model", "write model='virtio'")?;
+        reader.only(node, "model", &["virtio"], "write model='virtio'");
+        let rate = rate(reader, node);
+        let address = reader.pci_address(node);
+        let mend = "add <backend model='random'>/dev/urandom</backend>";
+        let backend = reader.required_child(node, "backend", mend)?;
+        reader.vocabulary(backend, &["model"], &[]);
+        reader.only(backend, "model", &["random", "builtin"], "write model='random' or model='builtin'");
+        let backend = match reader.required(backend, "model", "write model='random'")? {
+            "builtin" => RngBackend::Builtin,
+            _ => match text(backend).trim() {
+                "" => RngBackend::Random(PathBuf::from("/dev/urandom")),
+                path => RngBackend::Random(reader.path(backend, None, path)?),
+            },
+        };
+        Some(Rng { backend, rate, address })
+    }
+}
+
+fn rate<'a>(reader: &mut Reader<'a>, rng: Node<'a>) -> Option<RngRate> {
+    let node = reader.child(rng, "rate")?;
+    reader.vocabulary(node, &["bytes", "period"], &[]);
+    reader.required(node, "bytes", "write `bytes`")?;
+    let period =
+        if node.has_attribute("period") { reader.number(node, "period", 1..=u32::MAX)? } else { 1000 };
+    Some(RngRate { bytes: reader.number(node, "bytes", 1..=u32::MAX)?, period_ms: period })
+}
+
+impl Watchdog {
+    /// Reads `<watchdog>`.
+    pub(crate) fn read<'a>(reader: &mut Reader<'a>, node: Node<'a>) -> Option<Watchdog> {
+        reader.vocabulary(node, &["model", "action"], &["alias"]);
+        reader.required(node, "model", "write model='itco'")?;
+        let mend = "write model='itco', the one in the q35 chipset, or remove the <watchdog>";
+        reader.only(node, "model", &["itco"], mend);
+        let action =
+            if node.has_attribute("action") { reader.word(node, "action")? } else { WatchdogAction::Reset };
+        Some(Watchdog { action })
     }
 }

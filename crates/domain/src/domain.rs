@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
-use crate::character::{CharacterBackend, Channel, Console, Serial};
+use crate::character::{Channel, CharacterBackend, Console, Serial};
 use crate::controller::Controller;
 use crate::cpu::{Cpu, Topology};
 use crate::device::{Memballoon, Rng, Watchdog};
@@ -126,7 +126,8 @@ impl Domain {
     }
 
     fn os_boot_index(&self, device: BootDevice) -> Option<u32> {
-        let order: &[BootDevice] = if self.os.boot.is_empty() { &[BootDevice::HardDisk] } else { &self.os.boot };
+        let order: &[BootDevice] =
+            if self.os.boot.is_empty() { &[BootDevice::HardDisk] } else { &self.os.boot };
         let place = order.iter().position(|entry| *entry == device)?;
         u32::try_from(place + 1).ok()
     }
@@ -150,7 +151,8 @@ impl Domain {
         let backends = backends.chain(self.channels.iter().map(|channel| &channel.backend));
         for backend in backends {
             match backend {
-                CharacterBackend::File { path, append: _ } | CharacterBackend::Unix { path: Some(path), mode: _ } => {
+                CharacterBackend::File { path, append: _ }
+                | CharacterBackend::Unix { path: Some(path), mode: _ } => {
                     add(FileRole::Character, path);
                 }
                 CharacterBackend::Pty

@@ -1,8 +1,17 @@
 //! libvirt domain XML: read typed, edited losslessly. No I/O, no clock. The main type is [`Definition`].
+//!
+//! What the guest sees and is not supported is refused, all of it at once, with line, column and what to do: a
+//! definition never means less than it says. What the guest does not see is kept in the text. Of that, `<metadata>`,
+//! `<seclabel>` (each host has its own rules), `<resource>`, comments and what only a running domain has (`id`,
+//! `<alias>`, `<backingStore/>`, terminals, made-up taps and sockets) means nothing here; tuning of the host
+//! (`<cputune>`, `<memoryBacking>`, `cpuset` and their like) is kept, not applied, and listed in
+//! [`Definition::notes`].
 #![forbid(unsafe_code)]
 
+mod abi;
 mod address;
 mod character;
+mod check;
 mod controller;
 mod cpu;
 mod definition;
@@ -10,12 +19,18 @@ mod device;
 mod disk;
 mod display;
 mod domain;
+mod edit;
+mod freeze;
 mod interface;
 pub mod limits;
 mod os;
 mod problem;
+mod read;
+mod reader;
+mod slots;
 mod word;
 
+pub use abi::AbiDifference;
 pub use address::{PciAddress, UsbAddress, VirtioSerialAddress};
 pub use character::{Channel, CharacterBackend, Console, ConsoleTarget, Endpoint, Serial, SocketMode};
 pub use controller::{Controller, ControllerModel, RootPortDevice, UsbModel};
@@ -25,8 +40,8 @@ pub use device::{Memballoon, MemballoonModel, Rng, RngBackend, RngRate, Watchdog
 pub use disk::{DetectZeroes, Disk, DiskBus, DiskCache, DiskDiscard, DiskFormat, DiskIo};
 pub use display::{Graphics, Input, InputBus, InputKind, Video, VideoModel};
 pub use domain::{
-    Action, Bytes, Clock, ClockOffset, Domain, Features, FileRole, FileUse, Kind, PowerManagement, TickPolicy, Timer,
-    TimerName,
+    Action, Bytes, Clock, ClockOffset, Domain, Features, FileRole, FileUse, Kind, PowerManagement,
+    TickPolicy, Timer, TimerName,
 };
 pub use interface::{Interface, InterfaceModel, MacAddress, MacAddressError};
 pub use os::{BootDevice, BootMenu, MachineFamily, Os};

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::reader::{Node, Reader, is, text};
 use crate::word::words;
 
 /// `<os>`: what kind of machine it is and what it boots. Always `hvm` on x86_64, with QEMU's SeaBIOS.
@@ -75,4 +76,83 @@ pub struct BootMenu {
     pub enabled: bool,
     /// How long it waits, in milliseconds, at most 65535; none leaves the firmware's default.
     pub timeout_ms: Option<u16>,
+}
+
+impl Os {
+    /// Reads `<os>`.
+    pub(crate) fn read<'a>(reader: &mut Reader<'a>, node: Option<Node<'a>>) -> Os {
+        let mut os = Os {
+            machine: "pc".to_owned(),
+            family: MachineFamily::I440fx,
+            boot: Vec::new(),
+            boot_menu: None,
+            kernel: None,
+            initrd: None,
+            cmdline: None,
+        };
+        let Some(node) = node else { return os };
+        reader.vocabulary(node, &[], &["type", "boot", "bootmenu", "kernel", "initrd", "cmdline"]);
+        machine(reader, node, &mut os);
+        for child in node.children().filter(|child| is(*child, "boot")) {
+            reader.vocabulary(child, &["dev"], &[]);
+            reader.required(child, "dev", "write dev='hd' or dev='network'");
+            if let Some(device) = reader.word(child, "dev") {
+                if os.boot.contains(&device) {
+                    reader.refuse(child, format!("boot device `{device}` twice"), "keep one of the two");
+                }
+                os.boot.push(device);
+            }
+        }
+        os.boot_menu = boot_menu(reader, node);
+        os.kernel = boot_file(reader, node, "kernel");
+        os.initrd = boot_file(reader, node, "initrd");
+        os.cmdline = reader.child_text(node, "cmdline");
+        for name in ["initrd", "cmdline"] {
+            if os.kernel.is_none()
+                && !node.children().any(|child| is(child, "kernel"))
+                && let Some(child) = reader.child(node, name)
+            {
+                reader.refuse(child, format!("<{name}> without <kernel>"), "add <kernel>, or remove it");
+            }
+        }
+        os
+    }
+}
+
+fn machine<'a>(reader: &mut Reader<'a>, os: Node<'a>, read: &mut Os) {
+    let mend = "add <type arch='x86_64' machine='q35'>hvm</type>";
+    let Some(node) = reader.required_child(os, "type", mend) else { return };
+    reader.vocabulary(node, &["arch", "machine"], &[]);
+    let kind = text(node);
+    if kind.trim() != "hvm" {
+        reader.refuse(node, format!("`{}` is not supported in <type>", kind.trim()), "write `hvm`");
+    }
+    reader.only(node, "arch", &["x86_64"], "write arch='x86_64'");
+    let Some(machine) = node.attribute("machine") else { return };
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+    match MachineFamily::of(machine) {
+        Some(family) if machine.chars().all(plain) => {
+            read.machine = machine.to_owned();
+            read.family = family;
+        }
+        Some(_) | None => {
+            let message = format!("machine type `{machine}` is not supported");
+            reader.refuse_attribute(node, "machine", message, "write a q35 or i440fx machine, `q35` for one");
+        }
+    }
+}
+
+fn boot_menu<'a>(reader: &mut Reader<'a>, os: Node<'a>) -> Option<BootMenu> {
+    let node = reader.child(os, "bootmenu")?;
+    reader.vocabulary(node, &["enable", "timeout"], &[]);
+    reader.required(node, "enable", "write enable='yes' or enable='no'")?;
+    let enabled = reader.flag(node, "enable", "yes", "no")?;
+    let timeout = reader.number(node, "timeout", 0..=65535);
+    Some(BootMenu { enabled, timeout_ms: timeout.and_then(|it| u16::try_from(it).ok()) })
+}
+
+fn boot_file<'a>(reader: &mut Reader<'a>, os: Node<'a>, name: &str) -> Option<PathBuf> {
+    let node = reader.child(os, name)?;
+    reader.vocabulary(node, &[], &[]);
+    reader.path(node, None, text(node).trim())
 }

@@ -33,23 +33,3 @@ macro_rules! words {
     };
 }
 pub(crate) use words;
-
-words! {
-    /// `yes` or `no`.
-    pub enum YesNo {
-        /// `yes`
-        Yes = "yes",
-        /// `no`
-        No = "no",
-    }
-}
-
-words! {
-    /// `on` or `off`.
-    pub enum OnOff {
-        /// `on`
-        On = "on",
-        /// `off`
-        Off = "off",
-    }
-}

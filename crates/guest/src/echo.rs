@@ -20,6 +20,15 @@ const ECHO_BYTES: usize = 16;
 /// Room for the longest IPv4 header and our packet; a longer packet is not ours.
 const PACKET_BYTES: usize = 60 + ECHO_BYTES;
 
+/// What came in on an [`EchoSocket`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// The answer to our request of this number.
+    Answer(u64),
+    /// Somebody else's numbered request, which the kernel answers.
+    Request(u64),
+}
+
 /// A raw ICMP socket in the network namespace of the thread that opened it.
 #[derive(Debug)]
 pub struct EchoSocket {
@@ -48,11 +57,11 @@ impl EchoSocket {
         Ok(())
     }
 
-    /// Waits for the answer to any request, no longer than `within`; `None` when none came.
+    /// Waits for an echo packet of the form above, no longer than `within`; `None` when none came.
     ///
     /// # Errors
     /// What `recv(2)` says.
-    pub fn receive(&self, within: Duration) -> io::Result<Option<u64>> {
+    pub fn receive(&self, within: Duration) -> io::Result<Option<Heard>> {
         let end = Instant::now() + within;
         loop {
             let left = end.saturating_duration_since(Instant::now());
@@ -62,8 +71,8 @@ impl EchoSocket {
             sockopt::set_socket_timeout(&self.socket, sockopt::Timeout::Recv, Some(left))?;
             let mut packet = [0; PACKET_BYTES];
             match rustix::net::recv(&self.socket, &mut packet, RecvFlags::empty()) {
-                Ok((filled, _)) => match answer(self.id, &packet[..filled.min(PACKET_BYTES)]) {
-                    Some(number) => return Ok(Some(number)),
+                Ok((filled, _)) => match heard(self.id, &packet[..filled.min(PACKET_BYTES)]) {
+                    Some(heard) => return Ok(Some(heard)),
                     None => continue,
                 },
                 Err(rustix::io::Errno::AGAIN) => return Ok(None),
@@ -91,14 +100,20 @@ fn request(id: u16, number: u64) -> [u8; ECHO_BYTES] {
     packet
 }
 
-/// The number in an IPv4 packet, if it is a reply to one of our requests.
-fn answer(id: u16, packet: &[u8]) -> Option<u64> {
+/// What an IPv4 packet holds: an answer to one of our requests, or a request that is not ours.
+fn heard(id: u16, packet: &[u8]) -> Option<Heard> {
     let header = usize::from(packet.first()? & 0x0f) * 4;
     let echo: &[u8; ECHO_BYTES] = packet.get(header..)?.try_into().ok()?;
-    if echo[0] != REPLY || echo[4..6] != id.to_be_bytes() || checksum(echo) != 0 {
+    if checksum(echo) != 0 {
         return None;
     }
-    Some(u64::from_be_bytes(echo[8..16].try_into().expect("a slice of eight bytes")))
+    let ours = echo[4..6] == id.to_be_bytes();
+    let number = u64::from_be_bytes(echo[8..16].try_into().expect("a slice of eight bytes"));
+    match (echo[0], ours) {
+        (REPLY, true) => Some(Heard::Answer(number)),
+        (REQUEST, false) => Some(Heard::Request(number)),
+        _ => None,
+    }
 }
 
 /// The Internet checksum (RFC 1071) of an even number of bytes; 0 over a packet that holds its right checksum.
@@ -184,9 +199,9 @@ impl Losses {
 mod tests {
     use super::*;
 
-    fn reply(id: u16, number: u64) -> Vec<u8> {
+    fn packet(kind: u8, id: u16, number: u64) -> Vec<u8> {
         let mut echo = request(id, number);
-        echo[0] = REPLY;
+        echo[0] = kind;
         echo[2..4].fill(0);
         let sum = checksum(&echo);
         echo[2..4].copy_from_slice(&sum.to_be_bytes());
@@ -196,15 +211,21 @@ mod tests {
         packet
     }
 
+    fn check(packet: &[u8], expect: Option<Heard>) {
+        assert_eq!(heard(7, packet), expect, "{packet:?}");
+    }
+
     #[test]
-    fn only_intact_answers_to_our_own_requests_count() {
-        assert_eq!(answer(7, &reply(7, 70_000)), Some(70_000));
-        assert_eq!(answer(8, &reply(7, 1)), None);
-        assert_eq!(answer(7, &reply(7, 1)[..30]), None);
-        let mut damaged = reply(7, 1);
+    fn only_intact_answers_to_our_own_requests_and_requests_of_others_are_heard() {
+        check(&packet(REPLY, 7, 70_000), Some(Heard::Answer(70_000)));
+        check(&packet(REPLY, 8, 1), None);
+        check(&packet(REQUEST, 8, 5), Some(Heard::Request(5)));
+        check(&packet(REQUEST, 7, 5), None);
+        check(&packet(REPLY, 7, 1)[..30], None);
+        let mut damaged = packet(REPLY, 7, 1);
         damaged[30] ^= 1;
-        assert_eq!(answer(7, &damaged), None);
-        assert_eq!(answer(7, &[]), None);
+        check(&damaged, None);
+        check(&[], None);
     }
 
     #[test]

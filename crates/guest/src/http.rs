@@ -22,7 +22,7 @@ pub(crate) fn serve(work: &Work) {
     }
 }
 
-fn answer(work: &Work, mut stream: &TcpStream) -> io::Result<()> {
+fn answer(work: &Work, stream: &TcpStream) -> io::Result<()> {
     stream.set_read_timeout(Some(HTTP_CLIENT))?;
     stream.set_write_timeout(Some(HTTP_CLIENT))?;
     let mut line = String::new();

@@ -16,7 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use guest::Status;
-use guest::echo::{EchoSocket, Losses};
+use guest::echo::{EchoSocket, Heard, Losses};
 use guest::limits::{CHECK_PAGES, ECHO_LOST_AFTER, ECHO_RECEIVE, HEARTBEAT, MEMORY_CATCH_UP, MEMORY_TICK};
 use guest::memory::{Memory, PAGE_BYTES};
 use guest::record::{Audit, Record};
@@ -193,7 +193,7 @@ fn write_records(work: &Work) {
             uptime_ms: work.booted.elapsed().as_millis() as u64,
         };
         let Some(file) = &mut records.file else { return };
-        match writeln!(file, "{record}").and_then(|()| file.sync_all()) {
+        match file.write_all(format!("{record}\n").as_bytes()).and_then(|()| file.sync_all()) {
             Ok(()) => {
                 records.last += 1;
                 records.written += 1;
@@ -220,8 +220,8 @@ fn receive_echoes(work: &Work, socket: &EchoSocket) {
         let answer = socket.receive(ECHO_RECEIVE);
         let mut losses = lock(&work.losses);
         match answer {
-            Ok(Some(number)) => losses.answered_by(number),
-            Ok(None) => {}
+            Ok(Some(Heard::Answer(number))) => losses.answered_by(number),
+            Ok(Some(Heard::Request(_)) | None) => {}
             Err(error) => say(&format!("answers to pings cannot be read: {error}")),
         }
         losses.settle(Instant::now());

@@ -23,8 +23,13 @@ pub struct Memory {
 impl Memory {
     /// `pages` pages, each filled with its version 1.
     pub fn filled(pages: usize) -> Memory {
-        let mut memory =
-            Memory { words: vec![0; pages * WORDS], versions: vec![1; pages], next: 0, checked: 0, errors: 0 };
+        let mut memory = Memory {
+            words: vec![0; pages * WORDS],
+            versions: vec![1; pages],
+            next: 0,
+            checked: 0,
+            errors: 0,
+        };
         for page in 0..pages {
             memory.write(page);
         }

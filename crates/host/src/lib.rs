@@ -1,1 +1,11 @@
-//! host
+//! Facts about this host that decide whether a domain can run here: processor, memory, kernel, KVM's device
+//! file, free space.
+//!
+//! It never changes anything, never starts a program, and never concludes (that KVM works is not known from
+//! its device file; the qemu crate tries it). The main type is [`Facts`].
+
+mod cpuinfo;
+mod facts;
+mod meminfo;
+
+pub use facts::{Facts, FactsError, free_space};

@@ -135,6 +135,10 @@ pub enum SourceRecovery {
     Lose,
     /// A pledge may have been sent: send it (again) until there is a verdict. In doubt until then.
     Settle,
+    /// The QEMU is gone, and whether a pledge was sent is not known: send no pledge; send the abandonment until there
+    /// is an answer, and [`settle`] by that. In doubt until then, but only shown so: the journal stays at `Pledging`,
+    /// because `Pledged` and `InDoubt` say that QEMU had completed and that a pledge stands.
+    Ask,
     /// It has ended: only clean up after it.
     CleanUp(Phase),
 }
@@ -150,7 +154,12 @@ pub fn recover_source(last: Phase, qemu: SourceQemu) -> SourceRecovery {
         // A pledge follows only after QEMU has completed. So one that has not completed was never pledged.
         Phase::Pledging => match qemu {
             SourceQemu::Here | SourceQemu::Migrating => SourceRecovery::Keep,
-            SourceQemu::Completed | SourceQemu::Gone => SourceRecovery::Settle,
+            // It completed and nobody continued it, so what the target holds is what the disk goes with.
+            SourceQemu::Completed => SourceRecovery::Settle,
+            // It may have completed and been pledged. Or the stream broke after the target had loaded everything,
+            // QEMU resumed the guest by itself, the guest wrote to its disk, and then QEMU died: a pledge now would
+            // start memory on the target that is older than the disk.
+            SourceQemu::Gone => SourceRecovery::Ask,
         },
         Phase::Pledged | Phase::Serving | Phase::InDoubt => SourceRecovery::Settle,
         Phase::Moved | Phase::Kept | Phase::Lost => SourceRecovery::CleanUp(last),
@@ -308,6 +317,8 @@ mod tests {
         assert_eq!(recover_source(Phase::Streaming, SourceQemu::Gone), SourceRecovery::Lose);
         assert_eq!(recover_source(Phase::Pledging, SourceQemu::Migrating), SourceRecovery::Keep);
         assert_eq!(recover_source(Phase::Pledging, SourceQemu::Completed), SourceRecovery::Settle);
+        assert_eq!(recover_source(Phase::Pledging, SourceQemu::Gone), SourceRecovery::Ask);
+        assert_eq!(recover_source(Phase::Pledged, SourceQemu::Gone), SourceRecovery::Settle);
         assert_eq!(recover_source(Phase::InDoubt, SourceQemu::Here), SourceRecovery::Settle);
         assert_eq!(settle(Verdict::Refused, SourceQemu::Completed), Settled::Kept);
         assert_eq!(settle(Verdict::Refused, SourceQemu::Gone), Settled::Lost);

@@ -122,6 +122,29 @@ impl OwnerRecord {
         OwnerRecord { offered: Some(offered), ..self }
     }
 
+    /// The record after the offer to `target` came true, for either side to write: the target once the guest has
+    /// run there, the source once it knows that it did. `None` where this offer does not stand (any more), so that a
+    /// late writer never overrules the host that has taken the domain back; read the record again right before.
+    #[must_use]
+    pub fn handed(&self, target: &str, generation: u64) -> Option<OwnerRecord> {
+        let offered = self.offered.as_ref().filter(|o| o.host == target && o.generation == generation)?;
+        Some(OwnerRecord {
+            domain: self.domain,
+            host: offered.host.clone(),
+            generation: offered.generation,
+            offered: None,
+        })
+    }
+
+    /// The record after `host`, which holds `generation`, took its offer back: the migration ended *kept* or *lost*.
+    /// `None` where the record is not its own any more (then the domain is the target's) or nothing is offered.
+    /// A later migration offers under the same generation, so nobody withdraws for an older one while it is open.
+    #[must_use]
+    pub fn withdrawn(&self, host: &str, generation: u64) -> Option<OwnerRecord> {
+        let own = self.host == host && self.generation == generation && self.offered.is_some();
+        own.then(|| OwnerRecord { offered: None, ..self.clone() })
+    }
+
     /// Reads a record.
     ///
     /// # Errors
@@ -166,6 +189,25 @@ mod tests {
         check(Some(owned("kvm2")), Err(Fenced::OwnedElsewhere { owner: "kvm2".into(), generation: 4 }));
         check(Some(owned("kvm1").offer("kvm2")), Err(Fenced::OfferedElsewhere { target: "kvm2".into() }));
         check(Some(OwnerRecord { domain: WEB2, ..owned("kvm1") }), Err(Fenced::OtherDomain { owner: WEB2 }));
+    }
+
+    #[test]
+    fn an_offer_comes_true_or_is_taken_back_once() {
+        let offered = owned("kvm1").offer("kvm2");
+        let handed = offered.handed("kvm2", 5).unwrap();
+        assert_eq!(handed, OwnerRecord { generation: 5, ..owned("kvm2") });
+        assert_eq!(offered.withdrawn("kvm1", 4), Some(owned("kvm1")));
+        for (late, why) in [
+            (handed.withdrawn("kvm1", 4), "it is the target's"),
+            (handed.handed("kvm2", 5), "it is done"),
+            (owned("kvm1").handed("kvm2", 5), "it was taken back"),
+            (owned("kvm1").withdrawn("kvm1", 4), "it is done"),
+            (offered.handed("kvm3", 5), "it was offered to another"),
+            (offered.handed("kvm2", 6), "it is another offer"),
+            (offered.withdrawn("kvm1", 3), "it is another ownership"),
+        ] {
+            assert_eq!(late, None, "{why}");
+        }
     }
 
     #[test]

@@ -165,6 +165,12 @@ impl<R> Pledged<R> {
         Self { domain, generation, live }
     }
 
+    /// The generation of the right that was given away.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
     /// The pledge, to be sent again: it is the same word.
     #[must_use]
     pub fn pledge(&self) -> Pledge {

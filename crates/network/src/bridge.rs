@@ -44,7 +44,12 @@ pub(crate) fn read(asked: &str, link: &LinkMessage) -> Result<Bridge, NetworkErr
     match kind {
         Some(InfoKind::Bridge) => {}
         Some(other) => return Err(NetworkError::NotABridge { name, kind: format!("a {other}") }),
-        None => return Err(NetworkError::NotABridge { name, kind: "a physical interface".to_owned() }),
+        None => {
+            return Err(NetworkError::NotABridge {
+                name,
+                kind: "a link without a kind, such as a physical card".to_owned(),
+            });
+        }
     }
 
     let mut bridge = Bridge {

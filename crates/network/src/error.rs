@@ -10,16 +10,16 @@ use crate::port::PortState;
 #[derive(Debug, thiserror::Error)]
 pub enum NetworkError {
     /// The kernel gave no netlink socket.
-    #[error("cannot open a netlink socket: is this process allowed to (CAP_NET_ADMIN), and has it file descriptors left?")]
+    #[error(
+        "cannot open a netlink socket: is this process allowed to (CAP_NET_ADMIN), and has it file descriptors left?"
+    )]
     Connect {
         /// The kernel's answer.
         source: io::Error,
     },
 
     /// The name cannot be that of a link, whatever links exist.
-    #[error(
-        "{name:?} cannot name a network interface: use 1 to 15 bytes without '/', ':' and white space"
-    )]
+    #[error("{name:?} cannot name a network interface: use 1 to 15 bytes without '/', ':' and white space")]
     BadName {
         /// The name as it was given.
         name: String,
@@ -37,7 +37,7 @@ pub enum NetworkError {
     NotABridge {
         /// The link's name.
         name: String,
-        /// Its kind in the words of ip-link(8): "veth", "bond"; "a physical interface" if it has none.
+        /// Its kind in the words of ip-link(8): "veth", "bond"; "a link without a kind, such as a physical card" for a physical card or lo.
         kind: String,
     },
 
@@ -73,7 +73,9 @@ pub enum NetworkError {
     },
 
     /// The kernel's link notifications stopped coming, so there is nothing left to wait for.
-    #[error("the watch on this host's network interfaces has ended: the tokio runtime that ran it is gone, or its socket failed")]
+    #[error(
+        "the watch on this host's network interfaces has ended: the tokio runtime that ran it is gone, or its socket failed"
+    )]
     WatchEnded,
 
     /// The kernel refused a request.

@@ -146,7 +146,7 @@ struct State {
 struct Waiter {
     reply: oneshot::Sender<Result<Value, Failure>>,
     /// Freed when the reply is there, even if nobody waits for it any more.
-    _passing_fds: Option<OwnedMutexGuard<()>>,
+    passing_fds: Option<OwnedMutexGuard<()>>,
 }
 
 #[derive(Debug)]
@@ -201,8 +201,8 @@ struct Forget<'a> {
 impl Drop for Forget<'_> {
     fn drop(&mut self) {
         let mut state = self.shared.state();
-        if state.waiters.get(&self.id).is_some_and(|waiter| waiter._passing_fds.is_none()) {
-            state.waiters.remove(&self.id);
+        if state.waiters.get(&self.id).is_some_and(|waiter| waiter.passing_fds.is_none()) {
+            
         }
     }
 }
@@ -232,10 +232,13 @@ impl Qmp {
         let tasks = [reader.abort_handle(), writer.abort_handle()];
         let passing_fds = Arc::default();
         let next_id = AtomicU64::new(1);
-        let qmp = Self { inner: Arc::new(Inner { shared, outgoing, next_id, out_of_band, passing_fds, tasks }) };
+        let qmp =
+            Self { inner: Arc::new(Inner { shared, outgoing, next_id, out_of_band, passing_fds, tasks }) };
 
         let enable = if out_of_band { json!(["oob"]) } else { json!([]) };
-        qmp.execute_value("qmp_capabilities", json!({ "enable": enable })).await.map_err(ConnectError::Handshake)?;
+        qmp.execute_value("qmp_capabilities", json!({ "enable": enable }))
+            .await
+            .map_err(ConnectError::Handshake)?;
         Ok(qmp)
     }
 
@@ -247,7 +250,11 @@ impl Qmp {
     }
 
     /// [`Qmp::execute`] with a time-out of the caller's.
-    pub async fn execute_within<C: Command>(&self, command: C, within: Duration) -> Result<C::Reply, QmpError> {
+    pub async fn execute_within<C: Command>(
+        &self,
+        command: C,
+        within: Duration,
+    ) -> Result<C::Reply, QmpError> {
         let arguments = arguments_of(&command)?;
         let sending = Sending { name: C::NAME, arguments, fds: Vec::new(), out_of_band: false, within };
         typed(C::NAME, self.send(sending).await?)
@@ -264,7 +271,11 @@ impl Qmp {
     }
 
     /// Sends a command together with file descriptors (`getfd`, `add-fd`). They are closed here once sent.
-    pub async fn execute_with_fds<C: Command>(&self, command: C, fds: Vec<OwnedFd>) -> Result<C::Reply, QmpError> {
+    pub async fn execute_with_fds<C: Command>(
+        &self,
+        command: C,
+        fds: Vec<OwnedFd>,
+    ) -> Result<C::Reply, QmpError> {
         if fds.len() > limits::QMP_FDS_MAX {
             return Err(QmpError::TooManyFds { count: fds.len(), limit: limits::QMP_FDS_MAX });
         }
@@ -330,7 +341,7 @@ impl Qmp {
             if state.events.is_none() {
                 return Err(QmpError::Gone);
             }
-            state.waiters.insert(id, Waiter { reply, _passing_fds: passing_fds });
+            state.waiters.insert(id, Waiter { reply, passing_fds });
             Forget { shared, id }
         };
         room.send(Outgoing { line, fds });
@@ -363,7 +374,9 @@ async fn greeting(stream: &UnixStream, decoder: &mut Decoder) -> Result<Vec<Stri
     loop {
         match decoder.next_message() {
             Some(Ok(Message::Greeting { capabilities })) => return Ok(capabilities),
-            Some(Ok(Message::Reply { .. } | Message::Event(_))) => return Err(ConnectError::NoGreeting(None)),
+            Some(Ok(Message::Reply { .. } | Message::Event(_))) => {
+                return Err(ConnectError::NoGreeting(None));
+            }
             Some(Err(error)) => return Err(ConnectError::NoGreeting(Some(error))),
             None => {}
         }

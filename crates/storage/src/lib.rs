@@ -1,1 +1,21 @@
-//! storage
+//! Disks of domains as this host sees them: images (through qemu-img), access and identity of a disk, and
+//! the owner records that lie beside disks.
+//!
+//! It never writes an image format itself, never opens an image's backing file, knows nothing of what an
+//! owner record says, and decides nothing. Every operation has a time-out of `limits`, since a hard NFS
+//! mount whose server is gone makes any file operation hang. The main types are [`Disk`] and [`Image`]; the
+//! operations are free functions.
+
+mod bounded;
+mod disk;
+mod image;
+mod limits;
+mod record;
+
+pub use disk::{Disk, DiskError, DiskKind, Identity, open_check};
+pub use image::{Image, ImageError, ImageFormat, create_qcow2, image};
+pub use limits::{
+    DISK_TIMEOUT, FILE_OPERATIONS_MAX, QEMU_IMG_OUTPUT_BYTES_MAX, QEMU_IMG_TIMEOUT, RECORD_BYTES_MAX,
+    RECORD_TIMEOUT,
+};
+pub use record::{RecordError, create_record, owner_path, read_record, remove_record, write_record};

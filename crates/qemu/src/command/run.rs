@@ -272,3 +272,37 @@ pub struct Chardev {
     /// Where it is connected, such as `pty:/dev/pts/3`.
     pub filename: Option<String>,
 }
+
+/// QAPI `set_link`: pulls or plugs the cable of a network card, as the guest sees it.
+#[derive(Clone, Debug, Serialize)]
+pub struct SetLink {
+    /// Device id, [`crate::command_line::device_id`].
+    pub name: String,
+    /// Whether the cable is in.
+    pub up: bool,
+}
+command!(SetLink, "set_link", Done);
+
+/// QAPI `balloon`: what the guest shall keep; its balloon driver follows when it runs.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Balloon {
+    /// Bytes.
+    pub value: u64,
+}
+command!(Balloon, "balloon", Done);
+
+/// QAPI `query-vnc`.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct QueryVnc;
+command!(QueryVnc, "query-vnc", Vnc);
+
+/// QAPI `VncInfo`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Vnc {
+    /// Whether there is a VNC server.
+    pub enabled: bool,
+    /// Its address.
+    pub host: Option<String>,
+    /// Its TCP port, as text.
+    pub service: Option<String>,
+}

@@ -225,7 +225,9 @@ mod tests {
     use super::*;
 
     fn all(decoder: &mut Decoder) -> Vec<Result<Message, String>> {
-        std::iter::from_fn(|| decoder.next_message()).map(|it| it.map_err(|error| error.to_string())).collect()
+        std::iter::from_fn(|| decoder.next_message())
+            .map(|it| it.map_err(|error| error.to_string()))
+            .collect()
     }
 
     fn check(input: &str, expect: &[Result<Message, String>]) {
@@ -297,11 +299,13 @@ mod tests {
         let replies = (any::<u64>(), "[a-z\"\\\\é\n]{0,12}").prop_map(|(id, text)| {
             (json!({"return": {"text": text}, "id": id}).to_string(), reply(id, json!({"text": text})))
         });
-        let events = ("[A-Z_]{1,12}", 0..4_000_000_000_u64, 0..1_000_000_u64).prop_map(|(name, seconds, micros)| {
-            let line = json!({"event": name, "timestamp": {"seconds": seconds, "microseconds": micros}});
-            let timestamp = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds) + Duration::from_micros(micros);
-            (line.to_string(), Message::Event(Event { name, data: Value::Null, timestamp }))
-        });
+        let events =
+            ("[A-Z_]{1,12}", 0..4_000_000_000_u64, 0..1_000_000_u64).prop_map(|(name, seconds, micros)| {
+                let line = json!({"event": name, "timestamp": {"seconds": seconds, "microseconds": micros}});
+                let timestamp =
+                    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds) + Duration::from_micros(micros);
+                (line.to_string(), Message::Event(Event { name, data: Value::Null, timestamp }))
+            });
         prop_oneof![replies, events]
     }
 

@@ -1,0 +1,45 @@
+//! What a definition leaves open and this host fills in: machine type, UUID, MAC addresses, tap names. Main type:
+//! [`Allocator`].
+
+use domain::{Freezer, MacAddress};
+use qemu::capabilities::Capabilities;
+use uuid::Uuid;
+
+/// Fills a definition in when it is frozen, from what this host's QEMU has.
+pub(crate) struct Allocator<'a> {
+    pub(crate) capabilities: &'a Capabilities,
+}
+
+impl Freezer for Allocator<'_> {
+    fn machine(&mut self, name: &str) -> Option<String> {
+        self.capabilities.resolve_machine(name).map(str::to_owned)
+    }
+
+    fn uuid(&mut self) -> Uuid {
+        Uuid::new_v4()
+    }
+
+    fn mac(&mut self) -> MacAddress {
+        // 52:54:00 is the prefix that QEMU's own default and libvirt use.
+        let random = Uuid::new_v4().into_bytes();
+        MacAddress([0x52, 0x54, 0x00, random[0], random[1], random[2]])
+    }
+}
+
+/// The tap of a domain's interface. The same on every host, within the kernel's 15 bytes.
+pub(crate) fn tap_name(domain: Uuid, interface: usize) -> String {
+    let domain = domain.simple().to_string();
+    format!("tap{}-{interface}", &domain[..8])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::tap_name;
+    use uuid::Uuid;
+
+    #[test]
+    fn tap_names_fit_the_kernel() {
+        assert_eq!(tap_name(Uuid::from_u128(0xabcd_ef01 << 96), 0), "tapabcdef01-0");
+        assert!(tap_name(Uuid::max(), 99).len() <= network::LINK_NAME_BYTES_MAX);
+    }
+}

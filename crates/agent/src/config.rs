@@ -1,0 +1,162 @@
+//! The agent's configuration, a TOML file. Main type: [`Config`].
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// What an agent must be told.
+///
+/// ```toml
+/// host = "kvm1"                       # this host's name; its certificate carries it
+/// listen = "192.0.2.1:7700"           # where other agents reach it
+/// tls_dir = "/etc/ferry/tls"          # ca.pem, host.pem, host-key.pem, as `ferry ca issue` makes them
+/// allowed_paths = ["/srv/guests"]     # no path of a definition is opened outside these
+///
+/// [hosts.kvm2]
+/// address = "192.0.2.2:7700"
+/// ```
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// This host's name, as other hosts know it.
+    pub host: String,
+    /// Definitions, journals, reports.
+    #[serde(default = "state_dir")]
+    pub state_dir: PathBuf,
+    /// What lives as long as its QEMU: sockets, pid files.
+    #[serde(default = "run_dir")]
+    pub run_dir: PathBuf,
+    /// QEMU's logs, one a domain.
+    #[serde(default = "log_dir")]
+    pub log_dir: PathBuf,
+    /// The Unix socket for this host's root.
+    #[serde(default = "socket")]
+    pub socket: PathBuf,
+    /// Address and port for other agents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listen: Option<SocketAddr>,
+    /// Directory with `ca.pem`, `host.pem`, `host-key.pem` and the names that QEMU wants for the same files.
+    #[serde(default = "tls_dir")]
+    pub tls_dir: PathBuf,
+    /// Emulators that a definition may name; the first is the default.
+    #[serde(default = "emulators")]
+    pub emulators: Vec<PathBuf>,
+    /// Directories below which definitions may name files.
+    #[serde(default = "allowed_paths")]
+    pub allowed_paths: Vec<PathBuf>,
+    /// Other hosts by name.
+    #[serde(default)]
+    pub hosts: BTreeMap<String, HostConfig>,
+}
+
+/// Another host.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HostConfig {
+    /// Its agent's address and port.
+    pub address: String,
+}
+
+fn state_dir() -> PathBuf {
+    "/var/lib/ferry".into()
+}
+fn run_dir() -> PathBuf {
+    "/run/ferry".into()
+}
+fn log_dir() -> PathBuf {
+    "/var/log/ferry".into()
+}
+fn socket() -> PathBuf {
+    "/run/ferry/ferry.sock".into()
+}
+fn tls_dir() -> PathBuf {
+    "/etc/ferry/tls".into()
+}
+fn emulators() -> Vec<PathBuf> {
+    vec!["/usr/bin/qemu-system-x86_64".into(), "/usr/bin/kvm".into()]
+}
+fn allowed_paths() -> Vec<PathBuf> {
+    vec!["/var/lib/libvirt/images".into(), "/var/lib/ferry/images".into(), "/srv".into()]
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("the configuration {path} cannot be read")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is not the TOML that is wanted.
+    #[error("the configuration {path} is not right")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        #[source]
+        source: Box<toml::de::Error>,
+    },
+    /// A value cannot be.
+    #[error("the configuration {path}: {fault}")]
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and what to write.
+        fault: &'static str,
+    },
+}
+
+impl Config {
+    /// Reads a configuration file.
+    ///
+    /// # Errors
+    /// [`ConfigError`] says which file and where in it.
+    pub fn load(path: &Path) -> Result<Config, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let config: Config = toml::from_str(&text)
+            .map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })?;
+        let fault = |fault| ConfigError::Value { path: path.to_owned(), fault };
+        if config.host.is_empty() {
+            return Err(fault("`host` is empty; give this host a name"));
+        }
+        if config.emulators.is_empty() {
+            return Err(fault("`emulators` is empty; name at least one QEMU"));
+        }
+        Ok(config)
+    }
+
+    /// Whether a definition may name `path`: absolute, without `..`, below an allowed directory.
+    #[must_use]
+    pub fn allows(&self, path: &Path) -> bool {
+        path.is_absolute()
+            && !path.components().any(|part| part == std::path::Component::ParentDir)
+            && self.allowed_paths.iter().any(|allowed| path.starts_with(allowed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Config;
+    use std::path::Path;
+
+    fn check(allowed: &str, path: &str, expect: bool) {
+        let config: Config = toml::from_str(&format!("host = \"a\"\nallowed_paths = [{allowed:?}]")).unwrap();
+        assert_eq!(config.allows(Path::new(path)), expect, "{path}");
+    }
+
+    #[test]
+    fn only_paths_below_an_allowed_directory() {
+        check("/srv/guests", "/srv/guests/web1.qcow2", true);
+        check("/srv/guests", "/srv/guests2/web1.qcow2", false);
+        check("/srv/guests", "/srv/guests/../../etc/shadow", false);
+        check("/srv/guests", "srv/guests/web1.qcow2", false);
+        check("/srv/guests", "/etc/shadow", false);
+    }
+}

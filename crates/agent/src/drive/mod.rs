@@ -1,0 +1,8 @@
+//! Decisions meet drivers: a migration's task on its source and on its target. What is decided is
+//! `migration`'s; here it is done. Main functions: [`source::run`], [`target::run`].
+
+mod settle;
+pub(crate) mod source;
+mod stay;
+pub(crate) mod target;
+mod watch;

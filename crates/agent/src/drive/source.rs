@@ -1,0 +1,478 @@
+//! The source of one live migration, as a list of steps. Each step takes a state and gives the next; what breaks before
+//! the pledge keeps the guest here. After [`Stopped::pledge`] there is no `?`: only a verdict ends it.
+//!
+//! ```text
+//! reserve → stream → stop → complete → pledge → settle
+//!    └─────────┴───────┴────────┴→ stay            └→ moved | kept | lost | in doubt until one of them
+//! ```
+
+use std::sync::Arc;
+
+use api::{MigrationRequest, Offer, Role, SourceFacts, TargetPhase, Ticket};
+use client::{Client, ClientError};
+use domain::Definition;
+use migration::RunRight;
+use migration::handover::{SourceQemu, SourceRecovery, recover_source};
+use migration::journal::{Opened, Record, Side};
+use migration::phase::Phase;
+use migration::source::{Kept, Planned, Pledged, Reserved, Stopped, Streaming};
+use qemu::command::{
+    MigrateContinue, MigrateSetParameters, MigrationParameters, MigrationStatus, QueryMigrate, QueryStatus,
+    RunState,
+};
+use qemu::migrate::{Events, Means, Side as End, Tls, What};
+use qemu::process::Process;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::settle::settle;
+use super::stay::{lose, stay};
+use super::watch::{Waited, Watch};
+use crate::failure::Failure;
+use crate::guest::{Guest, GuestRecord, change_owner};
+use crate::journal::{Journal, JournalError};
+use crate::keeper::Reply;
+use crate::limits::SWITCHOVER_TIMEOUT;
+use crate::node::Node;
+use crate::tracker::{Begin, Tracker, unix_ms};
+
+/// What the task is told while it works.
+pub(crate) enum Said {
+    /// An operator's word about a migration in doubt.
+    Resolve(api::ResolveAs, Reply<()>),
+}
+
+/// How it ended.
+pub(crate) enum Left {
+    /// The guest is here as before.
+    Kept(Box<Guest>),
+    /// The domain belongs to the target.
+    Moved,
+    /// The guest's memory is gone; the domain is shut off here.
+    Lost(String),
+}
+
+/// What every task of a source has.
+pub(crate) struct Begun {
+    pub(crate) node: Arc<Node>,
+    pub(crate) tracker: Tracker,
+    pub(crate) cancelled: CancellationToken,
+    pub(crate) heard: mpsc::Receiver<Said>,
+}
+
+/// What was asked for.
+pub(crate) struct Wish {
+    pub(crate) request: MigrationRequest,
+    /// Whether the target keeps the definition.
+    pub(crate) persistent: bool,
+}
+
+/// A source that is taken up again by a new agent.
+pub(crate) struct Resumed {
+    pub(crate) opened: Opened,
+    pub(crate) last: Phase,
+    pub(crate) reason: Option<String>,
+    pub(crate) journal: Journal,
+    pub(crate) process: Option<Process>,
+    pub(crate) record: GuestRecord,
+    pub(crate) definition: Definition,
+    pub(crate) tracker: Tracker,
+}
+
+/// The live resources of a source.
+pub(crate) struct Live {
+    pub(crate) begun: Begun,
+    /// The guest's QEMU; none only where a new agent found it gone.
+    pub(crate) process: Option<Process>,
+    pub(crate) record: GuestRecord,
+    pub(crate) definition: Definition,
+    pub(crate) suspended: bool,
+    pub(crate) target: String,
+    /// Set once the target has made room.
+    pub(crate) reserved: Option<Room>,
+}
+
+/// What there is once the target has made room.
+pub(crate) struct Room {
+    pub(crate) token: Uuid,
+    pub(crate) journal: Journal,
+    /// The connection that the pledge goes over; open, and used for nothing else meanwhile.
+    pub(crate) word: Client,
+}
+
+/// The guest stays, because of a failure.
+pub(crate) type Broken = Box<(Kept<Box<Live>>, Failure)>;
+
+/// Begins the story of a migration.
+pub(crate) fn begin(node: &Node, domain: &str, uuid: Uuid, request: &MigrationRequest) -> Tracker {
+    Tracker::begin(Begin {
+        id: Uuid::now_v7(),
+        role: Role::Source,
+        domain: domain.to_owned(),
+        uuid,
+        source: node.config.host.clone(),
+        target: request.to.clone(),
+        phase: Phase::Planned,
+        encrypted: !request.plaintext,
+        suspended: false,
+    })
+}
+
+/// Drives one migration to its end. The reply is given as soon as the target has made room, or refuses.
+pub(crate) async fn run(begun: Begun, guest: Guest, wish: Wish, reply: Reply<Uuid>) -> Left {
+    let id = begun.tracker.id();
+    let Guest { process, right, record, definition } = guest;
+    let events = Events::of(&process.qmp);
+    let live = Live {
+        begun,
+        process: Some(process),
+        record,
+        definition,
+        suspended: false,
+        target: wish.request.to.clone(),
+        reserved: None,
+    };
+    let (reserved, ticket) = match reserve(Planned::new(right, Box::new(live)), &wish).await {
+        Ok(reserved) => reserved,
+        Err(broken) => {
+            // Nothing was changed, so there is no migration to remember: the answer says why.
+            let (kept, failure) = *broken;
+            _ = reply.send(Err(failure));
+            return Left::Kept(Box::new(back(kept.right, *kept.live)));
+        }
+    };
+    reserved.live.begun.node.track(reserved.live.record.uuid, &reserved.live.begun.tracker);
+    _ = reply.send(Ok(id));
+    match towards_the_pledge(reserved, &wish, &ticket, events).await {
+        Ok(stopped) => {
+            let (_pledge, pledged) = stopped.pledge();
+            settle(pledged).await
+        }
+        Err(broken) => {
+            let (kept, failure) = *broken;
+            stay(kept, failure).await
+        }
+    }
+}
+
+/// Takes up a migration that an earlier agent had begun.
+pub(crate) async fn recover(begun: Begun, resumed: Resumed) -> Left {
+    let qemu = source_qemu(resumed.process.as_ref()).await;
+    let Resumed { opened, last, reason, journal, process, record, definition, tracker: _ } = resumed;
+    let word = begun.node.neighbours.client(&opened.target);
+    let suspended = opened.suspended;
+    let live = Box::new(Live {
+        begun,
+        process,
+        record,
+        definition,
+        suspended,
+        target: opened.target.clone(),
+        reserved: word.ok().map(|word| Room { token: opened.token, journal, word }),
+    });
+    let restarted = || Failure::AgentRestarted { before: reason.clone() };
+    let decided = recover_source(last, qemu);
+    tracing::info!(migration = %opened.migration, ?last, ?qemu, ?decided, "taken up again");
+    let keep = |live: Box<Live>| {
+        let right = RunRight::found_running(opened.domain, opened.generation);
+        Planned::new(right, live).keep()
+    };
+    match decided {
+        SourceRecovery::Keep => stay(keep(live), restarted()).await,
+        SourceRecovery::CleanUp(Phase::Kept) if qemu != SourceQemu::Gone => {
+            stay(keep(live), restarted()).await
+        }
+        SourceRecovery::Lose | SourceRecovery::CleanUp(Phase::Kept | Phase::Lost) => {
+            lose(live, opened.generation, restarted()).await
+        }
+        SourceRecovery::Ask => {
+            super::settle::ask(Pledged::recovered(opened.domain, opened.generation, live)).await
+        }
+        SourceRecovery::Settle => settle(Pledged::recovered(opened.domain, opened.generation, live)).await,
+        SourceRecovery::CleanUp(_moved) => super::settle::moved(live).await,
+    }
+}
+
+/// Every step before the pledge.
+async fn towards_the_pledge(
+    reserved: Reserved<Box<Live>>,
+    wish: &Wish,
+    ticket: &Ticket,
+    events: Events,
+) -> Result<Stopped<Box<Live>>, Broken> {
+    let mut watch = Watch::new(&reserved.live, events);
+    let streaming = stream(reserved, wish, ticket).await?;
+    let (stopped, pledging) = stop(streaming, &mut watch).await?;
+    complete(stopped, pledging, &mut watch).await
+}
+
+/// Asks the target to make room; every finding of both hosts comes back at once.
+async fn reserve(
+    mut planned: Planned<Box<Live>>,
+    wish: &Wish,
+) -> Result<(Reserved<Box<Live>>, Ticket), Broken> {
+    let cancelled = planned.live.begun.cancelled.clone();
+    let generation = planned.generation();
+    let reserving = make_room(&mut planned.live, generation, wish);
+    let made = tokio::select! {
+        made = reserving => made,
+        () = cancelled.cancelled() => Err(Failure::Cancelled),
+    };
+    match made {
+        Ok(ticket) => {
+            let reserved = planned.reserved();
+            reserved.live.begun.tracker.enter(Phase::Reserved);
+            Ok((reserved, ticket))
+        }
+        Err(failure) => {
+            if matches!(failure, Failure::Cancelled | Failure::Journal(_)) {
+                super::stay::abandon(&planned.live).await;
+            }
+            Err(Box::new((planned.keep(), failure)))
+        }
+    }
+}
+
+async fn make_room(live: &mut Live, generation: u64, wish: &Wish) -> Result<Ticket, Failure> {
+    let node = Arc::clone(&live.begun.node);
+    let id = live.begun.tracker.id();
+    let process = live.process.clone().ok_or(Failure::SourceQemuGone)?;
+    let status = process.qmp.execute(QueryStatus).await?;
+    live.suspended = match status.status {
+        RunState::Running => false,
+        RunState::Paused | RunState::Prelaunch | RunState::Postmigrate => true,
+        _other => {
+            return Err(Failure::WrongState {
+                domain: live.definition.domain().name.clone(),
+                state: "stopped by an error of its own",
+                mend: "`ferry info` says which; a guest that does not work cannot be moved live",
+            });
+        }
+    };
+    let suspended = live.suspended;
+    live.begun.tracker.record(|report| report.suspended = suspended);
+    if live.target == node.config.host {
+        return Err(Failure::Preflight {
+            host: live.target.clone(),
+            findings: vec![crate::preflight::same_host(&node)],
+        });
+    }
+    let word = node.neighbours.client(&live.target)?;
+    let offer = offer(&node, live, generation, wish).await?;
+    let ticket = word.offer(&offer).await.map_err(|error| refused(&live.target, error))?;
+    let opened = Opened {
+        migration: id,
+        side: Side::Source,
+        domain: live.record.uuid,
+        name: live.definition.domain().name.clone(),
+        source: node.config.host.clone(),
+        target: live.target.clone(),
+        generation,
+        suspended,
+        persistent: wish.persistent,
+        keep_definition: wish.request.source_definition == api::SourceDefinition::Keep,
+        token: ticket.token,
+        at_ms: unix_ms(),
+    };
+    let journal = Journal::create(node.store.journal_path(id), opened).await?;
+    live.reserved = Some(Room { token: ticket.token, journal, word });
+    Ok(ticket)
+}
+
+async fn offer(node: &Node, live: &Live, generation: u64, wish: &Wish) -> Result<Offer, Failure> {
+    let facts = host::Facts::read()?;
+    let capabilities = node.capabilities(&live.record.emulator).await?;
+    Ok(Offer {
+        migration: live.begun.tracker.id(),
+        source: node.config.host.clone(),
+        xml: live.definition.xml().to_owned(),
+        generation: generation + 1,
+        suspended: live.suspended,
+        persistent: wish.persistent,
+        encrypted: !wish.request.plaintext,
+        channels: wish.request.channels,
+        source_facts: SourceFacts {
+            arch: facts.machine_arch,
+            cpu_vendor: facts.cpu_vendor,
+            nx: facts.nx,
+            kvm: live.record.kvm,
+            migrate_capabilities: capabilities.migrate_capability_names().map(str::to_owned).collect(),
+        },
+    })
+}
+
+fn refused(host: &str, error: ClientError) -> Failure {
+    match error {
+        ClientError::Problem(problem) => Failure::RefusedByTarget { host: host.to_owned(), problem },
+        source => Failure::Neighbour { host: host.to_owned(), source },
+    }
+}
+
+/// Lets QEMU send memory.
+async fn stream(
+    reserved: Reserved<Box<Live>>,
+    wish: &Wish,
+    ticket: &Ticket,
+) -> Result<Streaming<Box<Live>>, Broken> {
+    match begin_stream(&reserved.live, wish, ticket).await {
+        Ok(()) => {
+            let streaming = reserved.streaming();
+            streaming.live.begun.tracker.enter(Phase::Streaming);
+            Ok(streaming)
+        }
+        Err(failure) => Err(Box::new((reserved.keep(), failure))),
+    }
+}
+
+async fn begin_stream(live: &Live, wish: &Wish, ticket: &Ticket) -> Result<(), Failure> {
+    let node = &live.begun.node;
+    let room = live.reserved.as_ref().ok_or(Failure::Stopping)?;
+    let request = &wish.request;
+    let attempt = Record::Attempt { number: 1, channels: request.channels, encrypted: !request.plaintext };
+    room.journal.append(attempt).await?;
+    room.journal.enter(Phase::Streaming, None).await?;
+    change_owner(live.record.owner_record.as_deref(), |record| Some(record.offer(&live.target))).await?;
+    let process = live.process.as_ref().ok_or(Failure::SourceQemuGone)?;
+    let capabilities = node.capabilities(&live.record.emulator).await?;
+    let means = Means {
+        multifd_channels: (request.channels > 1).then_some(request.channels),
+        validate_uuid: true,
+        tls: (!request.plaintext).then(|| Tls {
+            directory: node.config.tls_dir.clone(),
+            hostname: Some(ticket.tls_hostname.clone()),
+            authorized: None,
+        }),
+    };
+    qemu::migrate::prepare(&process.qmp, &capabilities, End::Source, &means).await?;
+    let parameters = MigrationParameters {
+        // QEMU's own default is 128 MiB/s; 0 takes every limit away.
+        max_bandwidth: Some(request.bandwidth_bytes_per_s),
+        downtime_limit: Some(request.blackout_ms_max),
+        ..MigrationParameters::default()
+    };
+    process.qmp.execute(MigrateSetParameters { parameters }).await?;
+    let address =
+        ticket.address.parse().map_err(|_| Failure::TicketAddress { address: ticket.address.clone() })?;
+    qemu::migrate::start(&process.qmp, address).await?;
+    Ok(())
+}
+
+/// Waits until QEMU has stopped the guest for the last round. Meanwhile `Pledging` is written to the journal, so that
+/// no fsync lies in the blackout.
+async fn stop(
+    streaming: Streaming<Box<Live>>,
+    watch: &mut Watch,
+) -> Result<(Stopped<Box<Live>>, JoinHandle<Result<(), JournalError>>), Broken> {
+    let mut pledging = None;
+    let waited = loop {
+        match watch.next().await {
+            Waited::Qemu(What::Pass(round)) if round > 1 && pledging.is_none() => {
+                pledging = Some(write_pledging(&streaming.live));
+            }
+            Waited::Qemu(What::Migration(MigrationStatus::PreSwitchover)) => break Ok(()),
+            Waited::Qemu(What::Migration(status)) if has_failed(&status) => {
+                break Err(stream_failed(&streaming.live, &status).await);
+            }
+            Waited::Qemu(_) => {}
+            Waited::Failed(failure) => break Err(failure),
+        }
+    };
+    match waited {
+        Ok(()) => {
+            let pledging = pledging.unwrap_or_else(|| write_pledging(&streaming.live));
+            let stopped = streaming.stopped();
+            stopped.live.begun.tracker.enter(Phase::Stopped);
+            Ok((stopped, pledging))
+        }
+        Err(failure) => Err(Box::new((streaming.keep(), failure))),
+    }
+}
+
+fn write_pledging(live: &Live) -> JoinHandle<Result<(), JournalError>> {
+    let journal = live.reserved.as_ref().map(|room| room.journal.clone());
+    tokio::spawn(async move {
+        match journal {
+            Some(journal) => journal.enter(Phase::Pledging, None).await,
+            None => Ok(()),
+        }
+    })
+}
+
+/// Sends the rest; with the return path on, *completed* means that the target has loaded everything.
+async fn complete(
+    stopped: Stopped<Box<Live>>,
+    pledging: JoinHandle<Result<(), JournalError>>,
+    watch: &mut Watch,
+) -> Result<Stopped<Box<Live>>, Broken> {
+    let completing = async {
+        let process = stopped.live.process.as_ref().ok_or(Failure::SourceQemuGone)?;
+        process.qmp.execute(MigrateContinue { state: MigrationStatus::PreSwitchover }).await?;
+        loop {
+            match watch.next().await {
+                Waited::Qemu(What::Migration(MigrationStatus::Completed)) => break,
+                Waited::Qemu(What::Migration(status)) if has_failed(&status) => {
+                    return Err(stream_failed(&stopped.live, &status).await);
+                }
+                Waited::Qemu(_) => {}
+                Waited::Failed(failure) => return Err(failure),
+            }
+        }
+        // Written long ago; a pledge without it would be forgotten in a crash.
+        pledging.await.map_err(|_stopping| Failure::Stopping)?.map_err(Failure::from)
+    };
+    let completed = tokio::time::timeout(SWITCHOVER_TIMEOUT, completing).await;
+    match completed.unwrap_or(Err(Failure::SwitchoverTimedOut { after: SWITCHOVER_TIMEOUT })) {
+        Ok(()) => Ok(stopped),
+        Err(failure) => Err(Box::new((stopped.keep(), failure))),
+    }
+}
+
+fn has_failed(status: &MigrationStatus) -> bool {
+    matches!(status, MigrationStatus::Failed | MigrationStatus::Cancelled | MigrationStatus::Cancelling)
+}
+
+async fn stream_failed(live: &Live, status: &MigrationStatus) -> Failure {
+    let said = match &live.process {
+        Some(process) => process.qmp.execute(QueryMigrate).await.ok().and_then(|info| info.error_desc),
+        None => None,
+    };
+    Failure::StreamFailed { reason: said.unwrap_or_else(|| format!("QEMU says {}", status.as_str())) }
+}
+
+/// What the source's QEMU is doing.
+pub(crate) async fn source_qemu(process: Option<&Process>) -> SourceQemu {
+    let Some(process) = process.filter(|process| process.exit().is_none()) else { return SourceQemu::Gone };
+    let (Ok(status), Ok(migration)) =
+        (process.qmp.execute(QueryStatus).await, process.qmp.execute(QueryMigrate).await)
+    else {
+        return if process.exit().is_some() { SourceQemu::Gone } else { SourceQemu::Migrating };
+    };
+    match (status.status, migration.status) {
+        (RunState::Postmigrate, _) => SourceQemu::Completed,
+        (_, None | Some(MigrationStatus::None | MigrationStatus::Failed | MigrationStatus::Cancelled)) => {
+            SourceQemu::Here
+        }
+        (RunState::Running, Some(MigrationStatus::Completed)) => SourceQemu::Here,
+        (_, Some(MigrationStatus::Completed)) => SourceQemu::Completed,
+        (_, Some(_)) => SourceQemu::Migrating,
+    }
+}
+
+/// The guest as it was.
+pub(crate) fn back(right: RunRight, live: Live) -> Guest {
+    let process = live.process.expect("a guest that is kept has a QEMU");
+    Guest { process, right, record: live.record, definition: live.definition }
+}
+
+/// What the target says of itself when it has given up.
+pub(crate) fn target_phase(phase: TargetPhase) -> &'static str {
+    match phase {
+        TargetPhase::Receiving => "receiving",
+        TargetPhase::Granted => "granted",
+        TargetPhase::Running => "running",
+        TargetPhase::Refused => "refused",
+        TargetPhase::Lost => "lost",
+    }
+}

@@ -1,0 +1,150 @@
+//! The guest stays on the source: what was under way is taken back, and the guest goes on as if nothing had happened. And
+//! the case where there is no guest left. Nothing here stops at its first error. Main functions: [`stay`], [`lose`].
+
+use std::time::Duration;
+
+use api::Outcome;
+use migration::phase::Phase;
+use migration::source::Kept;
+use qemu::command::{Cont, MigrateCancel, MigrationStatus, QueryMigrate, QueryStatus, Yank, YankInstance};
+use qemu::migrate::{Events, EventsError, What};
+use qemu::process::Process;
+use tokio::time::timeout;
+
+use super::source::{Left, Live, back};
+use crate::failure::Failure;
+use crate::guest::{change_owner, give_back};
+use crate::limits::{ABANDON_TIMEOUT, CANCEL_TIMEOUT};
+
+/// The guest stays here because of `failure`; nothing was pledged, or the target has proved that it never ran there.
+pub(crate) async fn stay(kept: Kept<Box<Live>>, failure: Failure) -> Left {
+    let Kept { right, live } = kept;
+    let reason = failure.chain();
+    let Some(process) = live.process.clone().filter(|process| process.exit().is_none()) else {
+        return lose(live, right.generation(), failure).await;
+    };
+    stop_stream(&process).await;
+    if !live.suspended && !go_on(&process).await {
+        // A target's QEMU may hold the image; it goes first, then once more.
+        abandon(&live).await;
+        if !go_on(&process).await && process.exit().is_some() {
+            return lose(live, right.generation(), failure).await;
+        }
+    }
+    abandon(&live).await;
+    withdraw(&live, right.generation()).await;
+    enter(&live, Phase::Kept, &reason).await;
+    let tracker = live.begun.tracker.clone();
+    let guest = back(right, *live);
+    tracker.end(Phase::Kept, Outcome::Kept, Some(reason), crate::http::problem::problem(&failure).mend);
+    Left::Kept(Box::new(guest))
+}
+
+/// The guest's memory is gone. The domain belongs to this host, shut off. `generation` is that of the right it had.
+pub(crate) async fn lose(live: Box<Live>, generation: u64, failure: Failure) -> Left {
+    let reason = failure.chain();
+    abandon(&live).await;
+    withdraw(&live, generation).await;
+    enter(&live, Phase::Lost, &reason).await;
+    give_back(&live.begun.node, &live.record, live.process.as_ref()).await;
+    let mend = "the disks are intact: `ferry start` boots the domain afresh".to_owned();
+    live.begun.tracker.end(Phase::Lost, Outcome::Lost, Some(reason.clone()), Some(mend));
+    Left::Lost(reason)
+}
+
+/// Takes the offer back in the owner record. A record that cannot be written keeps the domain from being started afresh,
+/// here and there, until somebody looks: the safe side.
+async fn withdraw(live: &Live, generation: u64) {
+    let host = &live.begun.node.config.host;
+    let withdrawn =
+        change_owner(live.record.owner_record.as_deref(), |record| record.withdrawn(host, generation));
+    if let Err(error) = withdrawn.await {
+        tracing::error!("the owner record still shows an offer: {}", error.chain());
+    }
+}
+
+/// Writes an end to the journal; a journal that cannot be written is asked again by the next agent, with the same answer.
+pub(crate) async fn enter(live: &Live, phase: Phase, reason: &str) {
+    let Some(room) = &live.reserved else { return };
+    if let Err(error) = room.journal.enter(phase, Some(reason.to_owned())).await {
+        tracing::error!(?phase, "the end is not in the journal: {}", Failure::from(error).chain());
+    }
+}
+
+/// Tells the target to give everything back; a target that does not hear it asks by itself later.
+pub(crate) async fn abandon(live: &Live) {
+    let id = live.begun.tracker.id();
+    let Ok(client) = live.begun.node.neighbours.client(&live.target) else { return };
+    match timeout(ABANDON_TIMEOUT, client.abandon(id)).await {
+        Ok(Ok(verdict)) => tracing::info!(migration = %id, ?verdict, "the target gives everything back"),
+        Ok(Err(error)) => {
+            tracing::warn!(migration = %id, "the target did not hear of it and will ask: {error}")
+        }
+        Err(_elapsed) => tracing::warn!(migration = %id, "the target did not answer and will ask"),
+    }
+}
+
+/// Cancels QEMU's migration and waits for it to be over; a cut link is broken with `yank` when QEMU hangs on it.
+async fn stop_stream(process: &Process) {
+    let mut events = Events::of(&process.qmp);
+    if over(process).await {
+        return;
+    }
+    _ = process.qmp.execute(MigrateCancel).await;
+    if wait_over(process, &mut events, CANCEL_TIMEOUT).await {
+        return;
+    }
+    tracing::warn!("migrate_cancel hangs; its connections are broken");
+    _ = process.qmp.execute_oob(Yank { instances: vec![YankInstance::Migration] }).await;
+    if !wait_over(process, &mut events, CANCEL_TIMEOUT).await {
+        tracing::error!("QEMU does not leave its migration");
+    }
+}
+
+async fn wait_over(process: &Process, events: &mut Events, within: Duration) -> bool {
+    let waiting = async {
+        loop {
+            if over(process).await {
+                return;
+            }
+            match events.next().await {
+                Ok(happened) if matches!(happened.what, What::Migration(_)) => {}
+                Ok(_other) => {}
+                Err(EventsError::Gone) => return,
+                Err(EventsError::Lost { .. }) => {}
+            }
+        }
+    };
+    timeout(within, waiting).await.is_ok()
+}
+
+/// Whether no migration is under way.
+async fn over(process: &Process) -> bool {
+    match process.qmp.execute(QueryMigrate).await {
+        Ok(info) => matches!(
+            info.status,
+            None | Some(
+                MigrationStatus::None
+                    | MigrationStatus::Completed
+                    | MigrationStatus::Failed
+                    | MigrationStatus::Cancelled
+            )
+        ),
+        Err(_gone) => process.exit().is_some(),
+    }
+}
+
+/// Continues the guest, unless it runs already: after `failed` and `cancelled` QEMU continues it by itself.
+async fn go_on(process: &Process) -> bool {
+    match process.qmp.execute(QueryStatus).await {
+        Ok(status) if status.running => true,
+        Ok(_) => match process.qmp.execute(Cont).await {
+            Ok(_) => true,
+            Err(error) => {
+                tracing::warn!("the guest was not continued: {error}");
+                false
+            }
+        },
+        Err(_gone) => false,
+    }
+}

@@ -1,0 +1,548 @@
+//! The target of one live migration, as a list of steps. Before the pledge it can give everything back at any time, for it
+//! has no right to run; after it the guest runs here, or nobody has its memory.
+//!
+//! ```text
+//! prepare → wait ──pledge──► grant → running     (the verdict goes back right after RESUME)
+//!    └────────┴→ refuse, with a proof  └→ lose
+//! ```
+
+use std::sync::Arc;
+
+use api::{Offer, Outcome, ResolveAs, Role, Settlement, Ticket, Verdict};
+use domain::Definition;
+use migration::handover::{
+    NeverRan, OnPledge, TargetKnowledge, TargetQemu, TargetRecovery, on_abandon, on_pledge, recover_target,
+};
+use migration::journal::{Opened, Side};
+use migration::phase::Phase;
+use migration::source::Pledge;
+use migration::target::{Offered, Receiving, Running};
+use network::Port;
+use qemu::command::{Cont, MigrationStatus, QueryStatus, RunState};
+use qemu::migrate::{Events, EventsError, Means, Side as End, Tls, What};
+use qemu::process::Process;
+use qemu::qmp::QmpError;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
+use uuid::Uuid;
+
+use crate::failure::Failure;
+use crate::guest::{Guest, GuestRecord, change_owner, frozen_uuid, give_back, launch};
+use crate::journal::Journal;
+use crate::keeper::Reply;
+use crate::limits::{
+    ANNOUNCE, DRIVE_QUEUE, FORWARDING_GRACE, LOADED_TIMEOUT, RESUME_TIMEOUT, SETTLEMENT_EVERY,
+    SETTLEMENT_UNKNOWN_MAX,
+};
+use crate::node::Node;
+use crate::tracker::{Begin, Tracker, rfc3339, unix_ms};
+
+/// What the task is told while it works.
+pub(crate) enum Said {
+    /// The source's irrevocable word.
+    Pledge { token: Uuid, reply: Reply<Verdict> },
+    /// The domain stays on the source.
+    Abandon { reply: Reply<Verdict> },
+    /// An operator's word.
+    Resolve(ResolveAs, Reply<()>),
+}
+
+/// How it ended.
+pub(crate) enum Arrived {
+    /// The guest runs here.
+    Running(Box<Guest>),
+    /// The domain is this host's, and its QEMU has ended since.
+    Owned { definition: Box<Definition>, persistent: bool },
+    /// Nothing is here.
+    Gone,
+}
+
+/// What every task of a target has.
+pub(crate) struct Begun {
+    pub(crate) node: Arc<Node>,
+    pub(crate) tracker: Tracker,
+    pub(crate) heard: mpsc::Receiver<Said>,
+}
+
+/// A target that is taken up again by a new agent.
+pub(crate) struct Resumed {
+    pub(crate) opened: Opened,
+    pub(crate) journal: Journal,
+    pub(crate) process: Option<Process>,
+    pub(crate) record: GuestRecord,
+    pub(crate) definition: Definition,
+    pub(crate) tracker: Tracker,
+}
+
+/// The live resources of a target.
+struct Live {
+    begun: Begun,
+    opened: Opened,
+    journal: Journal,
+    record: GuestRecord,
+    definition: Definition,
+    /// None only where a new agent found it gone.
+    process: Option<Process>,
+    /// Whether this agent made the QEMU.
+    alive_since_prepared: bool,
+}
+
+impl Live {
+    /// What is known now.
+    async fn knowledge(&self, continued: bool) -> TargetKnowledge {
+        TargetKnowledge {
+            qemu: target_qemu(self.process.as_ref()).await,
+            alive_since_prepared: self.alive_since_prepared,
+            continued,
+            ended: None,
+        }
+    }
+
+    fn pledge(&self) -> Pledge {
+        Pledge { generation: self.opened.generation + 1 }
+    }
+}
+
+/// Begins the story of a migration.
+pub(crate) fn begin(node: &Node, domain: &str, uuid: Uuid, offer: &Offer) -> Tracker {
+    let tracker = Tracker::begin(Begin {
+        id: offer.migration,
+        role: Role::Target,
+        domain: domain.to_owned(),
+        uuid,
+        source: offer.source.clone(),
+        target: node.config.host.clone(),
+        phase: Phase::Offered,
+        encrypted: offer.encrypted,
+        suspended: offer.suspended,
+    });
+    node.track(uuid, &tracker);
+    tracker
+}
+
+/// Takes one domain in. The reply is the ticket, as soon as everything stands ready.
+pub(crate) async fn run(begun: Begun, offer: Offer, definition: Definition, reply: Reply<Ticket>) -> Arrived {
+    let tracker = begun.tracker.clone();
+    match prepare(begun, offer, definition).await {
+        Ok((receiving, ticket)) => {
+            if reply.send(Ok(ticket)).is_err() {
+                tracing::warn!(migration = %tracker.id(), "the source went away while room was made");
+            }
+            wait(receiving).await
+        }
+        Err(failure) => {
+            tracker.end(Phase::Refused, Outcome::Kept, Some(failure.chain()), None);
+            _ = reply.send(Err(failure));
+            Arrived::Gone
+        }
+    }
+}
+
+/// Takes up a migration that an earlier agent had begun.
+pub(crate) async fn recover(begun: Begun, resumed: Resumed) -> Arrived {
+    let Resumed { opened, journal, process, record, definition, tracker: _ } = resumed;
+    let qemu = target_qemu(process.as_ref()).await;
+    let decided = recover_target(qemu);
+    tracing::info!(migration = %opened.migration, ?qemu, ?decided, "taken up again");
+    let live = Live { begun, opened, journal, record, definition, process, alive_since_prepared: false };
+    let receiving = Receiving::recovered(live.record.uuid, Box::new(live));
+    match decided {
+        TargetRecovery::Adopt => {
+            let pledge = receiving.live.pledge();
+            settle_in(receiving.loaded().grant(pledge).running()).await
+        }
+        TargetRecovery::Wait | TargetRecovery::AskSource => wait(receiving).await,
+    }
+}
+
+/// Makes room: journal, QEMU, muted taps, an address for memory. What was made is given back when a step fails.
+async fn prepare(
+    begun: Begun,
+    offer: Offer,
+    definition: Definition,
+) -> Result<(Receiving<Box<Live>>, Ticket), Failure> {
+    let node = Arc::clone(&begun.node);
+    let record = GuestRecord::new(&node, &definition, offer.generation, offer.persistent)?;
+    let opened = Opened {
+        migration: offer.migration,
+        side: Side::Target,
+        domain: frozen_uuid(definition.domain()),
+        name: definition.domain().name.clone(),
+        source: offer.source.clone(),
+        target: node.config.host.clone(),
+        generation: offer.generation.saturating_sub(1),
+        suspended: offer.suspended,
+        persistent: offer.persistent,
+        keep_definition: false,
+        token: Uuid::new_v4(),
+        at_ms: unix_ms(),
+    };
+    let (id, token) = (opened.migration, opened.token);
+    let offered = Offered::new(opened.domain, ());
+    let journal = Journal::create(node.store.journal_path(id), opened.clone()).await?;
+    let ready = async {
+        node.store.write_arrival(id, definition.xml())?;
+        let process = launch(&node, &definition, &record, Port::Muted, true).await?;
+        match open_door(&node, &definition, &record, &process, &offer).await {
+            Ok(address) => Ok((process, address)),
+            Err(failure) => {
+                give_back(&node, &record, Some(&process)).await;
+                Err(failure)
+            }
+        }
+    };
+    let (process, address) = match ready.await {
+        Ok(ready) => ready,
+        Err(failure) => {
+            node.store.remove_arrival(id);
+            journal.discard();
+            return Err(failure);
+        }
+    };
+    begun.tracker.enter(Phase::Prepared);
+    let prepared = offered.prepared(|()| {
+        let process = Some(process);
+        Box::new(Live { begun, opened, journal, record, definition, process, alive_since_prepared: true })
+    });
+    if let Err(error) = prepared.live.journal.enter(Phase::Receiving, None).await {
+        give_back(&node, &prepared.live.record, prepared.live.process.as_ref()).await;
+        return Err(error.into());
+    }
+    let receiving = prepared.receiving();
+    receiving.live.begun.tracker.enter(Phase::Receiving);
+    let ticket = Ticket {
+        address: address.to_string(),
+        tls_hostname: node.config.host.clone(),
+        token,
+        warnings: Vec::new(),
+    };
+    Ok((receiving, ticket))
+}
+
+/// Waits until the taps forward, and lets QEMU listen.
+async fn open_door(
+    node: &Node,
+    definition: &Definition,
+    record: &GuestRecord,
+    process: &Process,
+    offer: &Offer,
+) -> Result<std::net::SocketAddr, Failure> {
+    let listen = node.config.listen.ok_or(Failure::NotListening)?;
+    let means = Means {
+        multifd_channels: (offer.channels > 1).then_some(offer.channels),
+        validate_uuid: true,
+        tls: offer.encrypted.then(|| Tls {
+            directory: node.config.tls_dir.clone(),
+            hostname: None,
+            authorized: None,
+        }),
+    };
+    let capabilities = node.capabilities(&record.emulator).await?;
+    qemu::migrate::prepare(&process.qmp, &capabilities, End::Target, &means).await?;
+    // A port that joins an STP bridge forwards only after twice its delay: that time must not lie in the blackout.
+    for (tap, interface) in record.taps.iter().zip(&definition.domain().interfaces) {
+        let bridge = node.network.bridge(&interface.bridge).await?;
+        let delay = if bridge.stp { bridge.forward_delay * 2 } else { std::time::Duration::ZERO };
+        node.network.forwarding(tap, delay + FORWARDING_GRACE).await?;
+    }
+    Ok(qemu::migrate::listen(&process.qmp, &capabilities, listen.ip()).await?)
+}
+
+/// What comes first while memory comes in.
+enum Came {
+    Said(Option<Said>),
+    Loaded,
+    Failed(String),
+    Source(Settlement),
+}
+
+/// Waits for the pledge, or for a reason to give everything back.
+async fn wait(mut receiving: Receiving<Box<Live>>) -> Arrived {
+    let mut events = receiving.live.process.as_ref().map(|process| Events::of(&process.qmp));
+    let (asks, mut settlements) = mpsc::channel(DRIVE_QUEUE);
+    let live = &receiving.live;
+    let asking = ask_source(Arc::clone(&live.begun.node), live.opened.clone(), asks);
+    let _asking = AbortOnDropHandle::new(tokio::spawn(asking));
+    loop {
+        match came(&mut receiving.live, events.as_mut(), &mut settlements).await {
+            Came::Said(None) => return give_up(receiving, "the agent forgot the domain".into(), None).await,
+            Came::Said(Some(Said::Pledge { token, reply })) if token != receiving.live.opened.token => {
+                _ = reply.send(Err(Failure::WrongToken));
+            }
+            Came::Said(Some(Said::Pledge { token: _, reply })) => {
+                return pledged(receiving, events, Some(reply)).await;
+            }
+            Came::Said(Some(Said::Abandon { reply })) => {
+                return give_up(receiving, "the source keeps the domain".into(), Some(reply)).await;
+            }
+            Came::Said(Some(Said::Resolve(ResolveAs::Kept, reply))) => {
+                _ = reply.send(Ok(()));
+                return give_up(receiving, "an operator's word: it stays on the source".into(), None).await;
+            }
+            Came::Said(Some(Said::Resolve(ResolveAs::Moved | ResolveAs::Lost, reply))) => {
+                _ = reply.send(Err(Failure::WrongSide { role: "target" }));
+            }
+            Came::Loaded => receiving.live.begun.tracker.enter(Phase::Loaded),
+            Came::Failed(reason) => return give_up(receiving, reason, None).await,
+            Came::Source(Settlement::Open) => {}
+            // The source has given its word durably and may be gone since: it is the pledge.
+            Came::Source(Settlement::Moved) => return pledged(receiving, events, None).await,
+            Came::Source(Settlement::Kept | Settlement::Lost | Settlement::Unknown) => {
+                return give_up(receiving, "the source says that it stays there".into(), None).await;
+            }
+        }
+    }
+}
+
+async fn came(
+    live: &mut Live,
+    events: Option<&mut Events>,
+    settlements: &mut mpsc::Receiver<Settlement>,
+) -> Came {
+    let process = live.process.clone();
+    let gone = async {
+        match &process {
+            // Without a QEMU of its own making there is nothing to prove: only the source can tell.
+            Some(process) if live.alive_since_prepared => process.exited().await,
+            Some(_) | None => std::future::pending().await,
+        }
+    };
+    let event = async {
+        match events {
+            Some(events) => match loaded_or_failed(events).await {
+                Ok(came) => came,
+                Err(_gone_or_lost) => std::future::pending().await,
+            },
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        said = live.begun.heard.recv() => Came::Said(said),
+        exit = gone => Came::Failed(format!("its QEMU ended: {exit}")),
+        came = event => came,
+        Some(settlement) = settlements.recv() => Came::Source(settlement),
+    }
+}
+
+async fn loaded_or_failed(events: &mut Events) -> Result<Came, EventsError> {
+    events
+        .find(|happened| match &happened.what {
+            What::Migration(MigrationStatus::Completed) => Some(Came::Loaded),
+            What::Migration(MigrationStatus::Failed) => {
+                Some(Came::Failed("memory did not come in whole".into()))
+            }
+            _ => None,
+        })
+        .await
+}
+
+/// Asks the source, now and then, what became of the migration: it may have ended while nobody here could hear.
+async fn ask_source(node: Arc<Node>, opened: Opened, tell: mpsc::Sender<Settlement>) {
+    let mut unknown = 0;
+    loop {
+        tokio::time::sleep(SETTLEMENT_EVERY).await;
+        let Ok(client) = node.neighbours.client(&opened.source) else { return };
+        let Ok(settlement) = client.settlement(opened.migration).await else { continue };
+        // A source that has just been given the ticket does not know the migration yet.
+        unknown = if settlement == Settlement::Unknown { unknown + 1 } else { 0 };
+        if settlement == Settlement::Unknown && unknown < SETTLEMENT_UNKNOWN_MAX {
+            continue;
+        }
+        if tell.send(settlement).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The right to run is given to this host; also when the same pledge comes to a new agent.
+async fn pledged(
+    receiving: Receiving<Box<Live>>,
+    events: Option<Events>,
+    reply: Option<Reply<Verdict>>,
+) -> Arrived {
+    let mut known = receiving.live.knowledge(false).await;
+    if known.qemu == TargetQemu::Incoming {
+        // The source hears *completed* a moment before this QEMU has tidied up after the load.
+        wait_loaded(&receiving.live).await;
+        known = receiving.live.knowledge(false).await;
+    }
+    match on_pledge(&known) {
+        OnPledge::Continue => grant(receiving, events, reply).await,
+        OnPledge::Refuse(proof) => {
+            refuse(receiving, proof, "memory had not come in whole".into(), reply).await
+        }
+        OnPledge::Answer(_running) => {
+            answer(reply, Ok(Verdict::Running { resumed_at: None }));
+            let pledge = receiving.live.pledge();
+            settle_in(receiving.loaded().grant(pledge).running()).await
+        }
+        OnPledge::Lose => lost(receiving.live, reply).await,
+    }
+}
+
+async fn wait_loaded(live: &Live) {
+    let Some(process) = &live.process else { return };
+    let mut events = Events::of(&process.qmp);
+    let loading = async {
+        while target_qemu(Some(process)).await == TargetQemu::Incoming {
+            if events.next().await == Err(EventsError::Gone) {
+                return;
+            }
+        }
+    };
+    if timeout(LOADED_TIMEOUT, loading).await.is_err() {
+        tracing::error!("QEMU does not say that the guest is loaded");
+    }
+}
+
+/// Continues the guest, then answers, then tidies up: the guest runs before anybody hears of it.
+async fn grant(
+    receiving: Receiving<Box<Live>>,
+    events: Option<Events>,
+    reply: Option<Reply<Verdict>>,
+) -> Arrived {
+    let pledge = receiving.live.pledge();
+    if receiving.live.opened.suspended {
+        return grant_suspended(receiving, reply).await;
+    }
+    let (Some(process), Some(mut events)) = (receiving.live.process.clone(), events) else {
+        return lost(receiving.live, reply).await;
+    };
+    receiving.live.begun.tracker.enter(Phase::Granted);
+    let unmuting = unmute(&receiving.live);
+    let (continued, ()) = tokio::join!(process.qmp.execute(Cont), unmuting);
+    if let Err(QmpError::Refused { .. }) = continued {
+        // QEMU says that it did not continue: it is as it was, and that is a proof.
+        let reason = continued.map_or_else(|error| error.to_string(), |_| String::new());
+        tracing::error!("cont was refused: {reason}");
+        if let OnPledge::Refuse(proof) = on_abandon(&receiving.live.knowledge(false).await) {
+            return refuse(receiving, proof, reason, reply).await;
+        }
+    }
+    let resumed = events.find(|happened| (happened.what == What::Resumed).then_some(happened.at));
+    let resumed_at = match timeout(RESUME_TIMEOUT, resumed).await {
+        Ok(Ok(at)) => Some(rfc3339(at)),
+        Ok(Err(_)) | Err(_) => None,
+    };
+    let granted = receiving.loaded().grant(pledge);
+    if resumed_at.is_none() && target_qemu(granted.live.process.as_ref()).await != TargetQemu::Ran {
+        return lost(granted.lost().live, reply).await;
+    }
+    answer(reply, Ok(Verdict::Running { resumed_at: resumed_at.clone() }));
+    granted.live.begun.tracker.record(|report| report.downtime.target_resumed_at = resumed_at);
+    settle_in(granted.running()).await
+}
+
+/// A suspended domain stays suspended, so its QEMU cannot prove later that the right came here: the journal does.
+async fn grant_suspended(receiving: Receiving<Box<Live>>, reply: Option<Reply<Verdict>>) -> Arrived {
+    let pledge = receiving.live.pledge();
+    let running = receiving.loaded().grant(pledge).running();
+    if let Err(error) = running.live.journal.enter(Phase::Running, None).await {
+        answer(reply, Err(error.into()));
+        return lost(running.live, None).await;
+    }
+    unmute(&running.live).await;
+    answer(reply, Ok(Verdict::Running { resumed_at: None }));
+    settle_in(running).await
+}
+
+async fn unmute(live: &Live) {
+    for tap in &live.record.taps {
+        if let Err(error) = live.begun.node.network.open(tap).await {
+            tracing::error!(tap, "its port stays muted: {error}");
+        }
+    }
+}
+
+/// The guest is here for good: announced, written down, owned.
+async fn settle_in(running: Running<Box<Live>>) -> Arrived {
+    let Running { right, live } = running;
+    unmute(&live).await;
+    if let Some(process) = &live.process
+        && let Err(error) = process.qmp.execute(ANNOUNCE).await
+    {
+        tracing::warn!("the guest was not announced; switches learn of it by its own packets: {error}");
+    }
+    let host = &live.begun.node.config.host;
+    let handed =
+        change_owner(live.record.owner_record.as_deref(), |record| record.handed(host, right.generation()));
+    if let Err(error) = handed.await {
+        tracing::error!("the owner record does not name this host yet: {}", error.chain());
+    }
+    enter(&live, Phase::Running, None).await;
+    live.begun.tracker.end(Phase::Running, Outcome::Moved, None, None);
+    let Live { record, definition, process, opened, .. } = *live;
+    match process.filter(|process| process.exit().is_none()) {
+        Some(process) => Arrived::Running(Box::new(Guest { process, right, record, definition })),
+        None => Arrived::Owned { definition: Box::new(definition), persistent: opened.persistent },
+    }
+}
+
+/// Gives everything back, where the guest never ran here.
+async fn give_up(receiving: Receiving<Box<Live>>, reason: String, reply: Option<Reply<Verdict>>) -> Arrived {
+    let known = receiving.live.knowledge(false).await;
+    match on_abandon(&known) {
+        OnPledge::Refuse(proof) => refuse(receiving, proof, reason, reply).await,
+        OnPledge::Answer(_running) => {
+            answer(reply, Ok(Verdict::Running { resumed_at: None }));
+            let pledge = receiving.live.pledge();
+            settle_in(receiving.loaded().grant(pledge).running()).await
+        }
+        OnPledge::Lose => lost(receiving.live, reply).await,
+        OnPledge::Continue => unreachable!("nobody is continued when a migration is given up"),
+    }
+}
+
+async fn refuse(
+    receiving: Receiving<Box<Live>>,
+    proof: NeverRan,
+    reason: String,
+    reply: Option<Reply<Verdict>>,
+) -> Arrived {
+    let live = receiving.refuse(proof).live;
+    // First its QEMU goes, then the journal says so, then the source hears it: it cannot run here any more.
+    give_back(&live.begun.node, &live.record, live.process.as_ref()).await;
+    enter(&live, Phase::Refused, Some(reason.clone())).await;
+    live.begun.tracker.end(Phase::Refused, Outcome::Kept, Some(reason.clone()), None);
+    answer(reply, Ok(Verdict::Refused { reason }));
+    Arrived::Gone
+}
+
+async fn lost(live: Box<Live>, reply: Option<Reply<Verdict>>) -> Arrived {
+    let reason = "its QEMU ended, and nobody can say that the guest never ran there".to_owned();
+    give_back(&live.begun.node, &live.record, live.process.as_ref()).await;
+    enter(&live, Phase::Lost, Some(reason.clone())).await;
+    live.begun.tracker.end(Phase::Lost, Outcome::Lost, Some(reason.clone()), None);
+    answer(reply, Ok(Verdict::Lost { reason }));
+    Arrived::Gone
+}
+
+async fn enter(live: &Live, phase: Phase, reason: Option<String>) {
+    if let Err(error) = live.journal.enter(phase, reason).await {
+        tracing::error!(?phase, "the end is not in the journal: {}", Failure::from(error).chain());
+    }
+}
+
+fn answer(reply: Option<Reply<Verdict>>, verdict: Result<Verdict, Failure>) {
+    if let Some(reply) = reply
+        && reply.send(verdict).is_err()
+    {
+        tracing::warn!("the source was gone before it heard the verdict; it will ask again");
+    }
+}
+
+/// What the target's QEMU is doing.
+async fn target_qemu(process: Option<&Process>) -> TargetQemu {
+    let Some(process) = process.filter(|process| process.exit().is_none()) else { return TargetQemu::Gone };
+    match process.qmp.execute(QueryStatus).await {
+        Ok(status) => match status.status {
+            RunState::Prelaunch | RunState::Inmigrate => TargetQemu::Incoming,
+            RunState::Paused => TargetQemu::Loaded,
+            _ => TargetQemu::Ran,
+        },
+        // A QEMU that lives and does not answer may be running its guest.
+        Err(_) if process.exit().is_none() => TargetQemu::Ran,
+        Err(_) => TargetQemu::Gone,
+    }
+}

@@ -1,0 +1,145 @@
+//! Why an agent did not do what it was asked: one enum for the verbs on a domain and on a migration. The words for
+//! HTTP are `http::problem`'s. Main type: [`Failure`].
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use migration::handover::WordRefused;
+use migration::owner::{Fenced, OwnerRecordError};
+use uuid::Uuid;
+
+use crate::journal::JournalError;
+use crate::store::StoreError;
+
+/// Why something was not done. Whatever had been made for it was given back.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error("no domain {domain:?} on host {host}")]
+    DomainNotFound { domain: String, host: String },
+    #[error("no migration {id} on host {host}")]
+    MigrationNotFound { id: Uuid, host: String },
+    #[error("the definition cannot be used")]
+    Definition(#[source] domain::DefinitionError),
+    #[error("the definition names {path}, which lies outside the directories that this host allows")]
+    PathNotAllowed { path: PathBuf, allowed: Vec<PathBuf> },
+    #[error("the definition names the emulator {path}, which this host does not allow")]
+    EmulatorNotAllowed { path: PathBuf, allowed: Vec<PathBuf> },
+    #[error("the definition's domain is of type kvm, and KVM does not work on host {host}: {reason}")]
+    KvmUnusable { host: String, reason: String },
+    #[error("the name {name} is taken by another domain (UUID {uuid})")]
+    NameTaken { name: String, uuid: Uuid },
+    #[error("the UUID {uuid} is taken by the domain {name}")]
+    UuidTaken { uuid: Uuid, name: String },
+    #[error("domain {domain} is {state}")]
+    WrongState { domain: String, state: &'static str, mend: &'static str },
+    #[error("domain {domain} is being migrated ({migration})")]
+    Migrating { domain: String, migration: Uuid },
+    #[error("domain {domain} has moved to host {to}")]
+    MovedAway { domain: String, to: String },
+    #[error("domain {domain} must not be started here")]
+    Fenced {
+        domain: String,
+        #[source]
+        source: Fenced,
+    },
+    #[error("the owner record {path} cannot be used")]
+    Record {
+        path: PathBuf,
+        #[source]
+        source: OwnerRecordError,
+    },
+    #[error("the owner record cannot be read or written")]
+    RecordFile(#[from] storage::RecordError),
+    #[error("a disk of the domain cannot be used")]
+    Disk(#[from] storage::DiskError),
+    #[error("facts about this host cannot be read")]
+    Facts(#[from] host::FactsError),
+    #[error("QEMU's command line cannot be made")]
+    CommandLine(#[from] qemu::command_line::CommandLineError),
+    #[error("QEMU did not start")]
+    Spawn(#[from] qemu::process::SpawnError),
+    #[error("QEMU could not be asked what it can do")]
+    Probe(#[from] qemu::capabilities::ProbeError),
+    #[error("QEMU did not do as it was told")]
+    Qmp(#[from] qemu::qmp::QmpError),
+    #[error("the network of the domain could not be made ready")]
+    Network(#[from] network::NetworkError),
+    #[error("the agent's files cannot be written")]
+    Store(#[from] StoreError),
+    #[error("the migration cannot be written down, so it was not begun")]
+    Journal(#[from] JournalError),
+    #[error("the guest of {domain} did not shut itself down within {after:?}; it still runs")]
+    ShutdownTimedOut { domain: String, after: Duration },
+    #[error("host {host} is not in the configuration of host {here}")]
+    HostUnknown { host: String, here: String, known: Vec<String> },
+    #[error("host {host} cannot be asked")]
+    Neighbour {
+        host: String,
+        #[source]
+        source: client::ClientError,
+    },
+    #[error("host {host} refuses to take the domain")]
+    RefusedByTarget { host: String, problem: api::Problem },
+    #[error("the domain cannot come to host {host}")]
+    Preflight { host: String, findings: Vec<api::Finding> },
+    #[error("the migration has ended: {phase}")]
+    MigrationEnded { phase: &'static str },
+    #[error("only the source of a migration can be asked that; this host is its {role}")]
+    WrongSide { role: &'static str },
+    #[error("the word was not taken")]
+    Word(#[source] WordRefused),
+    #[error("the pledge does not carry the ticket's token")]
+    WrongToken,
+    #[error(
+        "the agent on this host speaks version {ours} of the conversation between agents, the other {theirs}"
+    )]
+    Protocol { ours: u32, theirs: String },
+    #[error("only an agent with a certificate may ask that, over TLS")]
+    NotAnAgent,
+    #[error("other agents may not ask that; ask the agent of that host itself")]
+    NotLocal,
+    #[error("the migration was cancelled")]
+    Cancelled,
+    #[error("host {host} gave no sign of life: {last}")]
+    TargetSilent { host: String, last: String },
+    #[error("host {host} gave the domain up: it is {phase}")]
+    TargetGaveUp { host: String, phase: &'static str },
+    #[error("QEMU's migration failed: {reason}")]
+    StreamFailed { reason: String },
+    #[error("QEMU on the source ended while the domain was moving")]
+    SourceQemuGone,
+    #[error("the guest stood still for {after:?} without the migration completing")]
+    SwitchoverTimedOut { after: Duration },
+    #[error("the agent was restarted in the middle of it{}", .before.as_ref().map(|before| format!(" ({before})")).unwrap_or_default())]
+    AgentRestarted { before: Option<String> },
+    #[error("host {host} proved that the guest never ran there, and refused: {reason}")]
+    VerdictRefused { host: String, reason: String },
+    #[error("host {host} lost the guest: {reason}")]
+    VerdictLost { host: String, reason: String },
+    #[error("QEMU could not be prepared for the migration")]
+    Prepare(#[from] qemu::migrate::PrepareError),
+    #[error("QEMU on the target does not listen")]
+    Listen(#[from] qemu::migrate::ListenError),
+    #[error("the target's address {address} is none")]
+    TicketAddress { address: String },
+    #[error("this agent has no address for other agents; set `listen` in its configuration")]
+    NotListening,
+    #[error("the agent is stopping")]
+    Stopping,
+}
+
+impl Failure {
+    /// The whole chain in one line, for a reason that is stored and shown.
+    pub(crate) fn chain(&self) -> String {
+        let mut text = self.to_string();
+        if let Failure::RefusedByTarget { problem, .. } = self {
+            text = format!("{text}: {}", problem.detail);
+        }
+        let mut source = std::error::Error::source(self);
+        while let Some(error) = source {
+            text = format!("{text}: {error}");
+            source = error.source();
+        }
+        text
+    }
+}

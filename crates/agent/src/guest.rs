@@ -1,0 +1,235 @@
+//! A domain with a QEMU process on this host: how it is started, what is remembered of it while it lives, how
+//! everything is given back. Main type: [`Guest`].
+
+use std::path::{Path, PathBuf};
+
+use domain::{CpuMode, Definition, Domain, FileRole, Kind};
+use migration::RunRight;
+use migration::owner::OwnerRecord;
+use network::Port;
+use qemu::accelerator::Accelerator;
+use qemu::capabilities::cpu::expand_host_model;
+use qemu::command::Cont;
+use qemu::command_line::{CommandLine, Launch};
+use qemu::process::Process;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::allocate::tap_name;
+use crate::failure::Failure;
+use crate::node::Node;
+use crate::tracker::now;
+
+/// Name of the [`GuestRecord`] in the run directory.
+pub(crate) const RECORD: &str = "guest.json";
+
+/// A domain that has a QEMU here, and the right to run it.
+#[derive(Debug)]
+pub(crate) struct Guest {
+    pub(crate) process: Process,
+    pub(crate) right: RunRight,
+    pub(crate) record: GuestRecord,
+    pub(crate) definition: Definition,
+}
+
+/// What is remembered of a guest as long as its QEMU lives, so that a restarted agent can take it up again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct GuestRecord {
+    pub(crate) uuid: Uuid,
+    pub(crate) generation: u64,
+    pub(crate) emulator: PathBuf,
+    pub(crate) kvm: bool,
+    pub(crate) taps: Vec<String>,
+    pub(crate) owner_record: Option<PathBuf>,
+    pub(crate) started_at: String,
+    /// Whether the definition outlives the guest on this host.
+    pub(crate) persistent: bool,
+    /// The live definition: frozen, its CPU model expanded.
+    pub(crate) xml: String,
+}
+
+impl GuestRecord {
+    /// What a guest of `definition` will be on this host.
+    pub(crate) fn new(
+        node: &Node,
+        definition: &Definition,
+        generation: u64,
+        persistent: bool,
+    ) -> Result<Self, Failure> {
+        let domain = definition.domain();
+        let uuid = frozen_uuid(domain);
+        Ok(GuestRecord {
+            uuid,
+            generation,
+            emulator: node.emulator(domain)?.to_owned(),
+            kvm: domain.kind == Kind::Kvm,
+            taps: (0..domain.interfaces.len()).map(|index| tap_name(uuid, index)).collect(),
+            owner_record: owner_path(domain),
+            started_at: now(),
+            persistent,
+            xml: definition.xml().to_owned(),
+        })
+    }
+}
+
+/// The UUID that every stored definition has.
+pub(crate) fn frozen_uuid(domain: &Domain) -> Uuid {
+    domain.uuid.expect("a frozen definition has a UUID")
+}
+
+/// Where the owner record of a domain lies: beside its first disk that it alone may write.
+pub(crate) fn owner_path(domain: &Domain) -> Option<PathBuf> {
+    let disk = domain.disks.iter().find(|disk| !disk.readonly && !disk.shareable)?;
+    Some(storage::owner_path(&disk.source))
+}
+
+/// Reads an owner record; none where there is none.
+pub(crate) async fn read_owner(path: &Path) -> Result<Option<OwnerRecord>, Failure> {
+    let Some(bytes) = storage::read_record(path).await? else { return Ok(None) };
+    OwnerRecord::from_bytes(&bytes)
+        .map(Some)
+        .map_err(|source| Failure::Record { path: path.to_owned(), source })
+}
+
+/// Changes the owner record, where the domain has a disk that it lies beside and `change` has something to change.
+pub(crate) async fn change_owner(
+    path: Option<&Path>,
+    change: impl FnOnce(OwnerRecord) -> Option<OwnerRecord>,
+) -> Result<(), Failure> {
+    let Some(path) = path else { return Ok(()) };
+    if let Some(changed) = read_owner(path).await?.and_then(change) {
+        storage::write_record(path, &changed.to_bytes()).await?;
+    }
+    Ok(())
+}
+
+/// Whether this host may open and run what a definition names.
+pub(crate) fn check_paths(node: &Node, domain: &Domain) -> Result<(), Failure> {
+    node.emulator(domain)?;
+    for file in domain.files() {
+        match file.role {
+            FileRole::Emulator | FileRole::Entropy => {}
+            FileRole::Boot | FileRole::Disk | FileRole::Character => {
+                if !node.config.allows(file.path) {
+                    return Err(Failure::PathNotAllowed {
+                        path: file.path.to_owned(),
+                        allowed: node.config.allowed_paths.clone(),
+                    });
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Starts a domain afresh and continues it. Whatever was made is given back when a step fails.
+pub(crate) async fn start(node: &Node, definition: &Definition, persistent: bool) -> Result<Guest, Failure> {
+    let domain = definition.domain();
+    check_paths(node, domain)?;
+    if domain.kind == Kind::Kvm
+        && let Err(reason) = node.kvm().await
+    {
+        return Err(Failure::KvmUnusable { host: node.config.host.clone(), reason });
+    }
+    for disk in &domain.disks {
+        storage::open_check(&disk.source, !disk.readonly).await?;
+    }
+    for interface in &domain.interfaces {
+        node.network.bridge(&interface.bridge).await?;
+    }
+    let right = claim(node, domain).await?;
+    let live = expand_cpu(node, definition).await?;
+    let record = GuestRecord::new(node, &live, right.generation(), persistent)?;
+    let process = launch(node, &live, &record, Port::Open, false).await?;
+    if let Err(error) = process.qmp.execute(Cont).await {
+        give_back(node, &record, Some(&process)).await;
+        return Err(error.into());
+    }
+    Ok(Guest { process, right, record, definition: live })
+}
+
+/// Asks the owner record whether this host may start the domain. The first to start it makes the record; of two hosts
+/// that try at once, one finds it made.
+async fn claim(node: &Node, domain: &Domain) -> Result<RunRight, Failure> {
+    let path = owner_path(domain);
+    let found = match &path {
+        Some(path) => read_owner(path).await?,
+        None => None,
+    };
+    let (right, claimed) = OwnerRecord::claim(found.as_ref(), frozen_uuid(domain), &node.config.host)
+        .map_err(|source| Failure::Fenced { domain: domain.name.clone(), source })?;
+    if let (Some(path), None) = (path, found) {
+        storage::create_record(&path, &claimed.to_bytes()).await?;
+    }
+    Ok(right)
+}
+
+/// Replaces `host-model` by what it means on this host, so that the meaning travels with the guest.
+async fn expand_cpu(node: &Node, definition: &Definition) -> Result<Definition, Failure> {
+    let domain = definition.domain();
+    let host_model = domain.cpu.as_ref().is_some_and(|cpu| cpu.mode == CpuMode::HostModel);
+    if !host_model {
+        return Ok(definition.clone());
+    }
+    let model = expand_host_model(node.emulator(domain)?, accelerator(domain.kind == Kind::Kvm)).await?;
+    definition.with_cpu_model(&model.cpu).map_err(Failure::Definition)
+}
+
+/// What a guest runs with.
+pub(crate) fn accelerator(kvm: bool) -> Accelerator {
+    if kvm { Accelerator::Kvm } else { Accelerator::Tcg }
+}
+
+/// Starts a guest's QEMU, stopped, and puts its taps on their bridges.
+pub(crate) async fn launch(
+    node: &Node,
+    definition: &Definition,
+    record: &GuestRecord,
+    port: Port,
+    incoming: bool,
+) -> Result<Process, Failure> {
+    let domain = definition.domain();
+    let run_directory = node.store.run_directory(record.uuid);
+    let line = CommandLine::new(&Launch {
+        domain,
+        accelerator: accelerator(record.kvm),
+        cpu: None,
+        run_directory: &run_directory,
+        taps: &record.taps,
+        vhost: record.kvm && Path::new("/dev/vhost-net").exists(),
+        incoming,
+    })?;
+    node.store.write_run(record.uuid, RECORD, record)?;
+    let log = node.store.log_path(&domain.name);
+    let process = match Process::spawn(&record.emulator, &line, &run_directory, &log).await {
+        Ok(process) => process,
+        Err(error) => {
+            give_back(node, record, None).await;
+            return Err(error.into());
+        }
+    };
+    for (tap, interface) in record.taps.iter().zip(&domain.interfaces) {
+        if let Err(error) = node.network.join(tap, &interface.bridge, interface.mtu, port).await {
+            give_back(node, record, Some(&process)).await;
+            return Err(error.into());
+        }
+    }
+    Ok(process)
+}
+
+/// Ends a QEMU for good and removes everything that was made for it. Never stops at its first error.
+pub(crate) async fn give_back(node: &Node, record: &GuestRecord, process: Option<&Process>) {
+    if let Some(process) = process {
+        process.kill();
+        process.exited().await;
+    }
+    for tap in &record.taps {
+        // QEMU's taps go with it; this is for one that did not.
+        if let Err(error) = node.network.remove(tap).await {
+            tracing::warn!(tap, "a tap was left behind: {error}");
+        }
+    }
+    if let Err(error) = node.store.remove_run_directory(record.uuid) {
+        tracing::warn!("a run directory was left behind: {error}");
+    }
+}

@@ -1,0 +1,21 @@
+//! `POST /domains/{domain}/destroy`.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+
+use crate::http::problem::Refusal;
+use crate::keeper::Ask;
+use crate::node::Node;
+
+/// Ends a domain at once, as if its power were cut.
+#[utoipa::path(post, path = "/domains/{domain}/destroy", tag = "domains",
+    params(("domain" = String, Path, description = "name or UUID")),
+    responses((status = 200, body = api::Domain), (status = "4XX", body = api::Problem)))]
+pub(crate) async fn destroy(
+    State(node): State<Arc<Node>>,
+    Path(domain): Path<String>,
+) -> Result<Json<api::Domain>, Refusal> {
+    Ok(Json(node.ask(&domain, Ask::Destroy).await?))
+}

@@ -1,0 +1,21 @@
+//! `GET /domains/{domain}`.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+
+use crate::http::problem::Refusal;
+use crate::keeper::Ask;
+use crate::node::Node;
+
+/// One domain.
+#[utoipa::path(get, path = "/domains/{domain}", tag = "domains",
+    params(("domain" = String, Path, description = "name or UUID")),
+    responses((status = 200, body = api::Domain), (status = "4XX", body = api::Problem)))]
+pub(crate) async fn show(
+    State(node): State<Arc<Node>>,
+    Path(domain): Path<String>,
+) -> Result<Json<api::Domain>, Refusal> {
+    Ok(Json(node.ask(&domain, Ask::Show).await?))
+}

@@ -1,0 +1,73 @@
+//! The API as HTTP: an endpoint a file, and the OpenAPI document that is made from them. It decides nothing. Main
+//! function: [`router`].
+
+mod agents;
+pub(crate) mod asker;
+mod domains;
+mod host;
+mod migrations;
+pub(crate) mod problem;
+mod version;
+
+use std::sync::Arc;
+
+use axum::extract::DefaultBodyLimit;
+use axum::routing::get;
+use axum::{Json, Router, middleware};
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::limits::BODY_BYTES_MAX;
+use crate::node::Node;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Ferry", description = "Moves KVM virtual machines between hosts.", license(name = "Apache-2.0 OR MIT")),
+    servers((url = "/api/v1"))
+)]
+struct Document;
+
+fn endpoints() -> OpenApiRouter<Arc<Node>> {
+    let local = OpenApiRouter::new()
+        .routes(routes!(host::host))
+        .routes(routes!(domains::list::list, domains::define::define))
+        .routes(routes!(domains::show::show, domains::undefine::undefine))
+        .routes(routes!(domains::xml::xml))
+        .routes(routes!(domains::start::start))
+        .routes(routes!(domains::shutdown::shutdown))
+        .routes(routes!(domains::destroy::destroy))
+        .routes(routes!(domains::suspend::suspend))
+        .routes(routes!(domains::resume::resume))
+        .routes(routes!(domains::migrate::migrate))
+        .routes(routes!(migrations::list::list))
+        .routes(routes!(migrations::show::show))
+        .routes(routes!(migrations::events::events))
+        .routes(routes!(migrations::cancel::cancel))
+        .routes(routes!(migrations::resolve::resolve))
+        .route_layer(middleware::from_fn(asker::only_local));
+    let agents = OpenApiRouter::new()
+        .routes(routes!(agents::offer::offer))
+        .routes(routes!(agents::status::status, agents::abandon::abandon))
+        .routes(routes!(agents::pledge::pledge))
+        .routes(routes!(agents::settlement::settlement))
+        .route_layer(middleware::from_fn(asker::only_agents));
+    OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(version::version))
+        .merge(local)
+        .merge(agents)
+}
+
+/// The OpenAPI document of `/api/v1`.
+#[must_use]
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    endpoints().split_for_parts().1
+}
+
+/// All of `/api/v1`. Each request must carry an [`asker::Asker`] as an extension.
+pub(crate) fn router(node: Arc<Node>) -> Router {
+    let (router, document) = endpoints().split_for_parts();
+    let document = get(move || std::future::ready(Json(document.clone())));
+    let versioned = router.route("/openapi.json", document).with_state(node);
+    Router::new().nest(api::BASE, versioned).layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+}

@@ -1,0 +1,77 @@
+//! Every queue, bound, time-out and retry of the agent, named.
+
+use std::time::Duration;
+
+/// Requests that wait for one domain's task.
+pub(crate) const KEEPER_QUEUE: usize = 32;
+
+/// Requests that wait for one migration's task.
+pub(crate) const DRIVE_QUEUE: usize = 8;
+
+/// How long a TLS handshake may take.
+pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Longest request body in bytes; a definition is the longest thing that is sent.
+pub(crate) const BODY_BYTES_MAX: usize = 4 << 20;
+
+/// Between two signs of life that a source asks of its target while memory goes over.
+pub(crate) const PULSE_EVERY: Duration = Duration::from_millis(1000);
+
+/// Signs of life that must fail in a row before a source takes the target for unreachable and keeps the guest. Only
+/// ever counted before the pledge.
+pub(crate) const PULSE_FAILURES_MAX: u32 = 3;
+
+/// How long one sign of life may take.
+pub(crate) const PULSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a guest may stand still between QEMU's stop and its *completed* before the source takes it back.
+pub(crate) const SWITCHOVER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a target waits, at a pledge, for its QEMU to say that everything is loaded.
+pub(crate) const LOADED_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a target waits for RESUME after `cont`.
+pub(crate) const RESUME_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a source lets `migrate_cancel` take before it breaks QEMU's connections with `yank`.
+pub(crate) const CANCEL_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long a QEMU may take to end after `quit` before it is killed.
+pub(crate) const QUIT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long the source waits for the target to give everything back, before it goes on alone.
+pub(crate) const ABANDON_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long a pledge waits for its verdict before the migration is shown as in doubt. The question goes on.
+pub(crate) const VERDICT_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Between two questions of a target to its source about what became of the migration.
+pub(crate) const SETTLEMENT_EVERY: Duration = Duration::from_secs(3);
+
+/// How often in a row a source may say that it does not know a migration before the target gives up. A target without a
+/// pledge has no right to run, so giving up is always safe.
+pub(crate) const SETTLEMENT_UNKNOWN_MAX: u32 = 5;
+
+/// How the guest is announced on the target, in milliseconds: QEMU's own defaults (qapi `AnnounceParameters`).
+pub(crate) const ANNOUNCE: qemu::command::AnnounceSelf =
+    qemu::command::AnnounceSelf { initial: 50, max: 550, rounds: 5, step: 100 };
+
+/// Shortest and longest pause between two questions to a host that could not be reached.
+pub(crate) const SETTLE_PAUSE_MIN: Duration = Duration::from_millis(500);
+/// See [`SETTLE_PAUSE_MIN`].
+pub(crate) const SETTLE_PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// How much longer than twice its forward delay a port on an STP bridge may take until it forwards.
+pub(crate) const FORWARDING_GRACE: Duration = Duration::from_secs(5);
+
+/// Between two readings of a running migration's figures for the people who watch.
+pub(crate) const PROGRESS_EVERY: Duration = Duration::from_millis(250);
+
+/// Bytes set aside for a journal when it is opened, so that a full disk is found before anything is changed.
+pub(crate) const JOURNAL_BYTES: u64 = 64 << 10;
+
+/// Ended migrations whose reports are kept.
+pub(crate) const REPORTS_KEPT: usize = 1000;
+
+/// Longest name of a file made from a domain's name, in bytes.
+pub(crate) const NAME_BYTES_MAX: usize = 200;

@@ -1,0 +1,165 @@
+//! What every task of the agent shares: configuration, drivers, neighbours, and the tables of domains and migrations.
+//! Main type: [`Node`].
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use domain::Domain;
+use network::Network;
+use qemu::accelerator::Accelerator;
+use qemu::capabilities::Capabilities;
+use tokio::sync::OnceCell;
+use uuid::Uuid;
+
+use crate::config::Config;
+use crate::failure::Failure;
+use crate::keeper::{Ask, KeeperHandle, Reply};
+use crate::neighbour::Neighbours;
+use crate::store::Store;
+use crate::tracker::Tracker;
+
+/// One agent's shared parts.
+pub(crate) struct Node {
+    pub(crate) config: Config,
+    pub(crate) store: Store,
+    pub(crate) network: Network,
+    pub(crate) neighbours: Neighbours,
+    capabilities: tokio::sync::Mutex<HashMap<PathBuf, Arc<Capabilities>>>,
+    kvm: OnceCell<Result<(), String>>,
+    registry: Mutex<Registry>,
+}
+
+#[derive(Default)]
+struct Registry {
+    domains: HashMap<Uuid, KeeperHandle>,
+    migrations: BTreeMap<Uuid, (Uuid, Tracker)>,
+}
+
+impl Node {
+    pub(crate) fn new(config: Config, store: Store, network: Network, neighbours: Neighbours) -> Arc<Node> {
+        Arc::new(Node {
+            config,
+            store,
+            network,
+            neighbours,
+            capabilities: tokio::sync::Mutex::default(),
+            kvm: OnceCell::new(),
+            registry: Mutex::default(),
+        })
+    }
+
+    fn registry(&self) -> MutexGuard<'_, Registry> {
+        self.registry.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// The emulator of a domain, where this host allows it.
+    pub(crate) fn emulator<'a>(&'a self, domain: &'a Domain) -> Result<&'a Path, Failure> {
+        let Some(wanted) = &domain.emulator else { return Ok(self.default_emulator()) };
+        if self.config.emulators.contains(wanted) {
+            return Ok(wanted);
+        }
+        Err(Failure::EmulatorNotAllowed { path: wanted.clone(), allowed: self.config.emulators.clone() })
+    }
+
+    /// The emulator of a domain that names none.
+    pub(crate) fn default_emulator(&self) -> &Path {
+        &self.config.emulators[0]
+    }
+
+    /// What an emulator can do; asked once.
+    pub(crate) async fn capabilities(&self, emulator: &Path) -> Result<Arc<Capabilities>, Failure> {
+        let mut known = self.capabilities.lock().await;
+        if let Some(found) = known.get(emulator) {
+            return Ok(Arc::clone(found));
+        }
+        let found = Arc::new(qemu::capabilities::probe(emulator, Accelerator::Tcg).await?);
+        known.insert(emulator.to_owned(), Arc::clone(&found));
+        Ok(found)
+    }
+
+    /// Whether KVM works here, found out by using it once; else why not.
+    pub(crate) async fn kvm(&self) -> Result<(), String> {
+        let probe = || async {
+            let probed = qemu::accelerator::probe_kvm(self.default_emulator()).await;
+            probed.map_err(|error| error.to_string())
+        };
+        self.kvm.get_or_init(probe).await.clone()
+    }
+
+    /// The task of a domain, by name or UUID.
+    pub(crate) fn keeper(&self, domain: &str) -> Result<KeeperHandle, Failure> {
+        let uuid = domain.parse::<Uuid>().ok();
+        let registry = self.registry();
+        let found = registry.domains.iter().find(|(id, keeper)| keeper.name == domain || Some(**id) == uuid);
+        found.map(|(_, keeper)| keeper.clone()).ok_or_else(|| Failure::DomainNotFound {
+            domain: domain.to_owned(),
+            host: self.config.host.clone(),
+        })
+    }
+
+    /// All domains' tasks, by name.
+    pub(crate) fn keepers(&self) -> Vec<KeeperHandle> {
+        let mut keepers: Vec<KeeperHandle> = self.registry().domains.values().cloned().collect();
+        keepers.sort_by(|one, other| one.name.cmp(&other.name));
+        keepers
+    }
+
+    /// Adds a domain's task, unless its name or UUID is another's. Under one lock, so that two cannot both get in.
+    pub(crate) fn admit(
+        &self,
+        uuid: Uuid,
+        name: &str,
+        make: impl FnOnce() -> KeeperHandle,
+    ) -> Result<KeeperHandle, Failure> {
+        let mut registry = self.registry();
+        match registry.domains.get(&uuid) {
+            Some(known) if known.name == name => return Ok(known.clone()),
+            Some(known) => return Err(Failure::UuidTaken { uuid, name: known.name.clone() }),
+            None => {}
+        }
+        if let Some((&other, _)) = registry.domains.iter().find(|(_, keeper)| keeper.name == name) {
+            return Err(Failure::NameTaken { name: name.to_owned(), uuid: other });
+        }
+        let keeper = make();
+        registry.domains.insert(uuid, keeper.clone());
+        Ok(keeper)
+    }
+
+    /// A domain's task has ended.
+    pub(crate) fn dismiss(&self, uuid: Uuid) {
+        self.registry().domains.remove(&uuid);
+    }
+
+    /// The name that belongs to a UUID, and the UUID that belongs to a name.
+    pub(crate) fn taken(&self, uuid: Uuid, name: &str) -> (Option<String>, Option<Uuid>) {
+        let registry = self.registry();
+        let by_uuid = registry.domains.get(&uuid).map(|keeper| keeper.name.clone());
+        let by_name = registry.domains.iter().find(|(_, keeper)| keeper.name == name).map(|(&id, _)| id);
+        (by_uuid, by_name)
+    }
+
+    /// Makes a migration known.
+    pub(crate) fn track(&self, domain: Uuid, tracker: &Tracker) {
+        self.registry().migrations.insert(tracker.id(), (domain, tracker.clone()));
+    }
+
+    /// All migrations, oldest first (their ids are UUIDv7).
+    pub(crate) fn migrations(&self) -> Vec<Tracker> {
+        self.registry().migrations.values().map(|(_, tracker)| tracker.clone()).collect()
+    }
+
+    /// A migration and the domain that it is of.
+    pub(crate) fn migration(&self, id: Uuid) -> Result<(Uuid, Tracker), Failure> {
+        let found = self.registry().migrations.get(&id).cloned();
+        found.ok_or_else(|| Failure::MigrationNotFound { id, host: self.config.host.clone() })
+    }
+
+    /// Asks a domain's task and waits for its answer.
+    pub(crate) async fn ask<T>(&self, domain: &str, ask: impl FnOnce(Reply<T>) -> Ask) -> Result<T, Failure> {
+        let keeper = self.keeper(domain)?;
+        keeper.ask(ask).await.unwrap_or_else(|| {
+            Err(Failure::DomainNotFound { domain: domain.to_owned(), host: self.config.host.clone() })
+        })
+    }
+}

@@ -1,0 +1,147 @@
+//! Gathers what the preflight's rules judge: this host as a target, for one offer. Changes nothing. Main function:
+//! [`check`].
+
+use std::path::PathBuf;
+
+use api::{Finding, Offer};
+use domain::{CpuMode, Definition, Domain, FileRole};
+use migration::preflight::{BridgeFault, DiskView, DomainView, Shared, SourceView, TargetView, findings};
+use network::NetworkError;
+use qemu::capabilities::{Capabilities, cpu};
+use qemu::command_line::{Cpu, Switch};
+
+use crate::failure::Failure;
+use crate::guest::{accelerator, check_paths, frozen_uuid, owner_path, read_owner};
+use crate::node::Node;
+
+/// Checks an offer against this host: the definition to take in, or every reason not to, at once.
+pub(crate) async fn check(node: &Node, offer: &Offer) -> Result<Definition, Failure> {
+    let definition = Definition::parse(&offer.xml).map_err(Failure::Definition)?;
+    let domain = definition.domain();
+    check_paths(node, domain)?;
+    let capabilities = node.capabilities(node.emulator(domain)?).await?;
+    let machine = domain.os.machine.clone();
+    let wanted = DomainView {
+        name: domain.name.clone(),
+        uuid: frozen_uuid(domain),
+        machine: machine.clone(),
+        memory_bytes: domain.memory.0,
+        channels: offer.channels,
+        generation: offer.generation.saturating_sub(1),
+    };
+    let source = SourceView {
+        host: offer.source.clone(),
+        arch: offer.source_facts.arch.clone(),
+        cpu_vendor: offer.source_facts.cpu_vendor.clone(),
+        nx: offer.source_facts.nx,
+        kvm: offer.source_facts.kvm,
+        migrate_capabilities: offer.source_facts.migrate_capabilities.clone(),
+    };
+    let target = target_view(node, offer, domain, &capabilities, &machine).await?;
+    let found: Vec<Finding> = findings(&wanted, &source, &target)
+        .into_iter()
+        .map(|finding| Finding {
+            code: finding.rule.code().to_owned(),
+            fatal: finding.fatal,
+            message: finding.message,
+            mend: finding.mend,
+        })
+        .collect();
+    if found.iter().any(|finding| finding.fatal) {
+        return Err(Failure::Preflight { host: node.config.host.clone(), findings: found });
+    }
+    Ok(definition)
+}
+
+async fn target_view(
+    node: &Node,
+    offer: &Offer,
+    domain: &Domain,
+    capabilities: &Capabilities,
+    machine: &str,
+) -> Result<TargetView, Failure> {
+    let facts = host::Facts::read()?;
+    let (name_of_uuid, uuid_of_name) = node.taken(frozen_uuid(domain), &domain.name);
+    let mut disks = Vec::new();
+    for disk in &domain.disks {
+        disks.push(disk_view(offer, domain, disk).await);
+    }
+    let mut bridges = Vec::new();
+    for interface in &domain.interfaces {
+        let fault = match node.network.bridge(&interface.bridge).await {
+            Ok(_) => None,
+            Err(NetworkError::NoSuchLink { .. }) => Some(BridgeFault::Missing),
+            Err(NetworkError::NotABridge { .. }) => Some(BridgeFault::NotABridge),
+            Err(error) => return Err(error.into()),
+        };
+        bridges.push((interface.bridge.clone(), fault));
+    }
+    let missing = |path: &PathBuf| std::fs::File::open(path).is_err();
+    let boot = domain.files().into_iter().filter(|file| file.role == FileRole::Boot);
+    Ok(TargetView {
+        host: node.config.host.clone(),
+        arch: facts.machine_arch,
+        cpu_vendor: facts.cpu_vendor,
+        nx: facts.nx,
+        kvm_unusable: if offer.source_facts.kvm { node.kvm().await.err() } else { None },
+        memory_available_bytes: facts.memory_available,
+        has_machine: capabilities.machine(machine).is_some(),
+        cpu_features_missing: missing_features(node, offer, domain, machine).await?,
+        migrate_capabilities: capabilities.migrate_capability_names().map(str::to_owned).collect(),
+        same_name: uuid_of_name,
+        same_uuid: name_of_uuid.filter(|name| *name != domain.name),
+        disks,
+        bridges,
+        files_missing: boot.map(|file| file.path.to_owned()).filter(missing).collect(),
+    })
+}
+
+/// Whether a disk can be opened here, and whether it is the very file that the source uses: the source's owner record
+/// lies beside it.
+async fn disk_view(offer: &Offer, domain: &Domain, disk: &domain::Disk) -> DiskView {
+    let path = disk.source.clone();
+    let fault = storage::open_check(&path, !disk.readonly).await.err().map(|error| error.to_string());
+    let record_path =
+        owner_path(domain).filter(|record| *record == storage::owner_path(&path) && !disk.readonly);
+    let shared = match record_path {
+        None => Shared::NotAsked,
+        Some(record_path) => match read_owner(&record_path).await {
+            Ok(Some(record))
+                if Some(record.domain) == domain.uuid
+                    && record.host == offer.source
+                    && record.generation + 1 == offer.generation =>
+            {
+                Shared::Proven
+            }
+            Ok(Some(_) | None) | Err(_) => Shared::Disproven,
+        },
+    };
+    DiskView { path, fault, shared }
+}
+
+/// Features of the guest's CPU that this host cannot give it.
+async fn missing_features(
+    node: &Node,
+    offer: &Offer,
+    domain: &Domain,
+    machine: &str,
+) -> Result<Vec<String>, Failure> {
+    let passthrough =
+        domain.cpu.as_ref().is_some_and(|cpu| matches!(cpu.mode, CpuMode::HostPassthrough { .. }));
+    if passthrough {
+        return Ok(Vec::new());
+    }
+    let kind = accelerator(offer.source_facts.kvm);
+    let value = Cpu::new(domain, kind, None)?.value().unwrap_or_default();
+    Ok(cpu::check_cpu(node.emulator(domain)?, kind, machine, &value.to_string_lossy()).await?)
+}
+
+/// The finding that needs no asking.
+pub(crate) fn same_host(node: &Node) -> Finding {
+    Finding {
+        code: migration::preflight::Rule::SameHost.code().to_owned(),
+        fatal: true,
+        message: format!("source and target are both host {}", node.config.host),
+        mend: "name another host with --to".into(),
+    }
+}

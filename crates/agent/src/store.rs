@@ -1,0 +1,280 @@
+//! What the agent remembers on disk: definitions, tombstones, reports. Written to a temporary file, fsynced, renamed,
+//! and the directory fsynced, so that a crash leaves the old or the new. Main type: [`Store`].
+//!
+//! ```text
+//! state_dir/domains/<name>.xml      the definition
+//! state_dir/domains/<name>.json     DomainRecord: tombstone
+//! state_dir/migrations/<id>.journal
+//! state_dir/migrations/<id>.xml     what is coming here, until it has come
+//! state_dir/migrations/<id>.json    the report of an ended migration
+//! run_dir/<uuid>/                   what lives as long as its QEMU
+//! ```
+
+use std::io::Write;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use domain::Definition;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::config::Config;
+use crate::limits::{NAME_BYTES_MAX, REPORTS_KEPT};
+
+/// A file of the agent's own cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StoreError {
+    #[error("{path} cannot be {verb}")]
+    File {
+        path: PathBuf,
+        verb: &'static str,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("the name {name:?} cannot be a file's name")]
+    Name { name: String },
+}
+
+/// What is remembered of a domain besides its definition.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DomainRecord {
+    /// Where it went: the definition here is a tombstone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) moved: Option<MovedTo>,
+}
+
+/// A tombstone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct MovedTo {
+    /// The host that has it.
+    pub(crate) host: String,
+    /// The migration that took it there.
+    pub(crate) migration: Uuid,
+    /// When, RFC 3339.
+    pub(crate) at: String,
+}
+
+/// The agent's directories.
+#[derive(Debug, Clone)]
+pub(crate) struct Store {
+    state_dir: PathBuf,
+    run_dir: PathBuf,
+    log_dir: PathBuf,
+}
+
+impl Store {
+    /// Makes the directories, 0700.
+    pub(crate) fn open(config: &Config) -> Result<Store, StoreError> {
+        let store = Store {
+            state_dir: config.state_dir.clone(),
+            run_dir: config.run_dir.clone(),
+            log_dir: config.log_dir.clone(),
+        };
+        for directory in [store.domains(), store.migrations(), store.run_dir.clone(), store.log_dir.clone()] {
+            make_directory(&directory)?;
+        }
+        Ok(store)
+    }
+
+    fn domains(&self) -> PathBuf {
+        self.state_dir.join("domains")
+    }
+
+    fn migrations(&self) -> PathBuf {
+        self.state_dir.join("migrations")
+    }
+
+    fn definition_path(&self, name: &str, extension: &str) -> Result<PathBuf, StoreError> {
+        let fits =
+            !name.is_empty() && name.len() <= NAME_BYTES_MAX && !name.contains('/') && !name.starts_with('.');
+        if !fits || name.chars().any(char::is_control) {
+            return Err(StoreError::Name { name: name.to_owned() });
+        }
+        Ok(self.domains().join(format!("{name}.{extension}")))
+    }
+
+    /// Where a domain's QEMU lives while it lives.
+    pub(crate) fn run_directory(&self, uuid: Uuid) -> PathBuf {
+        self.run_dir.join(uuid.to_string())
+    }
+
+    /// Where QEMU's words go.
+    pub(crate) fn log_path(&self, name: &str) -> PathBuf {
+        self.log_dir.join(format!("{name}.log"))
+    }
+
+    /// Where a migration's journal is.
+    pub(crate) fn journal_path(&self, id: Uuid) -> PathBuf {
+        self.migrations().join(format!("{id}.journal"))
+    }
+
+    /// Remembers the definition of a domain that is coming here, before anything else of it exists.
+    pub(crate) fn write_arrival(&self, id: Uuid, xml: &str) -> Result<(), StoreError> {
+        write(&self.migrations().join(format!("{id}.xml")), xml.as_bytes())
+    }
+
+    /// Reads it again; `None` where there is none or it cannot be read.
+    pub(crate) fn read_arrival(&self, id: Uuid) -> Option<Definition> {
+        let text = std::fs::read_to_string(self.migrations().join(format!("{id}.xml"))).ok()?;
+        Definition::parse(&text).ok()
+    }
+
+    /// It has come, or it has not.
+    pub(crate) fn remove_arrival(&self, id: Uuid) {
+        if let Err(error) = remove(&self.migrations().join(format!("{id}.xml"))) {
+            tracing::warn!("the definition of an arrival was left behind: {error}");
+        }
+    }
+
+    /// Remembers a definition.
+    pub(crate) fn write_definition(
+        &self,
+        definition: &Definition,
+        record: &DomainRecord,
+    ) -> Result<(), StoreError> {
+        let name = &definition.domain().name;
+        write(&self.definition_path(name, "json")?, &json(record))?;
+        write(&self.definition_path(name, "xml")?, definition.xml().as_bytes())
+    }
+
+    /// Forgets a definition.
+    pub(crate) fn remove_definition(&self, name: &str) -> Result<(), StoreError> {
+        remove(&self.definition_path(name, "xml")?)?;
+        remove(&self.definition_path(name, "json")?)
+    }
+
+    /// Every definition; one that cannot be read is logged and left alone.
+    pub(crate) fn definitions(&self) -> Result<Vec<(Definition, DomainRecord)>, StoreError> {
+        let mut found = Vec::new();
+        for path in list(&self.domains(), "xml")? {
+            let read = std::fs::read_to_string(&path).map_err(|source| read_fault(&path, source))?;
+            match Definition::parse(&read) {
+                Ok(definition) => {
+                    let record = read_json(&path.with_extension("json"))?.unwrap_or_default();
+                    found.push((definition, record));
+                }
+                Err(error) => tracing::error!(path = %path.display(), "a definition is left alone: {error}"),
+            }
+        }
+        Ok(found)
+    }
+
+    /// UUIDs that have a run directory.
+    pub(crate) fn run_directories(&self) -> Result<Vec<Uuid>, StoreError> {
+        let entries = std::fs::read_dir(&self.run_dir).map_err(|source| read_fault(&self.run_dir, source))?;
+        Ok(entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
+    }
+
+    /// Removes what lived as long as a QEMU.
+    pub(crate) fn remove_run_directory(&self, uuid: Uuid) -> Result<(), StoreError> {
+        let path = self.run_directory(uuid);
+        match std::fs::remove_dir_all(&path) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                Err(StoreError::File { path, verb: "removed", source })
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Remembers something that lives as long as a QEMU.
+    pub(crate) fn write_run<T: Serialize>(
+        &self,
+        uuid: Uuid,
+        name: &str,
+        value: &T,
+    ) -> Result<(), StoreError> {
+        let directory = self.run_directory(uuid);
+        make_directory(&directory)?;
+        write(&directory.join(name), &json(value))
+    }
+
+    /// Reads it again; `None` where there is none.
+    pub(crate) fn read_run<T: DeserializeOwned>(
+        &self,
+        uuid: Uuid,
+        name: &str,
+    ) -> Result<Option<T>, StoreError> {
+        read_json(&self.run_directory(uuid).join(name))
+    }
+
+    /// Keeps the report of an ended migration and its role; the oldest beyond the bound go, with their journals.
+    pub(crate) fn write_report(&self, migration: &api::Migration) -> Result<(), StoreError> {
+        write(&self.migrations().join(format!("{}.json", migration.report.id)), &json(migration))?;
+        let mut reports = list(&self.migrations(), "json")?;
+        reports.sort();
+        let surplus = reports.len().saturating_sub(REPORTS_KEPT);
+        // Ids are UUIDv7: their order is the order of time.
+        for old in &reports[..surplus] {
+            remove(old)?;
+            remove(&old.with_extension("journal"))?;
+        }
+        Ok(())
+    }
+
+    /// The reports that were kept.
+    pub(crate) fn reports(&self) -> Result<Vec<api::Migration>, StoreError> {
+        let read = |path: PathBuf| read_json(&path).transpose();
+        list(&self.migrations(), "json")?.into_iter().filter_map(read).collect()
+    }
+
+    /// Journals on disk.
+    pub(crate) fn journals(&self) -> Result<Vec<PathBuf>, StoreError> {
+        let mut journals = list(&self.migrations(), "journal")?;
+        journals.sort();
+        Ok(journals)
+    }
+}
+
+fn make_directory(path: &Path) -> Result<(), StoreError> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|source| StoreError::File {
+        path: path.to_owned(),
+        verb: "made",
+        source,
+    })
+}
+
+fn read_fault(path: &Path, source: std::io::Error) -> StoreError {
+    StoreError::File { path: path.to_owned(), verb: "read", source }
+}
+
+fn list(directory: &Path, extension: &str) -> Result<Vec<PathBuf>, StoreError> {
+    let entries = std::fs::read_dir(directory).map_err(|source| read_fault(directory, source))?;
+    let paths = entries.flatten().map(|entry| entry.path());
+    Ok(paths.filter(|path| path.extension().is_some_and(|found| found == extension)).collect())
+}
+
+fn json<T: Serialize>(value: &T) -> Vec<u8> {
+    let mut bytes = serde_json::to_vec_pretty(value).expect("the agent's own records are always JSON");
+    bytes.push(b'\n');
+    bytes
+}
+
+fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StoreError> {
+    match std::fs::read(path) {
+        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| read_fault(path, error.into())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(read_fault(path, source)),
+    }
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let durable = || {
+        let directory = path.parent().unwrap_or(Path::new("."));
+        let mut file = tempfile::NamedTempFile::new_in(directory)?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        file.persist(path).map_err(|error| error.error)?;
+        std::fs::File::open(directory)?.sync_all()
+    };
+    durable().map_err(|source| StoreError::File { path: path.to_owned(), verb: "written", source })
+}
+
+fn remove(path: &Path) -> Result<(), StoreError> {
+    match std::fs::remove_file(path) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(StoreError::File { path: path.to_owned(), verb: "removed", source })
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}

@@ -1,0 +1,298 @@
+//! What people may watch of one migration: phases, notes and figures, replayed from the start to everyone who asks.
+//! It decides nothing. Main type: [`Tracker`].
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use api::{
+    Downtime, Memory, Migration, MigrationEvent, MigrationPhase, MigrationReport, Outcome, Progress, Role,
+};
+use futures_util::Stream;
+use migration::phase::Phase;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+/// One migration's story, shared by the task that drives it and by all who watch.
+#[derive(Debug, Clone)]
+pub(crate) struct Tracker {
+    story: Arc<Mutex<Story>>,
+    version: watch::Sender<u64>,
+}
+
+#[derive(Debug)]
+struct Story {
+    role: Role,
+    report: MigrationReport,
+    events: Vec<MigrationEvent>,
+    progress: Option<(u64, Progress)>,
+    began: Instant,
+}
+
+/// What a tracker is begun with.
+pub(crate) struct Begin {
+    pub(crate) id: Uuid,
+    pub(crate) role: Role,
+    pub(crate) domain: String,
+    pub(crate) uuid: Uuid,
+    pub(crate) source: String,
+    pub(crate) target: String,
+    pub(crate) phase: Phase,
+    pub(crate) encrypted: bool,
+    pub(crate) suspended: bool,
+}
+
+impl Tracker {
+    /// Begins a story.
+    pub(crate) fn begin(begin: Begin) -> Tracker {
+        let report = MigrationReport {
+            id: begin.id,
+            domain: begin.domain,
+            uuid: begin.uuid,
+            source: begin.source,
+            target: begin.target,
+            outcome: None,
+            phase: shown(begin.phase),
+            reason: None,
+            mend: None,
+            started_at: now(),
+            wall_ms: 0,
+            memory: Memory::default(),
+            downtime: Downtime::default(),
+            encrypted: begin.encrypted,
+            suspended: begin.suspended,
+        };
+        let tracker = Tracker::ended(begin.role, report);
+        tracker.enter(begin.phase);
+        tracker
+    }
+
+    /// A story that was told before this agent started.
+    pub(crate) fn ended(role: Role, report: MigrationReport) -> Tracker {
+        let events = match report.outcome {
+            Some(_) => vec![MigrationEvent::Ended(Box::new(report.clone()))],
+            None => Vec::new(),
+        };
+        let story = Story { role, report, events, progress: None, began: Instant::now() };
+        Tracker { story: Arc::new(Mutex::new(story)), version: watch::Sender::new(0) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Story> {
+        self.story.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Story)) {
+        change(&mut self.lock());
+        self.version.send_modify(|version| *version += 1);
+    }
+
+    /// A phase was entered.
+    pub(crate) fn enter(&self, phase: Phase) {
+        tracing::info!(migration = %self.id(), ?phase, "entered");
+        self.change(|story| {
+            story.report.phase = shown(phase);
+            story.report.wall_ms = millis(story.began);
+            story.events.push(MigrationEvent::Phase { phase: shown(phase), at: now() });
+        });
+    }
+
+    /// Says something to the people who watch.
+    pub(crate) fn note(&self, text: impl Into<String>) {
+        let text = text.into();
+        tracing::info!(migration = %self.id(), "{text}");
+        self.change(|story| story.events.push(MigrationEvent::Note { text, at: now() }));
+    }
+
+    /// New figures.
+    pub(crate) fn progress(&self, progress: Progress) {
+        let version = *self.version.borrow() + 1;
+        self.change(|story| {
+            let elapsed_ms = millis(story.began);
+            story.progress = Some((version, Progress { elapsed_ms, ..progress }));
+        });
+    }
+
+    /// Figures for the report.
+    pub(crate) fn record(&self, record: impl FnOnce(&mut MigrationReport)) {
+        self.change(|story| record(&mut story.report));
+    }
+
+    /// It has ended, or is in doubt; `in doubt` may be followed by another end.
+    pub(crate) fn end(&self, phase: Phase, outcome: Outcome, reason: Option<String>, mend: Option<String>) {
+        self.enter(phase);
+        self.change(|story| {
+            story.report.outcome = Some(outcome);
+            story.report.reason = reason;
+            story.report.mend = mend;
+            let ended = MigrationEvent::Ended(Box::new(story.report.clone()));
+            story.events.push(ended);
+        });
+    }
+
+    /// The migration.
+    pub(crate) fn id(&self) -> Uuid {
+        self.lock().report.id
+    }
+
+    /// The story so far.
+    pub(crate) fn migration(&self) -> Migration {
+        let story = self.lock();
+        let mut report = story.report.clone();
+        if report.outcome.is_none() {
+            report.wall_ms = millis(story.began);
+        }
+        Migration { role: story.role, report }
+    }
+
+    /// Whether it has an end that nothing follows.
+    pub(crate) fn is_settled(&self) -> bool {
+        matches!(self.lock().report.outcome, Some(Outcome::Moved | Outcome::Kept | Outcome::Lost))
+    }
+
+    /// Every event from the beginning, and then as they come; ends after the last one.
+    pub(crate) fn events(&self) -> impl Stream<Item = MigrationEvent> + Send + use<> {
+        let reader = Reader { tracker: self.clone(), changed: self.version.subscribe(), next: 0, figures: 0 };
+        futures_util::stream::unfold(Some(reader), |reader| async move {
+            let mut reader = reader?;
+            let event = reader.next().await?;
+            let last = matches!(event, MigrationEvent::Ended(_));
+            Some((event, (!last).then_some(reader)))
+        })
+    }
+}
+
+struct Reader {
+    tracker: Tracker,
+    changed: watch::Receiver<u64>,
+    next: usize,
+    figures: u64,
+}
+
+impl Reader {
+    async fn next(&mut self) -> Option<MigrationEvent> {
+        loop {
+            self.changed.mark_unchanged();
+            {
+                let story = self.tracker.lock();
+                if let Some(event) = story.events.get(self.next) {
+                    self.next += 1;
+                    // A doubt that was ended later: the reader who comes later wants the last end only.
+                    let stale = matches!(event, MigrationEvent::Ended(_)) && self.next < story.events.len();
+                    if stale {
+                        continue;
+                    }
+                    return Some(event.clone());
+                }
+                if let Some((version, progress)) = story.progress
+                    && version > self.figures
+                {
+                    self.figures = version;
+                    return Some(MigrationEvent::Progress(progress));
+                }
+            }
+            self.changed.changed().await.ok()?;
+        }
+    }
+}
+
+/// The phase as the API shows it.
+pub(crate) fn shown(phase: Phase) -> MigrationPhase {
+    match phase {
+        Phase::Planned => MigrationPhase::Planned,
+        Phase::Reserved => MigrationPhase::Reserved,
+        Phase::Streaming | Phase::Pledging => MigrationPhase::Streaming,
+        Phase::Stopped => MigrationPhase::Stopped,
+        Phase::Pledged => MigrationPhase::Pledged,
+        Phase::Serving => MigrationPhase::Serving,
+        Phase::Moved => MigrationPhase::Moved,
+        Phase::Kept => MigrationPhase::Kept,
+        Phase::InDoubt => MigrationPhase::InDoubt,
+        Phase::Lost => MigrationPhase::Lost,
+        Phase::Offered => MigrationPhase::Offered,
+        Phase::Prepared => MigrationPhase::Prepared,
+        Phase::Receiving => MigrationPhase::Receiving,
+        Phase::Loaded => MigrationPhase::Loaded,
+        Phase::Granted => MigrationPhase::Granted,
+        Phase::Filling => MigrationPhase::Filling,
+        Phase::Running => MigrationPhase::Running,
+        Phase::Refused => MigrationPhase::Refused,
+    }
+}
+
+fn millis(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Now, RFC 3339.
+pub(crate) fn now() -> String {
+    jiff::Timestamp::now().to_string()
+}
+
+/// A time stamp, RFC 3339 with microseconds.
+pub(crate) fn rfc3339(at: SystemTime) -> String {
+    jiff::Timestamp::try_from(at).map_or_else(|_| String::from("unknown"), |at| format!("{at:.6}"))
+}
+
+/// Milliseconds since the Unix epoch.
+pub(crate) fn unix_ms() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Begin, Tracker};
+    use api::{MigrationEvent, MigrationPhase, Outcome, Role};
+    use futures_util::StreamExt;
+    use migration::phase::Phase;
+    use uuid::Uuid;
+
+    fn tracker() -> Tracker {
+        Tracker::begin(Begin {
+            id: Uuid::nil(),
+            role: Role::Source,
+            domain: "web1".into(),
+            uuid: Uuid::nil(),
+            source: "kvm1".into(),
+            target: "kvm2".into(),
+            phase: Phase::Planned,
+            encrypted: true,
+            suspended: false,
+        })
+    }
+
+    fn phases(events: &[MigrationEvent]) -> Vec<MigrationPhase> {
+        let phase = |event: &MigrationEvent| match event {
+            MigrationEvent::Phase { phase, .. } => Some(*phase),
+            MigrationEvent::Note { .. } | MigrationEvent::Progress(_) | MigrationEvent::Ended(_) => None,
+        };
+        events.iter().filter_map(phase).collect()
+    }
+
+    #[tokio::test]
+    async fn an_early_and_a_late_watcher_see_the_same_story() {
+        let tracker = tracker();
+        let early = tokio::spawn(tracker.events().collect::<Vec<_>>());
+        tokio::task::yield_now().await;
+        tracker.enter(Phase::Reserved);
+        tracker.end(Phase::Moved, Outcome::Moved, None, None);
+        let early = early.await.unwrap();
+        let late: Vec<_> = tracker.events().collect().await;
+        let expect = [MigrationPhase::Planned, MigrationPhase::Reserved, MigrationPhase::Moved];
+        assert_eq!(phases(&early), expect);
+        assert_eq!(phases(&late), expect);
+        assert!(matches!(late.last(), Some(MigrationEvent::Ended(_))));
+    }
+
+    #[tokio::test]
+    async fn a_doubt_that_was_ended_is_told_with_its_end() {
+        let tracker = tracker();
+        tracker.end(Phase::InDoubt, Outcome::InDoubt, None, None);
+        assert!(!tracker.is_settled());
+        tracker.end(Phase::Kept, Outcome::Kept, None, None);
+        let events: Vec<_> = tracker.events().collect().await;
+        let Some(MigrationEvent::Ended(report)) = events.last() else { panic!("no end") };
+        assert_eq!(report.outcome, Some(Outcome::Kept));
+        assert!(tracker.is_settled());
+    }
+}

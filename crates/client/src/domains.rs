@@ -1,0 +1,85 @@
+//! Endpoints of an agent about its domains, its host and itself. One method an endpoint, no decisions.
+
+use std::time::Duration;
+
+use api::{DefineRequest, Domain, Host, ShutdownRequest, Version};
+
+use crate::client::{Call, segment};
+use crate::limits::{SHUTDOWN_SLACK, START_WITHIN};
+use crate::{Client, ClientError};
+
+/// Every method fails with [`ClientError`]; a refusal of the agent is [`ClientError::Problem`]. A domain is given
+/// by its name or its UUID.
+impl Client {
+    /// `GET /version`.
+    pub async fn version(&self) -> Result<Version, ClientError> {
+        self.json(Call::get("/version")).await
+    }
+
+    /// `GET /host`.
+    pub async fn host(&self) -> Result<Host, ClientError> {
+        self.json(Call::get("/host")).await
+    }
+
+    /// `GET /openapi.json`: the description of the whole interface.
+    pub async fn openapi(&self) -> Result<serde_json::Value, ClientError> {
+        self.json(Call::get("/openapi.json")).await
+    }
+
+    /// `GET /domains`: those with a QEMU process, or with `all` every one that is defined.
+    pub async fn domains(&self, all: bool) -> Result<Vec<Domain>, ClientError> {
+        self.json(Call::get(format!("/domains?all={all}"))).await
+    }
+
+    /// `POST /domains`: defines a domain from libvirt domain XML.
+    pub async fn define(&self, xml: impl Into<String>) -> Result<Domain, ClientError> {
+        self.json(Call::post("/domains").body(&DefineRequest { xml: xml.into() })).await
+    }
+
+    /// `GET /domains/{domain}`.
+    pub async fn domain(&self, domain: &str) -> Result<Domain, ClientError> {
+        self.json(Call::get(path(domain, ""))).await
+    }
+
+    /// `DELETE /domains/{domain}`: forgets the definition.
+    pub async fn undefine(&self, domain: &str) -> Result<(), ClientError> {
+        self.done(Call::delete(path(domain, ""))).await
+    }
+
+    /// `GET /domains/{domain}/xml`: the definition, byte for byte.
+    pub async fn xml(&self, domain: &str) -> Result<String, ClientError> {
+        self.text(Call::get(path(domain, "/xml"))).await
+    }
+
+    /// `POST /domains/{domain}/start`.
+    pub async fn start(&self, domain: &str) -> Result<Domain, ClientError> {
+        self.json(Call::post(path(domain, "/start")).within(START_WITHIN)).await
+    }
+
+    /// `POST /domains/{domain}/shutdown`: asks the guest to power itself off and waits up to `wait`, in whole
+    /// seconds; zero asks and does not wait.
+    pub async fn shutdown(&self, domain: &str, wait: Duration) -> Result<Domain, ClientError> {
+        let request = ShutdownRequest { timeout_s: wait.as_secs() };
+        let call = Call::post(path(domain, "/shutdown")).body(&request);
+        self.json(call.within(wait.saturating_add(SHUTDOWN_SLACK))).await
+    }
+
+    /// `POST /domains/{domain}/destroy`: pulls the plug.
+    pub async fn destroy(&self, domain: &str) -> Result<Domain, ClientError> {
+        self.json(Call::post(path(domain, "/destroy"))).await
+    }
+
+    /// `POST /domains/{domain}/suspend`: stops its vCPUs.
+    pub async fn suspend(&self, domain: &str) -> Result<Domain, ClientError> {
+        self.json(Call::post(path(domain, "/suspend"))).await
+    }
+
+    /// `POST /domains/{domain}/resume`.
+    pub async fn resume(&self, domain: &str) -> Result<Domain, ClientError> {
+        self.json(Call::post(path(domain, "/resume"))).await
+    }
+}
+
+pub(crate) fn path(domain: &str, rest: &str) -> String {
+    format!("/domains/{}{rest}", segment(domain))
+}

@@ -1,0 +1,52 @@
+//! Endpoints that one agent asks of another during a migration. Every request and reply carries the version of
+//! the conversation; another version is an error before the body is looked at. Nothing here is repeated, least of
+//! all a pledge. The order of the calls is in [`api`]'s handover types.
+
+use api::{Offer, Settlement, TargetStatus, Ticket, Verdict};
+use uuid::Uuid;
+
+use crate::client::Call;
+use crate::limits::{ABANDON_WITHIN, OFFER_WITHIN, PLEDGE_WITHIN, TARGET_STATUS_WITHIN};
+use crate::{Client, ClientError};
+
+/// The body of a pledge.
+#[derive(serde::Serialize)]
+struct Pledge {
+    token: Uuid,
+}
+
+/// Every method fails with [`ClientError`]; a refusal of the agent is [`ClientError::Problem`].
+impl Client {
+    /// `POST /agent/migrations`: asks a target to make room for a domain.
+    pub async fn offer(&self, offer: &Offer) -> Result<Ticket, ClientError> {
+        let call = Call::post("/agent/migrations").body(offer).within(OFFER_WITHIN);
+        self.json(call.between_agents()).await
+    }
+
+    /// `GET /agent/migrations/{id}`: whether the target is still there.
+    pub async fn target_status(&self, id: Uuid) -> Result<TargetStatus, ClientError> {
+        let call = Call::get(format!("/agent/migrations/{id}")).within(TARGET_STATUS_WITHIN);
+        self.json(call.between_agents()).await
+    }
+
+    /// `POST /agent/migrations/{id}/pledge`: the source's irrevocable word. It is sent at most once by each call.
+    /// An error of which [`ClientError::may_have_arrived`] says `true` decides nothing: the migration is in doubt.
+    /// Call [`Client::connect`] beforehand, so that no handshake lies in the blackout.
+    pub async fn pledge(&self, id: Uuid, token: Uuid) -> Result<Verdict, ClientError> {
+        let pledge = Pledge { token };
+        let call = Call::post(format!("/agent/migrations/{id}/pledge")).body(&pledge).within(PLEDGE_WITHIN);
+        self.json(call.between_agents()).await
+    }
+
+    /// `DELETE /agent/migrations/{id}`: the domain stays on the source; the target gives everything back and says
+    /// whether the guest ever ran there.
+    pub async fn abandon(&self, id: Uuid) -> Result<Verdict, ClientError> {
+        let call = Call::delete(format!("/agent/migrations/{id}")).within(ABANDON_WITHIN);
+        self.json(call.between_agents()).await
+    }
+
+    /// `GET /agent/migrations/{id}/settlement`: asked of the source by a target that has lost its memory of it.
+    pub async fn settlement(&self, id: Uuid) -> Result<Settlement, ClientError> {
+        self.json(Call::get(format!("/agent/migrations/{id}/settlement")).between_agents()).await
+    }
+}

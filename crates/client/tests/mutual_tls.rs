@@ -1,0 +1,168 @@
+//! The client over mutual TLS: both sides trust one CA and nobody else.
+
+#[path = "server/mod.rs"]
+mod server;
+
+use std::sync::Arc;
+
+use client::{Client, ClientError, tls};
+use rcgen::{CertificateParams, CertifiedIssuer, KeyPair};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use server::{Asked, serve, version};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+
+struct Ca(CertifiedIssuer<'static, KeyPair>);
+
+struct Identity {
+    certificate: String,
+    key: String,
+}
+
+impl Ca {
+    fn new() -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("a CA"))
+    }
+
+    fn pem(&self) -> String {
+        self.0.pem()
+    }
+
+    fn issue(&self, name: &str) -> Identity {
+        let key = KeyPair::generate().expect("a key");
+        let params = CertificateParams::new([name.to_owned()]).expect("a name");
+        let certificate = params.signed_by(&key, &self.0).expect("signs");
+        Identity { certificate: certificate.pem(), key: key.serialize_pem() }
+    }
+
+    fn client(&self, identity: &Identity) -> Arc<rustls::ClientConfig> {
+        tls::client_config(self.pem().as_bytes(), identity.certificate.as_bytes(), identity.key.as_bytes())
+            .expect("a configuration")
+    }
+}
+
+/// Serves with `identity`, letting in what `ca` signed. Gives the address and what was asked.
+async fn agent(ca: &Ca, identity: &Identity) -> (String, Asked) {
+    let config =
+        tls::server_config(ca.pem().as_bytes(), identity.certificate.as_bytes(), identity.key.as_bytes())
+            .expect("a configuration");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("listens");
+    let address = listener.local_addr().expect("an address").to_string();
+    let acceptor = TlsAcceptor::from(config);
+    let asked = Asked::default();
+    let log = Arc::clone(&asked);
+    tokio::spawn(async move {
+        loop {
+            let (tcp, _) = listener.accept().await.expect("accepts");
+            let (acceptor, log) = (acceptor.clone(), Arc::clone(&log));
+            tokio::spawn(async move {
+                if let Ok(stream) = acceptor.accept(tcp).await {
+                    let session = stream.get_ref().1;
+                    assert_eq!(session.protocol_version(), Some(rustls::ProtocolVersion::TLSv1_3));
+                    assert_eq!(session.alpn_protocol(), Some(tls::ALPN));
+                    serve(stream, log, |_| version()).await;
+                }
+            });
+        }
+    });
+    (address, asked)
+}
+
+#[track_caller]
+fn check_refused(result: Result<api::Version, ClientError>, asked: &Asked) {
+    let error = result.expect_err("no trust");
+    assert!(matches!(error, ClientError::Tls { .. }), "{error:?}");
+    assert!(error.is_unreachable() && !error.may_have_arrived());
+    assert!(error.mend().expect("a mend").contains("ferry ca issue"));
+    assert!(asked.lock().expect("lock").is_empty(), "the server took a request in");
+}
+
+#[tokio::test]
+async fn two_hosts_of_one_ca_talk() {
+    let ca = Ca::new();
+    let (address, asked) = agent(&ca, &ca.issue("kvm2")).await;
+    let client = Client::tls(address, "kvm2", ca.client(&ca.issue("kvm1"))).expect("a client");
+    assert_eq!(client.version().await.expect("a version").host, "kvm1");
+    assert_eq!(asked.lock().expect("lock").len(), 2, "connecting asks once, the request is the second");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_follow_each_other_at_once_on_one_connection() {
+    let ca = Ca::new();
+    let (address, asked) = agent(&ca, &ca.issue("kvm2")).await;
+    let client = Client::tls(address, "kvm2", ca.client(&ca.issue("kvm1"))).expect("a client");
+    for _ in 0..300 {
+        client.version().await.expect("a version");
+    }
+    assert_eq!(asked.lock().expect("lock").len(), 301, "one connection, so one question while connecting");
+}
+
+#[tokio::test]
+async fn a_server_of_another_ca_is_refused() {
+    let (ours, theirs) = (Ca::new(), Ca::new());
+    let (address, asked) = agent(&ours, &theirs.issue("kvm2")).await;
+    let client = Client::tls(address, "kvm2", ours.client(&ours.issue("kvm1"))).expect("a client");
+    check_refused(client.version().await, &asked);
+}
+
+#[tokio::test]
+async fn a_client_of_another_ca_is_refused() {
+    let (ours, theirs) = (Ca::new(), Ca::new());
+    let (address, asked) = agent(&ours, &ours.issue("kvm2")).await;
+    let client = Client::tls(address, "kvm2", ours.client(&theirs.issue("kvm1"))).expect("a client");
+    check_refused(client.version().await, &asked);
+}
+
+#[tokio::test]
+async fn a_client_without_a_certificate_is_refused() {
+    let ca = Ca::new();
+    let (address, asked) = agent(&ca, &ca.issue("kvm2")).await;
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(ca.pem().as_bytes()).expect("PEM")).expect("a CA");
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .expect("TLS 1.3")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let client = Client::tls(address, "kvm2", Arc::new(config)).expect("a client");
+    check_refused(client.version().await, &asked);
+}
+
+#[tokio::test]
+async fn a_server_with_another_name_is_refused() {
+    let ca = Ca::new();
+    let (address, asked) = agent(&ca, &ca.issue("kvm3")).await;
+    let client = Client::tls(address, "kvm2", ca.client(&ca.issue("kvm1"))).expect("a client");
+    check_refused(client.version().await, &asked);
+}
+
+#[test]
+fn names_of_a_certificate() {
+    let identity = Ca::new().issue("kvm2");
+    let der = CertificateDer::from_pem_slice(identity.certificate.as_bytes()).expect("PEM");
+    assert_eq!(tls::names(&der), ["kvm2"]);
+    assert!(tls::names(&CertificateDer::from(vec![1, 2, 3])).is_empty());
+}
+
+#[test]
+fn unusable_files_are_named() {
+    let ca = Ca::new();
+    let identity = ca.issue("kvm1");
+    let other = ca.issue("kvm2");
+    let say = |ca: &str, certificate: &str, key: &str| {
+        tls::client_config(ca.as_bytes(), certificate.as_bytes(), key.as_bytes())
+            .expect_err("unusable")
+            .to_string()
+    };
+    assert_eq!(say("", &identity.certificate, &identity.key), "the CA holds no certificate");
+    assert_eq!(say(&ca.pem(), &identity.key, &identity.key), "the certificate holds no certificate");
+    assert_eq!(say(&ca.pem(), &identity.certificate, "x"), "the key is not readable as PEM");
+    assert_eq!(
+        say(&ca.pem(), &identity.certificate, &other.key),
+        "the certificate and its key cannot be used"
+    );
+}

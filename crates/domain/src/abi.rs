@@ -1,0 +1,106 @@
+//! What of two domains the guest would see as different hardware: [`AbiDifference`]. A running guest can only go on
+//! in a domain without any. It never looks at what stays on the host: names of taps, paths, caches.
+
+use std::fmt::Debug;
+
+use crate::character::ConsoleTarget;
+use crate::controller::ControllerModel;
+use crate::cpu::{Cpu, CpuMode};
+use crate::domain::Domain;
+
+/// One thing that the guest would see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AbiDifference {
+    /// What differs: `/domain/devices/disk[2]/serial`.
+    pub element: String,
+    /// What this domain has; for people.
+    pub this: String,
+    /// What the other domain has; for people.
+    pub other: String,
+}
+
+impl Domain {
+    /// What the guest would see as different hardware if it went on in the other domain. Both frozen, and with the
+    /// CPU spelled out: else two readings of `host-model` or `q35` look the same and are not.
+    pub fn guest_abi_differences(&self, other: &Domain) -> Vec<AbiDifference> {
+        let mut found = Differences(Vec::new());
+        found.compare("/domain/uuid", &self.uuid, &other.uuid);
+        found.compare("/domain/memory", &self.memory, &other.memory);
+        found.compare("/domain/vcpu", &self.vcpus, &other.vcpus);
+        found.compare("/domain/cpu/topology", &self.topology(), &other.topology());
+        found.compare("/domain/cpu", &processor(self), &processor(other));
+        found.compare("/domain/os/type/@machine", &self.os.machine, &other.os.machine);
+        found.compare("/domain/features/acpi", &self.features.acpi, &other.features.acpi);
+        found.compare("/domain/features/vmport", &self.features.vmport, &other.features.vmport);
+        found.compare("/domain/clock", &self.clock, &other.clock);
+        found.compare("/domain/pm", &self.pm, &other.pm);
+        found.devices(self, other);
+        found.0
+    }
+}
+
+/// The processor as the guest sees it, whatever the order of the features.
+fn processor(domain: &Domain) -> (CpuMode, Vec<(String, bool)>) {
+    let Some(Cpu { mode, features, .. }) = &domain.cpu else { return (CpuMode::Default, Vec::new()) };
+    let mut features: Vec<_> = features.iter().map(|it| (it.name.clone(), it.policy.enabled())).collect();
+    features.sort();
+    (mode.clone(), features)
+}
+
+struct Differences(Vec<AbiDifference>);
+
+impl Differences {
+    fn compare<T: PartialEq + Debug>(&mut self, element: &str, this: &T, other: &T) {
+        if this != other {
+            let (this, other) = (format!("{this:?}"), format!("{other:?}"));
+            self.0.push(AbiDifference { element: element.to_owned(), this, other });
+        }
+    }
+
+    fn lists<T, P: PartialEq + Debug>(
+        &mut self,
+        name: &str,
+        this: &[T],
+        other: &[T],
+        seen: impl Fn(&T) -> P,
+    ) {
+        let element = format!("/domain/devices/{name}");
+        self.compare(&format!("count({element})"), &this.len(), &other.len());
+        for (place, (this, other)) in this.iter().zip(other).enumerate() {
+            self.compare(&format!("{element}[{}]", place + 1), &seen(this), &seen(other));
+        }
+    }
+
+    fn devices(&mut self, this: &Domain, other: &Domain) {
+        self.lists("disk", &this.disks, &other.disks, |it| {
+            (it.bus, it.readonly, it.serial.clone(), it.discard, it.address)
+        });
+        self.lists("interface", &this.interfaces, &other.interfaces, |it| {
+            (it.model, it.mac, it.mtu, it.address)
+        });
+        self.lists("serial", &this.serials, &other.serials, |it| it.port);
+        self.lists("console", &virtio_consoles(this), &virtio_consoles(other), |it| *it);
+        self.lists("channel", &this.channels, &other.channels, |it| (it.name.clone(), it.address));
+        self.lists("video", &this.videos, &other.videos, |it| (it.model, it.vram_kib, it.heads, it.address));
+        self.lists("input", &this.inputs, &other.inputs, Clone::clone);
+        self.compare("/domain/devices/memballoon", &this.memballoon, &other.memballoon);
+        self.lists("rng", &this.rngs, &other.rngs, |it| it.address);
+        let controllers = |domain: &Domain| {
+            let mut all: Vec<_> =
+                domain.controllers.iter().filter(|it| !it.model.is_built_in()).copied().collect();
+            all.sort_by_key(|it| (it.address, it.index));
+            all
+        };
+        self.lists("controller", &controllers(this), &controllers(other), |it| {
+            let ControllerModel::PcieRootPort { device, chassis, port } = it.model else {
+                return (it.index, it.address, format!("{:?}", it.model));
+            };
+            (it.index, it.address, format!("{device} chassis {chassis:?} port {port:?}"))
+        });
+    }
+}
+
+fn virtio_consoles(domain: &Domain) -> Vec<Option<crate::address::VirtioSerialAddress>> {
+    let virtio = domain.consoles.iter().filter(|it| it.target == ConsoleTarget::Virtio);
+    virtio.map(|it| it.address).collect()
+}

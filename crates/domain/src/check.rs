@@ -1,0 +1,361 @@
+//! What no element can tell alone: doubles, addresses that collide, devices that the machine cannot have.
+//! It never changes anything; it writes problems into the reader.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::address::{PciAddress, VirtioSerialAddress};
+use crate::character::ConsoleTarget;
+use crate::controller::{ControllerModel, UsbModel};
+use crate::cpu::CpuMode;
+use crate::display::{InputBus, VideoModel};
+use crate::domain::{Domain, Kind};
+use crate::limits::VIRTIO_SERIAL_PORTS;
+use crate::os::MachineFamily;
+use crate::read::{Nodes, Reading};
+use crate::reader::{Node, Reader, is};
+use crate::slots::{Occupant, PciMap};
+
+/// A device on a PCI bus.
+pub(crate) struct PciDevice<'a> {
+    pub(crate) node: Node<'a>,
+    pub(crate) address: Option<PciAddress>,
+    pub(crate) occupant: Occupant,
+}
+
+/// Every device on a PCI bus, in the order in which libvirt gives them addresses: controllers that make buses, the
+/// graphics adapter, interfaces, other controllers, disks, balloon, random numbers, input.
+pub(crate) fn pci_devices<'a>(domain: &Domain, nodes: &Nodes<'a>) -> Vec<PciDevice<'a>> {
+    let mut devices = Vec::new();
+    let mut add = |node, address, occupant| devices.push(PciDevice { node, address, occupant });
+    let controllers = || domain.controllers.iter().zip(&nodes.controllers);
+    for wanted in [Occupant::RootPort, Occupant::Bridge] {
+        for (controller, node) in controllers() {
+            if Occupant::of(controller.model) == Some(wanted) {
+                add(*node, controller.address, wanted);
+            }
+        }
+    }
+    for (video, node) in domain.videos.iter().zip(&nodes.videos) {
+        if video.model != VideoModel::None {
+            add(*node, video.address, Occupant::Video);
+        }
+    }
+    for (interface, node) in domain.interfaces.iter().zip(&nodes.interfaces) {
+        add(*node, interface.address, Occupant::Device);
+    }
+    for (controller, node) in controllers() {
+        if let Some(occupant) = Occupant::of(controller.model)
+            && !controller.model.is_pci()
+        {
+            add(*node, controller.address, occupant);
+        }
+    }
+    for (disk, node) in domain.disks.iter().zip(&nodes.disks) {
+        add(*node, disk.address, Occupant::Device);
+    }
+    if let (Some(memballoon), Some(node)) = (domain.memballoon, nodes.memballoon)
+        && memballoon.model == crate::device::MemballoonModel::Virtio
+    {
+        add(node, memballoon.address, Occupant::Device);
+    }
+    for (rng, node) in domain.rngs.iter().zip(&nodes.rngs) {
+        add(*node, rng.address, Occupant::Device);
+    }
+    for (input, node) in domain.inputs.iter().zip(&nodes.inputs) {
+        if input.bus == InputBus::Virtio {
+            add(*node, input.address, Occupant::Device);
+        }
+    }
+    devices
+}
+
+/// Checks what was read as a whole.
+pub(crate) fn check<'a>(reader: &mut Reader<'a>, reading: &Reading<'a>) {
+    let Reading { domain, nodes } = reading;
+    cpu(reader, domain, nodes);
+    disks(reader, domain, nodes);
+    interfaces(reader, domain, nodes);
+    boot_order(reader, domain, nodes);
+    screen(reader, domain, nodes);
+    machine(reader, domain, nodes);
+    chassis(reader, domain, nodes);
+    pci(reader, domain, nodes);
+    virtio_serial(reader, domain, nodes);
+    usb(reader, domain, nodes);
+}
+
+fn cpu<'a>(reader: &mut Reader<'a>, domain: &Domain, nodes: &Nodes<'a>) {
+    let (Some(cpu), Some(node)) = (&domain.cpu, nodes.cpu) else { return };
+    if let Some(topology) = cpu.topology {
+        let counts = [topology.sockets, topology.dies, topology.clusters, topology.cores, topology.threads];
+        let product = counts.iter().try_fold(1_u32, |product, count| product.checked_mul(*count));
+        if product != Some(domain.vcpus) {
+            let message = format!("the topology does not make {} virtual CPUs, as <vcpu> says", domain.vcpus);
+            let place = reader.child(node, "topology").unwrap_or(node);
+            reader.refuse(place, message, "make sockets × dies × cores × threads equal to <vcpu>");
+        }
+    }
+    if domain.kind == Kind::Qemu && matches!(cpu.mode, CpuMode::HostPassthrough { .. }) {
+        let message = "host-passthrough needs KVM, and the domain's type is `qemu`";
+        reader.refuse_attribute(node, "mode", message, "write type='kvm' into <domain>, or name a CPU model");
+    }
+}
+
+fn disks<'a>(reader: &mut Reader<'a>, domain: &Domain, nodes: &Nodes<'a>) {
+    for (place, (disk, node)) in domain.disks.iter().zip(&nodes.disks).enumerate() {
+        let before = &domain.disks[..place];
+        if before.iter().any(|other| other.target == disk.target) {
+            let target = reader.child(*node, "target").unwrap_or(*node);
+            let message = format!("a second disk `{}`", disk.target);
+            reader.refuse_attribute(target, "dev", message, "give every disk its own `dev`");
+        }
+        let may_share = |other: &crate::disk::Disk| other.readonly || other.shareable;
+        let clash =
+            |other: &crate::disk::Disk| other.source == disk.source && !(may_share(other) && may_share(disk));
+        if before.iter().any(clash) {
+            let source = reader.child(*node, "source").unwrap_or(*node);
+            let message = format!("{} is the source of two disks", disk.source.display());
+            reader.refuse_attribute(source, "file", message, "give every disk its own file");
+        }
+    }
+}
+
+fn interfaces<'a>(reader: &mut Reader<'a>, domain: &Domain, nodes: &Nodes<'a>) {
+    for (place, (interface, node)) in domain.interfaces.iter().zip(&nodes.interfaces).enumerate() {
+        let before = &domain.interfaces[..place];
+        if interface.target.is_some() && before.iter().any(|other| other.target == interface.target) {
+            let target = reader.child(*node, "target").unwrap_or(*node);
+            reader.refuse_attribute(
+                target,
+                "dev",
+                "a second interface with this tap",
+                "give every tap its own name",
+            );
+        }
+        if interface.mac.is_some() && before.iter().any(|other| other.mac == interface.mac) {
+            let mac = reader.child(*node, "mac").unwrap_or(*node);
+            let message = "a second interface with this MAC address";
+            reader.refuse_attribute(mac, "address", message, "remove the <mac>: a fresh one is made");
+        }
+    }
+}
+
+fn boot_order<'a>(reader: &mut Reader<'a>, domain: &Domain, nodes: &Nodes<'a>) {
+    let disks = domain.disks.iter().map(|disk| disk.boot_order).zip(&nodes.disks);
+    let interfaces = domain.interfaces.iter().map(|it| it.boot_order).zip(&nodes.interfaces);
+    let mut orders = BTreeSet::new();
+    for (order, node) in disks.chain(interfaces) {
+        if let Some(order) = order
+            && !orders.insert(order)
+            && let Some(boot) = reader.child(*node, "boot")
+        {
+            let message = format!("a second device with boot order {order}");
+            reader.refuse_attribute(boot, "order", message, "give every device its own number");
+        }
+    }
+    let os_boot = nodes.os.and_then(|os| os.children().find(|child| is(*child, "boot")));
+    if let Some(boot) = os_boot
+        && domain.has_device_boot_order()
+    {
+        let message = "<boot> in <os> as well as in devices";
+        reader.refuse(boot, message, "keep the one or the other");
+    }
+}
+
+fn screen<'a>(reader: &mut Reader<'a>, domain: &Domain, nodes: &Nodes<'a>) {
+    let devices = nodes.devices.unwrap_or(nodes.root);
+    let written = devices.children().any(|child| is(child, "video"));
+    if let Some(graphics) = devices.children().find(|child| is(*child, "graphics"))
+        && !domain.graphics.is_empty()
+        && !written
+    {
+        let message = "<graphics> without <video>: libvirt would add an adapter that is not supported";
+        reader.refuse(graphics, message, "add <video><model type='virtio'/></video>");
+    }
+}
+
+fn machine<'a>(reader: &mut Reader<'a>, domain: &Domain, nodes: &Nodes<'a>) {
+    let family = domain.os.family;
+    for (controller, node) in domain.controllers.iter().zip(&nodes.controllers) {
+        let only = match controller.model {
+            ControllerModel::PcieRoot
+            | ControllerModel::PcieRootPort { .. }
+            | ControllerModel::PcieToPciBridge
+            | ControllerModel::Sata => MachineFamily::Q35,
+            ControllerModel::PciRoot | ControllerModel::Ide | ControllerModel::Usb(UsbModel::Piix3Uhci) => {
+                MachineFamily::I440fx
+            }
+            ControllerModel::VirtioSerial { .. }
+            | ControllerModel::Usb(UsbModel::QemuXhci { .. } | UsbModel::None) => {
+                continue;
+            }
+        };
+        if only != family {
+            let message = format!("a `{}` machine has no such controller", domain.os.machine);
+            reader.refuse(*node, message, "remove the controller, or take another machine");
+        }
+    }
+    let devices = nodes.devices.unwrap_or(nodes.root);
+    if family != MachineFamily::Q35
+        && !domain.watchdogs.is_empty()
+        && let Some(watchdog) = reader.child(devices, "watchdog")
+    {
+        let message = format!("a `{}` machine has no itco watchdog", domain.os.machine);
+        reader.refuse(watchdog, message, "remove the <watchdog>, or take a q35 machine");
+    }
+}
+
+fn chassis<'a>(reader: &mut Reader<'a>, domain: &Domain, nodes: &Nodes<'a>) {
+    let mut seen = BTreeSet::new();
+    for (controller, node) in domain.controllers.iter().zip(&nodes.controllers) {
+        if let ControllerModel::PcieRootPort { device: _, chassis, port: _ } = controller.model {
+            let chassis = chassis.map_or(controller.index, u32::from);
+            if !seen.insert(chassis) {
+                let message = format!("a second root port with chassis {chassis}");
+                reader.refuse(*node, message, "give every root port its own `chassis` in <target>");
+            }
+        }
+    }
+}
+
+/// Builds the map of taken places and refuses what does not fit.
+fn pci<'a>(reader: &mut Reader<'a>, domain: &Domain, nodes: &Nodes<'a>) {
+    let mut map = PciMap::new(domain.os.family, &domain.controllers);
+    let mut devices = pci_devices(domain, nodes);
+    devices.sort_by_key(|device| device.node.range().start);
+    let mut fitting = Vec::new();
+    for device in &devices {
+        let Some(address) = device.address else { continue };
+        match map.take(address, device.occupant) {
+            Ok(()) => fitting.push((device, address)),
+            Err(error) => {
+                let node = reader.child(device.node, "address").unwrap_or(device.node);
+                reader.refuse(node, error.to_string(), error.mend());
+            }
+        }
+    }
+    for (device, address) in fitting {
+        if let Err(error) = map.functions_fit(address, device.occupant) {
+            let node = reader.child(device.node, "address").unwrap_or(device.node);
+            reader.refuse(node, error.to_string(), error.mend());
+        }
+    }
+}
+
+/// The virtio-serial controllers with the number of their ports; one with index 0 is there without being written.
+pub(crate) fn virtio_serial_ports(domain: &Domain) -> BTreeMap<u32, u32> {
+    let mut controllers = BTreeMap::new();
+    for controller in &domain.controllers {
+        if let ControllerModel::VirtioSerial { ports } = controller.model {
+            controllers.insert(controller.index, ports.unwrap_or(VIRTIO_SERIAL_PORTS));
+        }
+    }
+    if controllers.is_empty() {
+        controllers.insert(0, VIRTIO_SERIAL_PORTS);
+    }
+    controllers
+}
+
+fn virtio_serial<'a>(reader: &mut Reader<'a>, domain: &Domain, nodes: &Nodes<'a>) {
+    let controllers = virtio_serial_ports(domain);
+    let mut taken = BTreeSet::new();
+    let consoles = domain.consoles.iter().zip(&nodes.consoles);
+    let consoles = consoles
+        .filter(|(console, _)| console.target == ConsoleTarget::Virtio)
+        .map(|(console, node)| (console.address, *node, true));
+    let channels = domain.channels.iter().zip(&nodes.channels).map(|(it, node)| (it.address, *node, false));
+    for (address, node, is_console) in consoles.chain(channels) {
+        let Some(VirtioSerialAddress { controller, bus: _, port }) = address else { continue };
+        let place = reader.child(node, "address").unwrap_or(node);
+        let mend = "remove this <address>: a free port is assigned";
+        match controllers.get(&controller) {
+            None => {
+                let message = format!("there is no virtio-serial controller {controller}");
+                reader.refuse_attribute(place, "controller", message, mend);
+            }
+            Some(ports) if port >= *ports => {
+                let message = format!("controller {controller} has ports 0 to {}", ports - 1);
+                reader.refuse_attribute(place, "port", message, mend);
+            }
+            Some(_) => {}
+        }
+        if port == 0 && !is_console {
+            reader.refuse_attribute(place, "port", "port 0 is only for consoles", mend);
+        }
+        if !taken.insert((controller, port)) {
+            let message = format!("port {port} of controller {controller} is taken");
+            reader.refuse_attribute(place, "port", message, mend);
+        }
+    }
+    let mut names = BTreeSet::new();
+    for (channel, node) in domain.channels.iter().zip(&nodes.channels) {
+        if !names.insert(channel.name.as_str()) {
+            let target = reader.child(*node, "target").unwrap_or(*node);
+            let message = format!("a second channel `{}`", channel.name);
+            reader.refuse_attribute(target, "name", message, "give every channel its own name");
+        }
+    }
+}
+
+/// The USB controllers with the number of their ports.
+pub(crate) fn usb_ports(domain: &Domain) -> BTreeMap<u32, u32> {
+    let mut controllers = BTreeMap::new();
+    for controller in &domain.controllers {
+        match controller.model {
+            ControllerModel::Usb(UsbModel::QemuXhci { ports }) => {
+                // QEMU's default of `p2` and `p3`.
+                controllers.insert(controller.index, ports.unwrap_or(4));
+            }
+            ControllerModel::Usb(UsbModel::Piix3Uhci) => {
+                controllers.insert(controller.index, 2);
+            }
+            ControllerModel::Usb(UsbModel::None)
+            | ControllerModel::PciRoot
+            | ControllerModel::PcieRoot
+            | ControllerModel::PcieRootPort { .. }
+            | ControllerModel::PcieToPciBridge
+            | ControllerModel::VirtioSerial { .. }
+            | ControllerModel::Sata
+            | ControllerModel::Ide => {}
+        }
+    }
+    controllers
+}
+
+fn usb<'a>(reader: &mut Reader<'a>, domain: &Domain, nodes: &Nodes<'a>) {
+    let controllers = usb_ports(domain);
+    let off = domain.controllers.iter().any(|it| it.model == ControllerModel::Usb(UsbModel::None));
+    let mut taken = BTreeSet::new();
+    for (input, node) in domain.inputs.iter().zip(&nodes.inputs) {
+        if input.bus != InputBus::Usb {
+            continue;
+        }
+        if off {
+            let message = "a USB device, and the domain has no USB";
+            reader.refuse(*node, message, "remove the device, or <controller type='usb' model='none'/>");
+            continue;
+        }
+        let Some(address) = input.usb_address else { continue };
+        let place = reader.child(*node, "address").unwrap_or(*node);
+        let mend = "remove this <address>: a free port is assigned";
+        // Freezing adds controller 0 where none is written.
+        let ports = controllers
+            .get(&address.bus)
+            .copied()
+            .or((controllers.is_empty() && address.bus == 0).then_some(2));
+        match ports {
+            None => {
+                let message = format!("there is no USB controller {}", address.bus);
+                reader.refuse_attribute(place, "bus", message, mend);
+            }
+            Some(ports) if address.port > ports => {
+                let message = format!("USB controller {} has ports 1 to {ports}", address.bus);
+                reader.refuse_attribute(place, "port", message, mend);
+            }
+            Some(_) => {}
+        }
+        if !taken.insert((address.bus, address.port)) {
+            reader.refuse_attribute(place, "port", "this USB port is taken", mend);
+        }
+    }
+}

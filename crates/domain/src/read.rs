@@ -1,0 +1,441 @@
+//! From an XML tree to a [`Domain`], with the nodes that the parts were read from. It never changes the text, and never
+//! looks at two devices at once; `check` does.
+
+use uuid::Uuid;
+
+use crate::character;
+use crate::cpu::Cpu;
+use crate::device::{Memballoon, Rng, Watchdog};
+use crate::disk::Disk;
+use crate::display::{Graphics, Input, Video};
+use crate::domain::{
+    Action, Bytes, Clock, ClockOffset, Domain, Features, Kind, PowerManagement, TickPolicy, Timer, TimerName,
+};
+use crate::interface::Interface;
+use crate::limits::{MEMORY_BYTES_MAX, NAME_BYTES_MAX, VCPUS_MAX};
+use crate::os::Os;
+use crate::reader::{Node, Reader, is, qname, text, whole};
+use crate::{controller, reader};
+
+/// Elements of `<domain>` that are read.
+const READ: &[&str] = &[
+    "name",
+    "uuid",
+    "title",
+    "description",
+    "memory",
+    "currentMemory",
+    "vcpu",
+    "cpu",
+    "os",
+    "features",
+    "clock",
+    "on_poweroff",
+    "on_reboot",
+    "on_crash",
+    "pm",
+    "devices",
+];
+
+/// Elements of `<domain>` that are kept and mean nothing to the guest, nor to how it runs.
+const KEPT: &[&str] = &["metadata", "seclabel", "resource"];
+
+/// Elements of `<domain>` that are kept, though what they ask of the host is not done.
+const NOT_APPLIED: &[&str] =
+    &["blkiotune", "cputune", "iothreads", "iothreadids", "memoryBacking", "memtune", "numatune", "perf"];
+
+/// A domain, and for each of its lists the elements in the same order.
+pub(crate) struct Reading<'a> {
+    pub(crate) domain: Domain,
+    pub(crate) nodes: Nodes<'a>,
+}
+
+/// The elements that the parts of a [`Domain`] were read from.
+pub(crate) struct Nodes<'a> {
+    pub(crate) root: Node<'a>,
+    pub(crate) os: Option<Node<'a>>,
+    pub(crate) cpu: Option<Node<'a>>,
+    pub(crate) devices: Option<Node<'a>>,
+    pub(crate) disks: Vec<Node<'a>>,
+    pub(crate) interfaces: Vec<Node<'a>>,
+    pub(crate) consoles: Vec<Node<'a>>,
+    pub(crate) channels: Vec<Node<'a>>,
+    pub(crate) videos: Vec<Node<'a>>,
+    pub(crate) inputs: Vec<Node<'a>>,
+    pub(crate) memballoon: Option<Node<'a>>,
+    pub(crate) rngs: Vec<Node<'a>>,
+    pub(crate) controllers: Vec<Node<'a>>,
+}
+
+/// Reads the whole tree. The domain means something only where the reader found no problem.
+pub(crate) fn domain<'a>(reader: &mut Reader<'a>, root: Node<'a>) -> Option<Reading<'a>> {
+    if !is(root, "domain") {
+        let message = match root.tag_name().namespace() {
+            Some(namespace) => {
+                format!("the outermost element is <{}> of namespace `{namespace}`", qname(root))
+            }
+            None => format!("the outermost element is <{}>", qname(root)),
+        };
+        reader.refuse(root, message, "give a libvirt <domain>, which has no namespace");
+        return None;
+    }
+    reader.attributes(root, &["type", "id"]);
+    for child in root.children().filter(Node::is_element) {
+        let name = if child.tag_name().namespace().is_some() { "" } else { child.tag_name().name() };
+        if NOT_APPLIED.contains(&name) {
+            reader.note(
+                child,
+                "kept in the definition and not applied",
+                "set it on the host's side if it is needed",
+            );
+        } else if !READ.contains(&name) && !KEPT.contains(&name) {
+            reader.unsupported(child);
+        }
+    }
+    let mut reading = general(reader, root);
+    if let Some(devices) = reader.required_child(root, "devices", "add <devices>") {
+        reading.nodes.devices = Some(devices);
+        read_devices(reader, devices, &mut reading);
+    }
+    Some(reading)
+}
+
+fn general<'a>(reader: &mut Reader<'a>, root: Node<'a>) -> Reading<'a> {
+    reader.required(root, "type", "write type='kvm', or type='qemu' for a host without KVM");
+    let (vcpus, vcpus_current) = vcpus(reader, root);
+    let memory = memory(reader, root);
+    let cpu_node = reader.child(root, "cpu");
+    let os_node =
+        reader.required_child(root, "os", "add <os><type arch='x86_64' machine='q35'>hvm</type></os>");
+    let domain = Domain {
+        kind: reader.word(root, "type").unwrap_or(Kind::Kvm),
+        name: name(reader, root).unwrap_or_default(),
+        uuid: uuid(reader, root),
+        title: title(reader, root),
+        description: reader.child_text(root, "description"),
+        memory,
+        current_memory: current_memory(reader, root, memory),
+        vcpus,
+        vcpus_current,
+        cpu: cpu_node.map(|node| Cpu::read(reader, node)),
+        os: Os::read(reader, os_node),
+        features: features(reader, root),
+        clock: clock(reader, root),
+        on_poweroff: action(reader, root, "on_poweroff", &[Action::Destroy], Action::Destroy),
+        on_reboot: action(reader, root, "on_reboot", &[Action::Restart, Action::Destroy], Action::Restart),
+        on_crash: action(
+            reader,
+            root,
+            "on_crash",
+            &[Action::Destroy, Action::Restart, Action::Preserve],
+            Action::Destroy,
+        ),
+        pm: power_management(reader, root),
+        emulator: None,
+        disks: Vec::new(),
+        interfaces: Vec::new(),
+        serials: Vec::new(),
+        consoles: Vec::new(),
+        channels: Vec::new(),
+        graphics: Vec::new(),
+        videos: Vec::new(),
+        inputs: Vec::new(),
+        memballoon: None,
+        rngs: Vec::new(),
+        watchdogs: Vec::new(),
+        controllers: Vec::new(),
+    };
+    let nodes = Nodes {
+        root,
+        os: os_node,
+        cpu: cpu_node,
+        devices: None,
+        disks: Vec::new(),
+        interfaces: Vec::new(),
+        consoles: Vec::new(),
+        channels: Vec::new(),
+        videos: Vec::new(),
+        inputs: Vec::new(),
+        memballoon: None,
+        rngs: Vec::new(),
+        controllers: Vec::new(),
+    };
+    Reading { domain, nodes }
+}
+
+fn name<'a>(reader: &mut Reader<'a>, root: Node<'a>) -> Option<String> {
+    let node = reader.required_child(root, "name", "add <name>")?;
+    reader.vocabulary(node, &[], &[]);
+    let name = text(node);
+    let wrong = if name.trim().is_empty() {
+        "the name is empty"
+    } else if name.trim() != name {
+        "the name begins or ends with white space"
+    } else if name == "." || name == ".." || name.contains('/') {
+        "the name cannot be a file name"
+    } else if name.chars().any(char::is_control) {
+        "the name holds a control character"
+    } else if name.len() > NAME_BYTES_MAX {
+        "the name is too long"
+    } else {
+        return Some(name);
+    };
+    let mend = format!("write letters, digits, `-`, `_`, `.` or spaces, at most {NAME_BYTES_MAX} bytes");
+    reader.refuse(node, wrong, mend);
+    None
+}
+
+fn uuid<'a>(reader: &mut Reader<'a>, root: Node<'a>) -> Option<Uuid> {
+    let text = reader.child_text(root, "uuid")?;
+    let uuid = Uuid::try_parse(text.trim()).ok().filter(|uuid| !uuid.is_nil());
+    if uuid.is_none() {
+        let node = reader.child(root, "uuid")?;
+        let message = format!("`{}` is not a UUID that a domain can have", text.trim());
+        reader.refuse(node, message, "remove the <uuid>: a fresh one is made");
+    }
+    uuid
+}
+
+fn title<'a>(reader: &mut Reader<'a>, root: Node<'a>) -> Option<String> {
+    let title = reader.child_text(root, "title")?;
+    if title.contains('\n') {
+        let node = reader.child(root, "title")?;
+        reader.refuse(node, "the title has more than one line", "put long texts into <description>");
+    }
+    Some(title)
+}
+
+fn memory<'a>(reader: &mut Reader<'a>, root: Node<'a>) -> Bytes {
+    let node = reader.required_child(root, "memory", "add <memory unit='MiB'>2048</memory>");
+    let Some(node) = node else { return Bytes(0) };
+    reader.vocabulary(node, &["unit", "dumpCore"], &[]);
+    match amount(reader, node) {
+        Some(bytes) => Bytes(bytes.next_multiple_of(1 << 20)),
+        None => Bytes(0),
+    }
+}
+
+fn current_memory<'a>(reader: &mut Reader<'a>, root: Node<'a>, memory: Bytes) -> Bytes {
+    let Some(node) = reader.child(root, "currentMemory") else { return memory };
+    reader.vocabulary(node, &["unit"], &[]);
+    let Some(bytes) = amount(reader, node) else { return memory };
+    let current = Bytes(bytes.next_multiple_of(1 << 10));
+    if current > memory && memory.0 > 0 {
+        let message = format!("{current} is more than <memory>, which is {memory}");
+        reader.refuse(node, message, "make it at most <memory>, or remove it");
+    }
+    current
+}
+
+/// An amount of memory with libvirt's units: KiB where none is written; `K`, `KiB` and their like count in 1024,
+/// `KB` and its like in 1000.
+fn amount<'a>(reader: &mut Reader<'a>, node: Node<'a>) -> Option<u64> {
+    let unit = node.attribute("unit").unwrap_or("KiB");
+    let Some(scale) = scale(unit) else {
+        let message = format!("`{unit}` is not a unit of memory");
+        reader.refuse_attribute(node, "unit", message, "write bytes, KiB, MiB, GiB or TiB");
+        return None;
+    };
+    let text = text(node);
+    let digits = text.trim();
+    let number = if digits.bytes().all(|digit| digit.is_ascii_digit()) { whole(digits) } else { None };
+    let bytes =
+        number.and_then(|number| number.checked_mul(scale)).filter(|it| (1..=MEMORY_BYTES_MAX).contains(it));
+    if bytes.is_none() {
+        let message = format!("`{digits}` {unit} is not an amount of memory that a guest can have");
+        reader.refuse(node, message, format!("write a whole number, at most {}", Bytes(MEMORY_BYTES_MAX)));
+    }
+    bytes
+}
+
+fn scale(unit: &str) -> Option<u64> {
+    let lower = unit.to_ascii_lowercase();
+    if matches!(lower.as_str(), "b" | "byte" | "bytes") {
+        return Some(1);
+    }
+    let mut letters = lower.chars();
+    let power = 1 + "kmgtpe".find(letters.next()?)?;
+    let base: u64 = match letters.as_str() {
+        "" | "ib" => 1024,
+        "b" => 1000,
+        _ => return None,
+    };
+    base.checked_pow(u32::try_from(power).ok()?)
+}
+
+fn vcpus<'a>(reader: &mut Reader<'a>, root: Node<'a>) -> (u32, u32) {
+    let Some(node) = reader.child(root, "vcpu") else { return (1, 1) };
+    reader.vocabulary(node, &["placement", "cpuset", "current"], &[]);
+    reader.only(node, "placement", &["static"], "write placement='static'");
+    if node.has_attribute("cpuset") {
+        let mend = "pin the guest on the host's side if it is needed";
+        reader.note(node, "`cpuset` is kept in the definition and not applied", mend);
+    }
+    let text = text(node);
+    let vcpus = whole(&text).and_then(|it| u32::try_from(it).ok()).filter(|it| (1..=VCPUS_MAX).contains(it));
+    let Some(vcpus) = vcpus else {
+        let message = format!("`{}` is not a number of virtual CPUs", text.trim());
+        reader.refuse(node, message, format!("write a whole number from 1 to {VCPUS_MAX}"));
+        return (1, 1);
+    };
+    let current = reader.number(node, "current", 1..=vcpus).unwrap_or(vcpus);
+    (vcpus, current)
+}
+
+fn features<'a>(reader: &mut Reader<'a>, root: Node<'a>) -> Features {
+    let Some(node) = reader.child(root, "features") else { return Features::default() };
+    reader.vocabulary(node, &[], &["acpi", "apic", "pae", "vmport"]);
+    let vmport = reader.child(node, "vmport").and_then(|vmport| {
+        reader.vocabulary(vmport, &["state"], &[]);
+        if vmport.has_attribute("state") { reader.flag(vmport, "state", "on", "off") } else { Some(true) }
+    });
+    Features {
+        acpi: reader.present(node, "acpi"),
+        apic: reader.present(node, "apic"),
+        pae: reader.present(node, "pae"),
+        vmport,
+    }
+}
+
+fn clock<'a>(reader: &mut Reader<'a>, root: Node<'a>) -> Clock {
+    let mut clock = Clock { offset: ClockOffset::Utc, timers: Vec::new() };
+    let Some(node) = reader.child(root, "clock") else { return clock };
+    reader.vocabulary(node, &["offset"], &["timer"]);
+    clock.offset = reader.word(node, "offset").unwrap_or(ClockOffset::Utc);
+    for child in node.children().filter(|child| is(*child, "timer")) {
+        if let Some(timer) = timer(reader, child) {
+            if clock.timer(timer.name).is_some() {
+                reader.refuse(child, format!("a second timer `{}`", timer.name), "keep one of the two");
+            }
+            clock.timers.push(timer);
+        }
+    }
+    clock
+}
+
+fn timer<'a>(reader: &mut Reader<'a>, node: Node<'a>) -> Option<Timer> {
+    reader.vocabulary(node, &["name", "present", "tickpolicy"], &[]);
+    reader.required(node, "name", "write `name`")?;
+    let name = reader.word(node, "name")?;
+    let present = reader.flag(node, "present", "yes", "no");
+    let tickpolicy = reader.word(node, "tickpolicy");
+    let (may_be_absent, policies): (bool, &[TickPolicy]) = match name {
+        TimerName::Rtc => (false, &[TickPolicy::Delay, TickPolicy::Catchup]),
+        TimerName::Pit => (false, &[TickPolicy::Delay, TickPolicy::Discard]),
+        TimerName::Hpet | TimerName::Kvmclock => (true, &[]),
+    };
+    if present == Some(false) && !may_be_absent {
+        let message = format!("timer `{name}` is part of the machine");
+        reader.refuse_attribute(node, "present", message, "remove `present`");
+    }
+    if let Some(policy) = tickpolicy
+        && !policies.contains(&policy)
+    {
+        let message = format!("timer `{name}` has no tick policy `{policy}`");
+        let mend = match policies {
+            [] => "remove `tickpolicy`".to_owned(),
+            _ => format!(
+                "write {}",
+                policies.iter().map(|it| format!("`{it}`")).collect::<Vec<_>>().join(" or ")
+            ),
+        };
+        reader.refuse_attribute(node, "tickpolicy", message, mend);
+    }
+    Some(Timer { name, present, tickpolicy })
+}
+
+fn action<'a>(
+    reader: &mut Reader<'a>,
+    root: Node<'a>,
+    name: &str,
+    known: &[Action],
+    default: Action,
+) -> Action {
+    let Some(node) = reader.child(root, name) else { return default };
+    reader.vocabulary(node, &[], &[]);
+    let value = text(node);
+    if let Some(action) = known.iter().find(|action| action.as_str() == value.trim()) {
+        return *action;
+    }
+    let words: Vec<String> = known.iter().map(|action| format!("`{action}`")).collect();
+    let message = format!("`{}` is not supported in <{name}>", value.trim());
+    reader.refuse(node, message, format!("write {}, or remove <{name}>", words.join(" or ")));
+    default
+}
+
+fn power_management<'a>(reader: &mut Reader<'a>, root: Node<'a>) -> PowerManagement {
+    let Some(node) = reader.child(root, "pm") else { return PowerManagement::default() };
+    reader.vocabulary(node, &[], &["suspend-to-mem", "suspend-to-disk"]);
+    let mut enabled = |name| {
+        let state = reader.child(node, name)?;
+        reader.vocabulary(state, &["enabled"], &[]);
+        reader.flag(state, "enabled", "yes", "no")
+    };
+    PowerManagement { suspend_to_mem: enabled("suspend-to-mem"), suspend_to_disk: enabled("suspend-to-disk") }
+}
+
+fn read_devices<'a>(reader: &mut Reader<'a>, devices: Node<'a>, reading: &mut Reading<'a>) {
+    reader.attributes(devices, &[]);
+    if let Some(node) = reader.child(devices, "emulator") {
+        reader.vocabulary(node, &[], &[]);
+        reading.domain.emulator = reader.path(node, None, text(node).trim());
+    }
+    for node in devices.children().filter(Node::is_element) {
+        let name = if node.tag_name().namespace().is_some() { "" } else { node.tag_name().name() };
+        read_device(reader, node, name, reading);
+    }
+    controller::read_all(reader, devices, reading);
+    character::read_serials(reader, devices, reading);
+}
+
+fn read_device<'a>(reader: &mut Reader<'a>, node: Node<'a>, name: &str, reading: &mut Reading<'a>) {
+    let Reading { domain, nodes } = reading;
+    match name {
+        // These are read beside this walk, since the order among them matters.
+        "emulator" | "controller" | "serial" | "console" => {}
+        "disk" => keep(&mut domain.disks, &mut nodes.disks, Disk::read(reader, node), node),
+        "interface" => {
+            keep(&mut domain.interfaces, &mut nodes.interfaces, Interface::read(reader, node), node)
+        }
+        "channel" => {
+            keep(&mut domain.channels, &mut nodes.channels, character::Channel::read(reader, node), node);
+        }
+        "graphics" => {
+            single(reader, node, domain.graphics.len());
+            domain.graphics.extend(Graphics::read(reader, node));
+        }
+        "video" => {
+            single(reader, node, domain.videos.len());
+            keep(&mut domain.videos, &mut nodes.videos, Video::read(reader, node), node);
+        }
+        "input" => keep(&mut domain.inputs, &mut nodes.inputs, Input::read(reader, node), node),
+        "memballoon" => {
+            single(reader, node, usize::from(nodes.memballoon.is_some()));
+            domain.memballoon = Memballoon::read(reader, node);
+            nodes.memballoon = Some(node);
+        }
+        "rng" => keep(&mut domain.rngs, &mut nodes.rngs, Rng::read(reader, node), node),
+        "watchdog" => {
+            single(reader, node, domain.watchdogs.len());
+            domain.watchdogs.extend(Watchdog::read(reader, node));
+        }
+        "audio" => {
+            reader.vocabulary(node, &["id", "type"], &[]);
+            reader.only(node, "type", &["none"], "write type='none', or remove the <audio>");
+        }
+        _ => reader.unsupported(node),
+    }
+}
+
+fn keep<'a, T>(values: &mut Vec<T>, nodes: &mut Vec<Node<'a>>, value: Option<T>, node: Node<'a>) {
+    if let Some(value) = value {
+        values.push(value);
+        nodes.push(node);
+    }
+}
+
+fn single<'a>(reader: &mut Reader<'a>, node: Node<'a>, before: usize) {
+    if before > 0 {
+        reader.refuse(node, format!("a second <{}>", reader::qname(node)), "keep one of them");
+    }
+}

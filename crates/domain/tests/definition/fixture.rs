@@ -1,0 +1,59 @@
+//! Definitions to test with, a freezer that counts, and problems as text. Never used outside tests.
+
+use std::path::Path;
+
+use domain::{DefinitionError, Freezer, MacAddress};
+use uuid::Uuid;
+
+/// Freezes with numbers that count up, and machines of QEMU 10.0.
+#[derive(Default)]
+pub(crate) struct Counting {
+    /// The last number given away.
+    pub(crate) next: u8,
+}
+
+impl Freezer for Counting {
+    fn machine(&mut self, name: &str) -> Option<String> {
+        match name {
+            "q35" => Some("pc-q35-10.0".to_owned()),
+            "pc" => Some("pc-i440fx-10.0".to_owned()),
+            versioned if versioned.ends_with("-10.0") => Some(versioned.to_owned()),
+            _ => None,
+        }
+    }
+
+    fn uuid(&mut self) -> Uuid {
+        self.next += 1;
+        Uuid::from_bytes([self.next; 16])
+    }
+
+    fn mac(&mut self) -> MacAddress {
+        self.next += 1;
+        MacAddress([0x52, 0x54, 0, 0xaa, 0xbb, self.next])
+    }
+}
+
+fn folder() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus")
+}
+
+/// One definition of the corpus.
+pub(crate) fn corpus(name: &str) -> String {
+    std::fs::read_to_string(folder().join(name)).expect("the corpus has this file")
+}
+
+/// Every definition of the corpus, with its file name.
+pub(crate) fn all() -> Vec<(String, String)> {
+    let files = std::fs::read_dir(folder()).expect("the corpus is there");
+    let names =
+        files.map(|file| file.expect("it can be listed").file_name().into_string().expect("it is UTF-8"));
+    let mut all: Vec<_> = names.map(|name| (name.clone(), corpus(&name))).collect();
+    all.sort();
+    assert!(all.len() >= 4, "the corpus is not empty");
+    all
+}
+
+/// Problems, one a line.
+pub(crate) fn listed(error: &DefinitionError) -> String {
+    error.problems.iter().map(|problem| format!("{problem}\n")).collect()
+}

@@ -1,0 +1,7 @@
+//! The crate as its users see it: reading, problems, edits, freezing. It never looks inside.
+
+mod fixture;
+mod freeze;
+mod lossless;
+mod problems;
+mod reading;

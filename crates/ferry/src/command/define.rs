@@ -1,0 +1,63 @@
+//! `define`, `undefine`, `dumpxml`: definitions go in and come out byte for byte.
+
+use std::io::Read;
+use std::path::Path;
+
+use anyhow::Context;
+use client::ClientError;
+use serde_json::json;
+
+use super::Desk;
+use crate::args::Define;
+use crate::failure::{Exit, Failure};
+use crate::limits::XML_BYTES_MAX;
+use crate::printer;
+
+pub(super) async fn define(desk: &Desk<'_>, typed: &Define) -> Result<Exit, Failure> {
+    let (path, xml) = read(&typed.file)?;
+    match desk.client.define(xml.as_str()).await {
+        Ok(domain) => {
+            desk.printer.answer(&domain, |_| format!("Domain {} is defined.\n", domain.name));
+            Ok(Exit::Done)
+        }
+        Err(ClientError::Problem(problem)) => {
+            Err(Failure::Definition { problem: Box::new(problem), path, xml })
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn read(file: &Path) -> anyhow::Result<(String, String)> {
+    let (name, stream): (String, Box<dyn Read>) = if file == Path::new("-") {
+        ("standard input".to_owned(), Box::new(std::io::stdin().lock()))
+    } else {
+        let name = file.display().to_string();
+        let opened = std::fs::File::open(file).with_context(|| format!("cannot open {name}"))?;
+        (name, Box::new(opened))
+    };
+    let mut bytes = Vec::new();
+    stream.take(XML_BYTES_MAX + 1).read_to_end(&mut bytes).with_context(|| format!("cannot read {name}"))?;
+    if bytes.len() as u64 > XML_BYTES_MAX {
+        anyhow::bail!("{name} is longer than {XML_BYTES_MAX} bytes; this is no domain definition");
+    }
+    let xml = String::from_utf8(bytes).with_context(|| {
+        format!("{name} is not UTF-8; save it as UTF-8, whatever its XML declaration says")
+    })?;
+    Ok((name, xml))
+}
+
+pub(super) async fn undefine(desk: &Desk<'_>, domain: &str) -> Result<Exit, Failure> {
+    desk.client.undefine(domain).await?;
+    desk.printer.answer(&json!({ "undefined": domain }), |_| format!("Domain {domain} is undefined.\n"));
+    Ok(Exit::Done)
+}
+
+pub(super) async fn dumpxml(desk: &Desk<'_>, domain: &str) -> Result<Exit, Failure> {
+    let xml = desk.client.xml(domain).await?;
+    if desk.printer.json() {
+        desk.printer.line(&json!({ "xml": xml }));
+    } else {
+        printer::out(&xml);
+    }
+    Ok(Exit::Done)
+}

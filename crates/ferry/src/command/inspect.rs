@@ -1,0 +1,44 @@
+//! `list`, `info`, `host info`, `version`: look and change nothing.
+
+use serde_json::json;
+
+use super::Desk;
+use crate::failure::{Exit, Failure, chain};
+use crate::printer;
+
+pub(super) async fn list(desk: &Desk<'_>, all: bool) -> Result<Exit, Failure> {
+    let domains = desk.client.domains(all).await?;
+    desk.printer.answer(&domains, |width| printer::domains(&domains, all, width));
+    Ok(Exit::Done)
+}
+
+pub(super) async fn info(desk: &Desk<'_>, domain: &str) -> Result<Exit, Failure> {
+    let domain = desk.client.domain(domain).await?;
+    desk.printer.answer(&domain, |width| printer::domain(&domain, width));
+    Ok(Exit::Done)
+}
+
+pub(super) async fn host(desk: &Desk<'_>) -> Result<Exit, Failure> {
+    let host = desk.client.host().await?;
+    desk.printer.answer(&host, |width| printer::host(&host, width));
+    Ok(Exit::Done)
+}
+
+/// An agent that cannot be reached is part of the answer: people ask for the version to find out why.
+pub(super) async fn version(desk: &Desk<'_>) -> Result<Exit, Failure> {
+    let ferry = env!("CARGO_PKG_VERSION");
+    let (agent, text) = match desk.client.version().await {
+        Ok(agent) => {
+            let text = format!("agent {} on {}, protocol {}", agent.ferry, agent.host, agent.protocol);
+            (Some(agent), text)
+        }
+        Err(error) if error.is_unreachable() => (None, format!("agent: {}", chain(&error))),
+        Err(error) => return Err(error.into()),
+    };
+    let answer = json!({ "ferry": ferry, "protocol": api::PROTOCOL, "agent": agent });
+    desk.printer.answer(&answer, |width| {
+        let agent = printer::wrap(&text, "", "  ", width);
+        format!("ferry {ferry}, protocol {}\n{agent}", api::PROTOCOL)
+    });
+    Ok(Exit::Done)
+}

@@ -1,0 +1,74 @@
+//! The commands: each asks the agent for something and prints its answer. None decides anything about a domain.
+//! Main function: [`run`].
+
+mod agent;
+mod ca;
+mod define;
+mod dial;
+mod inspect;
+mod migrate;
+mod migrations;
+mod power;
+mod watch;
+
+use client::Client;
+
+use crate::args::{Args, Ca, Command, Host, Migrations};
+use crate::failure::{Exit, Failure};
+use crate::printer::Printer;
+use crate::resolve;
+
+/// An agent and how its answers are printed.
+struct Desk<'a> {
+    client: Client,
+    printer: &'a Printer,
+}
+
+/// Runs a command; the value is what the process ends with.
+pub(crate) async fn run(args: Args, printer: &Printer) -> Result<Exit, Failure> {
+    let environment = std::env::var_os("FERRY_SOCKET");
+    match args.command {
+        Command::Agent(typed) => return agent::run(typed).await,
+        Command::Ca(Ca::Init(typed)) => return ca::init(&typed, printer),
+        Command::Ca(Ca::Issue(typed)) => return ca::issue(&typed, printer),
+        Command::Define(_)
+        | Command::Undefine(_)
+        | Command::Dumpxml(_)
+        | Command::List(_)
+        | Command::Info(_)
+        | Command::Start(_)
+        | Command::Shutdown(_)
+        | Command::Destroy(_)
+        | Command::Suspend(_)
+        | Command::Resume(_)
+        | Command::Migrate(_)
+        | Command::Migrations(_)
+        | Command::Host(_)
+        | Command::Version
+        | Command::DialStdio => agent::trace_client(),
+    }
+    let place = resolve::agent(&args.reach, environment)?;
+    let desk = Desk { client: place.client(), printer };
+    match args.command {
+        Command::Define(typed) => define::define(&desk, &typed).await,
+        Command::Undefine(typed) => define::undefine(&desk, &typed.domain).await,
+        Command::Dumpxml(typed) => define::dumpxml(&desk, &typed.domain).await,
+        Command::List(typed) => inspect::list(&desk, typed.all).await,
+        Command::Info(typed) => inspect::info(&desk, &typed.domain).await,
+        Command::Start(typed) => power::start(&desk, &typed.domain).await,
+        Command::Shutdown(typed) => power::shutdown(&desk, &typed).await,
+        Command::Destroy(typed) => power::destroy(&desk, &typed.domain).await,
+        Command::Suspend(typed) => power::suspend(&desk, &typed.domain).await,
+        Command::Resume(typed) => power::resume(&desk, &typed.domain).await,
+        Command::Migrate(typed) => migrate::migrate(&desk, &typed).await,
+        Command::Migrations(Migrations::List) => migrations::list(&desk).await,
+        Command::Migrations(Migrations::Show(typed)) => migrations::show(&desk, typed.id).await,
+        Command::Migrations(Migrations::Watch(typed)) => migrations::watch(&desk, typed.id).await,
+        Command::Migrations(Migrations::Cancel(typed)) => migrations::cancel(&desk, typed.id).await,
+        Command::Migrations(Migrations::Resolve(typed)) => migrations::resolve(&desk, &typed).await,
+        Command::Host(Host::Info) => inspect::host(&desk).await,
+        Command::Version => inspect::version(&desk).await,
+        Command::DialStdio => dial::dial(&place).await,
+        Command::Agent(_) | Command::Ca(_) => unreachable!("they ask no agent and have returned above"),
+    }
+}

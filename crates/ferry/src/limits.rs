@@ -1,0 +1,30 @@
+//! Every time-out and bound of the command line, in one place.
+
+use std::time::Duration;
+
+/// How often a progress line is printed where there is no terminal.
+pub(crate) const PROGRESS_LINE_EVERY: Duration = Duration::from_secs(1);
+
+/// How often a watcher asks again after the agent could not be reached.
+pub(crate) const WATCH_AGAIN_EVERY: Duration = Duration::from_secs(1);
+
+/// How long a watcher goes on asking an agent that cannot be reached; an agent restarts within this.
+pub(crate) const WATCH_AGAIN_WITHIN: Duration = Duration::from_secs(60);
+
+/// Width of output that does not go to a terminal, in columns.
+pub(crate) const WIDTH: u16 = 80;
+
+/// Width below which output is no longer made narrower, in columns.
+pub(crate) const WIDTH_MIN: u16 = 40;
+
+/// Largest definition that is read, in bytes.
+pub(crate) const XML_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// How long a CA is valid, in years.
+pub(crate) const CA_YEARS: i32 = 20;
+
+/// How long a host's certificate is valid, in years.
+pub(crate) const HOST_YEARS: i32 = 5;
+
+/// How many bytes `dial-stdio` moves at a time.
+pub(crate) const DIAL_BUFFER_BYTES: usize = 64 * 1024;

@@ -1,0 +1,163 @@
+//! Amounts as people read and type them: bytes, rates, times. Main functions: [`bytes`], [`bytes_per_s`].
+
+use std::time::Duration;
+
+const BINARY: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+
+/// Bytes with three digits, as in `1.21 GiB`.
+pub(crate) fn bytes(amount: u64) -> String {
+    scaled(amount, 3)
+}
+
+/// Bytes per second with two digits, as in `9.8 MiB/s`.
+pub(crate) fn rate(amount: u64) -> String {
+    format!("{}/s", scaled(amount, 2))
+}
+
+fn scaled(amount: u64, digits: usize) -> String {
+    let mut value = amount as f64;
+    let mut unit = 0;
+    // The next unit also where rounding would give 1024.
+    while value >= 1023.5 && unit + 1 < BINARY.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    let whole = if value < 9.995 {
+        1
+    } else if value < 99.95 {
+        2
+    } else {
+        3
+    };
+    let decimals = if unit == 0 { 0 } else { digits.saturating_sub(whole) };
+    format!("{value:.decimals$} {}", BINARY[unit])
+}
+
+/// A time, as in `18 ms`, `4.2 s` or `3 min 20 s`.
+pub(crate) fn milliseconds(ms: u64) -> String {
+    match ms {
+        0..1_000 => format!("{ms} ms"),
+        1_000..60_000 => format!("{}.{} s", ms / 1_000, ms % 1_000 / 100),
+        60_000.. => format!("{} min {} s", ms / 60_000, ms % 60_000 / 1_000),
+    }
+}
+
+/// Why an amount cannot be understood.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum MeasureError {
+    /// No number in front.
+    #[error("it must begin with a number, as in {example}")]
+    NoNumber { example: &'static str },
+    /// No unit behind, or an unknown one.
+    #[error("{unit:?} is no unit here; use one of {units}")]
+    Unit { unit: String, units: &'static str },
+    /// Out of range.
+    #[error("it must be {range}")]
+    Range { range: &'static str },
+}
+
+/// Reads a blackout: `30ms`, `0.5s`, `1s`.
+pub(crate) fn blackout(text: &str) -> Result<Duration, MeasureError> {
+    const RANGE: MeasureError = MeasureError::Range { range: "from 1ms to 60s" };
+    let (number, unit) = split(text, "30ms")?;
+    let ms = match unit {
+        "ms" => number,
+        "s" => number * 1_000.0,
+        _ => return Err(MeasureError::Unit { unit: unit.to_owned(), units: "ms, s" }),
+    };
+    if !(1.0..=60_000.0).contains(&ms) {
+        return Err(RANGE);
+    }
+    Ok(Duration::from_millis(ms.round() as u64))
+}
+
+/// Reads a rate in bytes per second: `0`, `100MiB/s`, `1Gbit/s`. The `/s` may be left out.
+pub(crate) fn bytes_per_s(text: &str) -> Result<u64, MeasureError> {
+    let (number, unit) = split(text, "100MiB/s")?;
+    if number == 0.0 {
+        return Ok(0);
+    }
+    let factor = match unit.strip_suffix("/s").unwrap_or(unit) {
+        "B" => 1.0,
+        "KiB" => 1024.0,
+        "MiB" => 1024.0 * 1024.0,
+        "GiB" => 1024.0 * 1024.0 * 1024.0,
+        "kB" => 1e3,
+        "MB" => 1e6,
+        "GB" => 1e9,
+        "kbit" => 1e3 / 8.0,
+        "Mbit" => 1e6 / 8.0,
+        "Gbit" => 1e9 / 8.0,
+        _ => {
+            let units = "KiB/s, MiB/s, GiB/s, kB/s, MB/s, GB/s, Mbit/s, Gbit/s";
+            return Err(MeasureError::Unit { unit: unit.to_owned(), units });
+        }
+    };
+    let rate = number * factor;
+    if (1.0..1e15).contains(&rate) {
+        Ok(rate.round() as u64)
+    } else {
+        Err(MeasureError::Range { range: "0, or from 1B/s to 1000000GB/s" })
+    }
+}
+
+fn split<'a>(text: &'a str, example: &'static str) -> Result<(f64, &'a str), MeasureError> {
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let number = number.parse().map_err(|_invalid| MeasureError::NoNumber { example })?;
+    Ok((number, unit.trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MeasureError, blackout, bytes, bytes_per_s, milliseconds, rate};
+    use std::time::Duration;
+
+    #[test]
+    fn amounts() {
+        for (amount, expect) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.00 KiB"),
+            (10 * 1024, "10.0 KiB"),
+            (1024 * 1024 - 1, "1.00 MiB"),
+            (121 << 20, "121 MiB"),
+            (1 << 30, "1.00 GiB"),
+            (u64::MAX, "16384 PiB"),
+        ] {
+            assert_eq!(bytes(amount), expect);
+        }
+        assert_eq!(rate(98 * 1024 * 1024 + 400 * 1024), "98 MiB/s");
+        assert_eq!(rate(10_276_045), "9.8 MiB/s");
+    }
+
+    #[test]
+    fn times() {
+        assert_eq!(milliseconds(18), "18 ms");
+        assert_eq!(milliseconds(4_250), "4.2 s");
+        assert_eq!(milliseconds(200_000), "3 min 20 s");
+    }
+
+    #[test]
+    fn blackouts() {
+        assert_eq!(blackout("30ms"), Ok(Duration::from_millis(30)));
+        assert_eq!(blackout("0.5s"), Ok(Duration::from_millis(500)));
+        assert!(matches!(blackout("0ms"), Err(MeasureError::Range { .. })));
+        assert!(matches!(blackout("61s"), Err(MeasureError::Range { .. })));
+        assert!(matches!(blackout("30"), Err(MeasureError::Unit { .. })));
+        assert!(matches!(blackout("-1s"), Err(MeasureError::NoNumber { .. })));
+        assert!(matches!(blackout("1.2.3s"), Err(MeasureError::NoNumber { .. })));
+    }
+
+    #[test]
+    fn rates() {
+        assert_eq!(bytes_per_s("0"), Ok(0));
+        assert_eq!(bytes_per_s("100MiB/s"), Ok(100 << 20));
+        assert_eq!(bytes_per_s("100 MiB"), Ok(100 << 20));
+        assert_eq!(bytes_per_s("1Gbit/s"), Ok(125_000_000));
+        assert!(matches!(bytes_per_s("100"), Err(MeasureError::Unit { .. })));
+        assert!(matches!(bytes_per_s("100M"), Err(MeasureError::Unit { .. })));
+        assert!(matches!(bytes_per_s("fast"), Err(MeasureError::NoNumber { .. })));
+        assert!(matches!(bytes_per_s("9999999999GB/s"), Err(MeasureError::Range { .. })));
+    }
+}

@@ -1,0 +1,173 @@
+//! What the typed words mean: which agent is asked, what a migration is asked to do. It opens nothing. Main type:
+//! [`Agent`].
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use api::{MigrationRequest, ResolveAs, SourceDefinition};
+use client::Client;
+
+use crate::args::{Migrate, Reach, Word};
+
+/// Where an agent listens for its own host.
+pub(crate) const SOCKET: &str = "/run/ferry/ferry.sock";
+
+/// An agent to ask.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Agent {
+    /// This host's.
+    Local { socket: PathBuf },
+    /// Another host's, through ssh.
+    Ssh { destination: String, socket: Option<String> },
+}
+
+/// Why the words mean nothing.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ResolveError {
+    /// `--host` is no ssh URL.
+    #[error("--host {url}: this is not ssh://[USER@]HOST[:PORT]")]
+    Host { url: String },
+    /// The socket's path there cannot be written in a command.
+    #[error("--socket {path:?}: the path is not UTF-8")]
+    Socket { path: PathBuf },
+}
+
+/// Which agent is asked. `environment` is the value of `FERRY_SOCKET`; it means this host's socket only.
+pub(crate) fn agent(reach: &Reach, environment: Option<OsString>) -> Result<Agent, ResolveError> {
+    let Some(url) = &reach.host else {
+        let named = environment.filter(|path| !path.is_empty()).map(PathBuf::from);
+        let socket = reach.socket.clone().or(named).unwrap_or_else(|| PathBuf::from(SOCKET));
+        return Ok(Agent::Local { socket });
+    };
+    let socket = match &reach.socket {
+        Some(path) => {
+            Some(path.to_str().ok_or_else(|| ResolveError::Socket { path: path.clone() })?.to_owned())
+        }
+        None => None,
+    };
+    let wrong = || ResolveError::Host { url: url.clone() };
+    let place = url.strip_prefix("ssh://").ok_or_else(wrong)?;
+    let place = place.strip_suffix('/').unwrap_or(place);
+    let (user, host) = match place.rsplit_once('@') {
+        Some((user, host)) => (Some(user), host),
+        None => (None, place),
+    };
+    let odd = |text: &str| {
+        text.is_empty()
+            || text.starts_with('-')
+            || text.contains(|c: char| c.is_whitespace() || c.is_control() || "/'\"\\$`;&|<>()".contains(c))
+    };
+    if odd(host) || user.is_some_and(odd) {
+        return Err(wrong());
+    }
+    Ok(Agent::Ssh { destination: format!("ssh://{place}"), socket })
+}
+
+impl Agent {
+    /// A client of this agent.
+    pub(crate) fn client(&self) -> Client {
+        match self {
+            Self::Local { socket } => Client::unix(socket),
+            Self::Ssh { destination, socket } => {
+                Client::ssh_to_socket(destination.clone(), socket.as_deref())
+            }
+        }
+    }
+}
+
+/// What a migration is asked to do. What was not typed is left to the interface's defaults.
+pub(crate) fn migration(typed: &Migrate) -> MigrationRequest {
+    let mut request = MigrationRequest::to(&typed.to);
+    if let Some(blackout) = typed.max_blackout {
+        request.blackout_ms_max = u64::try_from(blackout.as_millis()).unwrap_or(u64::MAX);
+    }
+    if let Some(rate) = typed.bandwidth {
+        request.bandwidth_bytes_per_s = rate;
+    }
+    if let Some(channels) = typed.channels {
+        request.channels = channels;
+    }
+    if typed.keep_definition {
+        request.source_definition = SourceDefinition::Keep;
+    }
+    request.plaintext = typed.plaintext;
+    request.transient = typed.transient;
+    request
+}
+
+/// The word about a migration in doubt.
+pub(crate) fn word(typed: Word) -> ResolveAs {
+    match typed {
+        Word::Moved => ResolveAs::Moved,
+        Word::Kept => ResolveAs::Kept,
+        Word::Lost => ResolveAs::Lost,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Agent, ResolveError, agent, migration};
+    use crate::args::{Args, Command};
+    use clap::Parser;
+    use std::ffi::OsString;
+    use std::path::PathBuf;
+
+    fn resolve(typed: &str, environment: Option<&str>) -> Result<Agent, ResolveError> {
+        let words = ["ferry", "list"].into_iter().chain(typed.split_whitespace());
+        let args = Args::try_parse_from(words).expect("parses");
+        agent(&args.reach, environment.map(OsString::from))
+    }
+
+    #[track_caller]
+    fn check_socket(typed: &str, environment: Option<&str>, expect: &str) {
+        assert_eq!(resolve(typed, environment), Ok(Agent::Local { socket: PathBuf::from(expect) }));
+    }
+
+    #[test]
+    fn sockets() {
+        check_socket("", None, "/run/ferry/ferry.sock");
+        check_socket("", Some(""), "/run/ferry/ferry.sock");
+        check_socket("", Some("/tmp/b"), "/tmp/b");
+        check_socket("--socket /tmp/a", Some("/tmp/b"), "/tmp/a");
+    }
+
+    #[track_caller]
+    fn check_ssh(typed: &str, destination: &str, socket: Option<&str>) {
+        let expect = Agent::Ssh { destination: destination.to_owned(), socket: socket.map(str::to_owned) };
+        assert_eq!(resolve(typed, Some("/tmp/b")), Ok(expect));
+    }
+
+    #[test]
+    fn hosts() {
+        check_ssh("--host ssh://kvm2", "ssh://kvm2", None);
+        check_ssh("--host ssh://root@kvm2:2222/", "ssh://root@kvm2:2222", None);
+        check_ssh("--host ssh://[fd00::2]:22", "ssh://[fd00::2]:22", None);
+        check_ssh("--host ssh://kvm2 --socket /tmp/a", "ssh://kvm2", Some("/tmp/a"));
+        for wrong in ["kvm2", "http://kvm2", "ssh://", "ssh://@kvm2", "ssh://-oProxyCommand=x", "ssh://a/b"] {
+            assert_eq!(
+                resolve(&format!("--host={wrong}"), None),
+                Err(ResolveError::Host { url: wrong.to_owned() })
+            );
+        }
+    }
+
+    #[test]
+    fn migrations() {
+        let typed = "ferry migrate web1 --to kvm2 --max-blackout 0.1s --bandwidth 1MiB/s --channels 4 \
+                     --plaintext --keep-definition --transient";
+        let Command::Migrate(all) = Args::try_parse_from(typed.split_whitespace()).expect("parses").command
+        else {
+            panic!("not migrate")
+        };
+        let request = migration(&all);
+        assert_eq!((request.blackout_ms_max, request.bandwidth_bytes_per_s), (100, 1 << 20));
+        assert_eq!((request.channels, request.plaintext, request.transient), (4, true, true));
+        assert_eq!(request.source_definition, api::SourceDefinition::Keep);
+
+        let typed = ["ferry", "migrate", "web1", "--to", "kvm2"];
+        let Command::Migrate(none) = Args::try_parse_from(typed).expect("parses").command else {
+            panic!("not migrate")
+        };
+        assert_eq!(migration(&none), api::MigrationRequest::to("kvm2"));
+    }
+}

@@ -1,0 +1,358 @@
+//! A migration in words: its phases, its figures, its end. Pure text; who prints it is [`crate::printer`] and
+//! [`crate::progress`]. Main functions: [`phase`], [`progress`], [`report`].
+
+use anstyle::{AnsiColor, Style};
+use api::{Migration, MigrationPhase, MigrationReport, Outcome, Progress, Role};
+
+use crate::measure::{bytes, milliseconds, rate};
+use crate::printer::{Facts, wrap};
+
+/// What is going on in a phase.
+pub(crate) fn phase(phase: MigrationPhase) -> &'static str {
+    match phase {
+        MigrationPhase::Planned => "both hosts were checked, nothing stands in the way",
+        MigrationPhase::Reserved => "the target has made room",
+        MigrationPhase::Streaming => "memory goes over while the guest works",
+        MigrationPhase::Stopped => "the guest stands still, the last of its state goes over",
+        MigrationPhase::Pledged => "the right to run was given to the target",
+        MigrationPhase::Serving => "the guest works on the target and fetches memory from the source",
+        MigrationPhase::Moved => "the domain runs on the target",
+        MigrationPhase::Kept => "the domain stays on the source",
+        MigrationPhase::InDoubt => "the target has the right to run, and its answer is not known",
+        MigrationPhase::Lost => "the guest's memory is lost",
+        MigrationPhase::Offered => "the source asks for room",
+        MigrationPhase::Prepared => "there is room",
+        MigrationPhase::Receiving => "memory comes in",
+        MigrationPhase::Loaded => "everything has come in",
+        MigrationPhase::Granted => "the right to run was received",
+        MigrationPhase::Filling => "the guest works here, memory still comes in",
+        MigrationPhase::Running => "the guest works here",
+        MigrationPhase::Refused => "everything was given back, the guest never ran here",
+    }
+}
+
+/// The name of a phase, as in lists.
+pub(crate) fn phase_name(phase: MigrationPhase) -> &'static str {
+    match phase {
+        MigrationPhase::Planned => "planned",
+        MigrationPhase::Reserved => "reserved",
+        MigrationPhase::Streaming => "streaming",
+        MigrationPhase::Stopped => "stopped",
+        MigrationPhase::Pledged => "pledged",
+        MigrationPhase::Serving => "serving",
+        MigrationPhase::Moved => "moved",
+        MigrationPhase::Kept => "kept",
+        MigrationPhase::InDoubt => "in doubt",
+        MigrationPhase::Lost => "lost",
+        MigrationPhase::Offered => "offered",
+        MigrationPhase::Prepared => "prepared",
+        MigrationPhase::Receiving => "receiving",
+        MigrationPhase::Loaded => "loaded",
+        MigrationPhase::Granted => "granted",
+        MigrationPhase::Filling => "filling",
+        MigrationPhase::Running => "running",
+        MigrationPhase::Refused => "refused",
+    }
+}
+
+/// The figures in one line of at most `width` columns, as far as they fit.
+pub(crate) fn progress(figures: &Progress, width: usize) -> String {
+    let mut parts = vec![
+        format!("round {}", figures.round),
+        format!("sent {}", bytes(figures.sent_bytes)),
+        format!("left {}", bytes(figures.left_bytes)),
+        rate(figures.rate_bytes_per_s),
+    ];
+    if figures.dirty_bytes_per_s > 0 {
+        parts.push(format!("dirty {}", rate(figures.dirty_bytes_per_s)));
+    }
+    if figures.expected_blackout_ms > 0 {
+        parts.push(format!("blackout {}", milliseconds(figures.expected_blackout_ms)));
+    }
+    if figures.throttle_percent > 0 {
+        parts.push(format!("slowed {} %", figures.throttle_percent));
+    }
+    let wide = parts.join("  ");
+    if wide.chars().count() <= width { wide } else { parts.join(" ") }
+}
+
+/// How a migration ended, or where it stands.
+pub(crate) fn report(report: &MigrationReport, width: usize) -> String {
+    let (colour, headline) = headline(report);
+    let style = Style::new().bold().fg_color(Some(colour.into()));
+    let mut text = format!("{style}{headline}{style:#}\n");
+    let mut facts = Facts::default();
+    if let Some(reason) = &report.reason {
+        facts.add("because", reason);
+    }
+    if let Some(blackout) = blackout(report) {
+        facts.add("blackout", &blackout);
+    }
+    if report.memory.sent_bytes > 0 {
+        let memory = report.memory;
+        let rounds = if memory.rounds == 1 { "round" } else { "rounds" };
+        let line = format!(
+            "{} sent in {} {rounds}, the guest has {}",
+            bytes(memory.sent_bytes),
+            memory.rounds,
+            bytes(memory.total_bytes)
+        );
+        facts.add("memory", &line);
+    }
+    facts.add("on the way", if report.encrypted { "encrypted" } else { "in plain text" });
+    if report.suspended {
+        facts.add("state", "suspended, as before");
+    }
+    facts.add("migration", &report.id.to_string());
+    text.push_str(&facts.render(width));
+    if let Some(mend) = &report.mend {
+        text.push_str(&wrap(mend, "→ ", "  ", width));
+    }
+    text
+}
+
+fn headline(report: &MigrationReport) -> (AnsiColor, String) {
+    let MigrationReport { domain, source, target, .. } = report;
+    let took = milliseconds(report.wall_ms);
+    match report.outcome {
+        Some(Outcome::Moved) => {
+            (AnsiColor::Green, format!("{domain} moved from {source} to {target} in {took}"))
+        }
+        Some(Outcome::Kept) => (
+            AnsiColor::Yellow,
+            format!("{domain} stays on {source}; it did not move to {target} (after {took})"),
+        ),
+        Some(Outcome::InDoubt) => {
+            (AnsiColor::Red, format!("{domain} is in doubt between {source} and {target} (after {took})"))
+        }
+        Some(Outcome::Lost) => {
+            (AnsiColor::Red, format!("{domain} lost its memory between {source} and {target} (after {took})"))
+        }
+        None => {
+            (AnsiColor::Cyan, format!("{domain} goes from {source} to {target}: {}", phase(report.phase)))
+        }
+    }
+}
+
+fn blackout(report: &MigrationReport) -> Option<String> {
+    let qemu = report.downtime.qemu_ms.map(|ms| format!("{} by QEMU", milliseconds(ms)));
+    let seen = report
+        .downtime
+        .stop_to_resume_ms
+        .map(|ms| format!("{ms:.1} ms from stop to resume by the hosts' clocks"));
+    match (qemu, seen) {
+        (None, None) => None,
+        (qemu, seen) => Some([qemu, seen].into_iter().flatten().collect::<Vec<_>>().join(", ")),
+    }
+}
+
+/// What an operator puts at stake with a word about a migration in doubt.
+pub(crate) fn stake(migration: &Migration, word: api::ResolveAs) -> String {
+    let MigrationReport { domain, source, target, .. } = &migration.report;
+    match word {
+        api::ResolveAs::Moved => format!(
+            "Your word: {domain} runs on {target}, or did. {source} then ends its copy of the guest for good. \
+             If the guest never ran on {target}, what it had in memory is lost."
+        ),
+        api::ResolveAs::Kept => format!(
+            "Your word: {domain} never ran on {target}, not for a moment, and its QEMU there is gone. {source} \
+             then goes on with the memory of the moment it stopped. If the guest did run on {target}, its disks \
+             have changed since and are damaged for good."
+        ),
+        api::ResolveAs::Lost => format!(
+            "Your word: neither {source} nor {target} has a QEMU with {domain}'s memory any more. It may then be \
+             started afresh, as after a power cut. If it still runs on {target}, two guests write to its disks."
+        ),
+    }
+}
+
+/// Which side the host that was asked is.
+pub(crate) fn role(role: Role) -> &'static str {
+    match role {
+        Role::Source => "leaving",
+        Role::Target => "arriving",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{phase, progress, report, stake};
+    use anstream::adapter::strip_str;
+    use api::{
+        Downtime, Memory, Migration, MigrationPhase, MigrationReport, Outcome, Progress, ResolveAs, Role,
+    };
+    use insta::assert_snapshot;
+    use uuid::Uuid;
+
+    fn ended(outcome: Option<Outcome>, phase: MigrationPhase) -> MigrationReport {
+        MigrationReport {
+            id: Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0001),
+            domain: "web1".to_owned(),
+            uuid: Uuid::from_u128(2),
+            source: "kvm1".to_owned(),
+            target: "kvm2".to_owned(),
+            outcome,
+            phase,
+            reason: None,
+            mend: None,
+            started_at: "2026-01-01T00:00:00Z".to_owned(),
+            wall_ms: 4_210,
+            memory: Memory {
+                total_bytes: 1 << 30,
+                sent_bytes: 1_300_000_000,
+                rounds: 3,
+                normal_pages: 300_000,
+                zero_pages: 10,
+            },
+            downtime: Downtime {
+                qemu_ms: Some(18),
+                stop_to_resume_ms: Some(21.34),
+                source_stopped_at: None,
+                target_resumed_at: None,
+            },
+            encrypted: true,
+            suspended: false,
+        }
+    }
+
+    fn shown(given: &MigrationReport) -> String {
+        strip_str(&report(given, 80)).to_string()
+    }
+
+    #[test]
+    fn moved() {
+        assert_snapshot!(shown(&ended(Some(Outcome::Moved), MigrationPhase::Moved)), @r"
+        web1 moved from kvm1 to kvm2 in 4.2 s
+          blackout    18 ms by QEMU, 21.3 ms from stop to resume by the hosts' clocks
+          memory      1.21 GiB sent in 3 rounds, the guest has 1.00 GiB
+          on the way  encrypted
+          migration   01900000-0000-7000-8000-000000000001
+        ");
+    }
+
+    #[test]
+    fn moved_suspended_in_plain_text() {
+        let mut given = ended(Some(Outcome::Moved), MigrationPhase::Moved);
+        (given.encrypted, given.suspended, given.memory.rounds) = (false, true, 1);
+        given.downtime = Downtime::default();
+        assert_snapshot!(shown(&given), @r"
+        web1 moved from kvm1 to kvm2 in 4.2 s
+          memory      1.21 GiB sent in 1 round, the guest has 1.00 GiB
+          on the way  in plain text
+          state       suspended, as before
+          migration   01900000-0000-7000-8000-000000000001
+        ");
+    }
+
+    #[test]
+    fn kept() {
+        let mut given = ended(Some(Outcome::Kept), MigrationPhase::Kept);
+        given.reason =
+            Some("the connection to kvm2 broke: no sign of life for 5 s while memory went over".to_owned());
+        given.mend =
+            Some("look at the management network between kvm1 and kvm2, then migrate again".to_owned());
+        given.downtime = Downtime::default();
+        assert_snapshot!(shown(&given), @r"
+        web1 stays on kvm1; it did not move to kvm2 (after 4.2 s)
+          because     the connection to kvm2 broke: no sign of life for 5 s while memory
+                      went over
+          memory      1.21 GiB sent in 3 rounds, the guest has 1.00 GiB
+          on the way  encrypted
+          migration   01900000-0000-7000-8000-000000000001
+        → look at the management network between kvm1 and kvm2, then migrate again
+        ");
+    }
+
+    #[test]
+    fn in_doubt() {
+        let mut given = ended(Some(Outcome::InDoubt), MigrationPhase::InDoubt);
+        given.reason = Some("kvm2 has not answered the pledge".to_owned());
+        given.mend = Some("make kvm2 reachable; it settles by itself then".to_owned());
+        assert_snapshot!(shown(&given), @r"
+        web1 is in doubt between kvm1 and kvm2 (after 4.2 s)
+          because     kvm2 has not answered the pledge
+          blackout    18 ms by QEMU, 21.3 ms from stop to resume by the hosts' clocks
+          memory      1.21 GiB sent in 3 rounds, the guest has 1.00 GiB
+          on the way  encrypted
+          migration   01900000-0000-7000-8000-000000000001
+        → make kvm2 reachable; it settles by itself then
+        ");
+    }
+
+    #[test]
+    fn lost_and_going_on() {
+        assert_snapshot!(shown(&ended(Some(Outcome::Lost), MigrationPhase::Lost)), @r"
+        web1 lost its memory between kvm1 and kvm2 (after 4.2 s)
+          blackout    18 ms by QEMU, 21.3 ms from stop to resume by the hosts' clocks
+          memory      1.21 GiB sent in 3 rounds, the guest has 1.00 GiB
+          on the way  encrypted
+          migration   01900000-0000-7000-8000-000000000001
+        ");
+        let mut given = ended(None, MigrationPhase::Streaming);
+        given.downtime = Downtime::default();
+        assert_snapshot!(shown(&given), @r"
+        web1 goes from kvm1 to kvm2: memory goes over while the guest works
+          memory      1.21 GiB sent in 3 rounds, the guest has 1.00 GiB
+          on the way  encrypted
+          migration   01900000-0000-7000-8000-000000000001
+        ");
+    }
+
+    fn figures() -> Progress {
+        Progress {
+            round: 3,
+            sent_bytes: 1_300_000_000,
+            left_bytes: 121 << 20,
+            total_bytes: 1 << 30,
+            rate_bytes_per_s: 98 << 20,
+            dirty_bytes_per_s: 40 << 20,
+            expected_blackout_ms: 120,
+            throttle_percent: 0,
+            elapsed_ms: 9_000,
+        }
+    }
+
+    #[test]
+    fn progress_lines() {
+        assert_snapshot!(progress(&figures(), 80), @"round 3  sent 1.21 GiB  left 121 MiB  98 MiB/s  dirty 40 MiB/s  blackout 120 ms");
+        let wide = Progress { round: 12, left_bytes: 1_022 << 20, ..figures() };
+        assert_snapshot!(progress(&wide, 80), @"round 12 sent 1.21 GiB left 1022 MiB 98 MiB/s dirty 40 MiB/s blackout 120 ms");
+        let first = Progress { round: 1, dirty_bytes_per_s: 0, expected_blackout_ms: 0, ..figures() };
+        assert_snapshot!(progress(&first, 80), @"round 1  sent 1.21 GiB  left 121 MiB  98 MiB/s");
+        let slowed = Progress { throttle_percent: 40, ..figures() };
+        assert_snapshot!(progress(&slowed, 120), @"round 3  sent 1.21 GiB  left 121 MiB  98 MiB/s  dirty 40 MiB/s  blackout 120 ms  slowed 40 %");
+        for round in [1, 12, 123] {
+            let line = progress(&Progress { round, ..wide }, 80);
+            assert!(line.chars().count() <= 80, "{line}");
+        }
+    }
+
+    #[test]
+    fn stakes_name_both_hosts_and_what_is_lost() {
+        let migration =
+            Migration { role: Role::Source, report: ended(Some(Outcome::InDoubt), MigrationPhase::InDoubt) };
+        assert_snapshot!(stake(&migration, ResolveAs::Moved), @"Your word: web1 runs on kvm2, or did. kvm1 then ends its copy of the guest for good. If the guest never ran on kvm2, what it had in memory is lost.");
+        assert_snapshot!(stake(&migration, ResolveAs::Kept), @"Your word: web1 never ran on kvm2, not for a moment, and its QEMU there is gone. kvm1 then goes on with the memory of the moment it stopped. If the guest did run on kvm2, its disks have changed since and are damaged for good.");
+        assert_snapshot!(stake(&migration, ResolveAs::Lost), @"Your word: neither kvm1 nor kvm2 has a QEMU with web1's memory any more. It may then be started afresh, as after a power cut. If it still runs on kvm2, two guests write to its disks.");
+    }
+
+    #[test]
+    fn phases_of_a_good_day() {
+        let phases = [
+            MigrationPhase::Planned,
+            MigrationPhase::Reserved,
+            MigrationPhase::Streaming,
+            MigrationPhase::Stopped,
+            MigrationPhase::Pledged,
+            MigrationPhase::Moved,
+        ];
+        assert_snapshot!(phases.map(phase).join("\n"), @r"
+        both hosts were checked, nothing stands in the way
+        the target has made room
+        memory goes over while the guest works
+        the guest stands still, the last of its state goes over
+        the right to run was given to the target
+        the domain runs on the target
+        ");
+    }
+}

@@ -1,0 +1,90 @@
+//! `ferry agent` as a process: it starts, answers on its socket, refuses a second one, and ends on SIGTERM.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+fn ferry(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ferry"));
+    command.args(arguments).env_remove("RUST_LOG").env_remove("FERRY_SOCKET");
+    command
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A configuration whose directories are all below `directory`.
+fn configuration(directory: &Path) -> String {
+    let path = directory.join("agent.toml");
+    let below = |name: &str| directory.join(name).display().to_string();
+    let text = format!(
+        "host = \"kvm1\"\nstate_dir = {:?}\nrun_dir = {:?}\nlog_dir = {:?}\nsocket = {:?}\n",
+        below("state"),
+        below("run"),
+        below("log"),
+        below("ferry.sock")
+    );
+    std::fs::write(&path, text).expect("writes");
+    path.display().to_string()
+}
+
+/// The agent, ended with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended already.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+#[test]
+fn it_serves_until_it_is_told_to_end() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let config = configuration(directory.path());
+    let socket = directory.path().join("ferry.sock").display().to_string();
+    let child = ferry(&["agent", "--config", &config]).stderr(Stdio::piped()).spawn().expect("spawns");
+    let mut agent = Running(child);
+    let mut log = BufReader::new(agent.0.stderr.take().expect("piped")).lines();
+    let mut said = Vec::new();
+    while said.last().is_none_or(|line: &String| !line.contains("ready")) {
+        let line = log.next().unwrap_or_else(|| panic!("it ended: {said:#?}"));
+        said.push(line.expect("reads"));
+    }
+
+    let output = ferry(&["--socket", &socket, "--json", "version"]).output().expect("runs");
+    let version: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(version["agent"]["host"], "kvm1", "{version}");
+    let output = ferry(&["--socket", &socket, "list", "--all"]).output().expect("runs");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "No domain is defined here.\n", "{}", text(&output));
+    let output = ferry(&["--socket", &socket, "start", "web9"]).output().expect("runs");
+    assert_eq!(output.status.code(), Some(4), "{}", text(&output));
+
+    let output = ferry(&["agent", "--config", &config]).output().expect("runs");
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    assert!(text(&output).contains("another agent answers"), "{}", text(&output));
+
+    let pid = agent.0.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("runs").success());
+    assert_eq!(agent.0.wait().expect("waits").code(), Some(0));
+    assert!(!Path::new(&socket).exists());
+}
+
+#[test]
+fn a_wrong_configuration_is_shown() {
+    let output = ferry(&["agent", "--config", "/nonexistent/agent.toml"]).output().expect("runs");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output).contains("/nonexistent/agent.toml"), "{}", text(&output));
+
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("agent.toml").display().to_string();
+    std::fs::write(&path, "host = \"kvm1\"\ncolour = 1\n").expect("writes");
+    let output = ferry(&["agent", "--config", &path]).output().expect("runs");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output).contains("2 | colour = 1\n"), "{}", text(&output));
+
+    let output = ferry(&["agent", "--log", "a=b=c"]).output().expect("runs");
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+}

@@ -1,0 +1,572 @@
+//! The program itself against an agent that answers as each test wants: output, exit codes, Ctrl-C, ssh.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::Request;
+use axum::http::{Response, StatusCode};
+use insta::assert_snapshot;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UnixListener;
+use tokio::process::Command;
+use tokio::sync::mpsc;
+
+const ID: &str = "01900000-0000-7000-8000-000000000001";
+const FERRY: &str = env!("CARGO_BIN_EXE_ferry");
+/// Far longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct Agent {
+    directory: tempfile::TempDir,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+fn answer(status: u16, body: impl Into<Body>) -> Response<Body> {
+    Response::builder()
+        .status(StatusCode::from_u16(status).expect("a status"))
+        .body(body.into())
+        .expect("a response")
+}
+
+impl Agent {
+    fn new(answers: impl Fn(&str) -> Response<Body> + Clone + Send + Sync + 'static) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&asked);
+        let router = Router::new().fallback(move |request: Request| async move {
+            let line = format!("{} {}", request.method(), request.uri());
+            let line = line.replace("/api/v1", "");
+            let body = axum::body::to_bytes(request.into_body(), 1 << 20).await.expect("a body");
+            let body = String::from_utf8_lossy(&body).into_owned();
+            log.lock().expect("lock").push(format!("{line} {body}").trim_end().to_owned());
+            answers(&line)
+        });
+        let listener = UnixListener::bind(directory.path().join("ferry.sock")).expect("a socket");
+        tokio::spawn(async move { axum::serve(listener, router).await.expect("serves") });
+        Self { directory, asked }
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.directory.path().join("ferry.sock")
+    }
+
+    fn command(&self, arguments: &str) -> Command {
+        let mut command = ferry(arguments);
+        command.env("FERRY_SOCKET", self.socket());
+        command
+    }
+
+    async fn ferry(&self, arguments: &str) -> Output {
+        self.command(arguments).output().await.expect("runs")
+    }
+
+    fn asked(&self) -> Vec<String> {
+        self.asked.lock().expect("lock").clone()
+    }
+}
+
+fn ferry(arguments: &str) -> Command {
+    let mut command = Command::new(FERRY);
+    command.args(arguments.split_whitespace()).stdin(Stdio::null()).kill_on_drop(true);
+    command.env_remove("FERRY_SOCKET").env_remove("RUST_LOG");
+    command
+}
+
+/// Exit code and both streams, as one text.
+fn shown(output: &Output) -> String {
+    format!(
+        "exit {}\n{}--- stderr\n{}",
+        output.status.code().map_or("by a signal".to_owned(), |code| code.to_string()),
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    )
+}
+
+fn domain(state: &str) -> String {
+    format!(
+        r#"{{"name":"web1","uuid":"{ID}","state":"{state}","persistent":true,"memory_bytes":1073741824,"vcpus":2,"machine":"pc-q35-10.0","disks":[],"interfaces":[],"log":"/var/log/ferry/web1.log"}}"#
+    )
+}
+
+fn report(outcome: &str) -> String {
+    format!(
+        r#""id":"{ID}","domain":"web1","uuid":"{ID}","source":"kvm1","target":"kvm2","outcome":"{outcome}","phase":"{outcome}","started_at":"2026-01-01T00:00:00Z","wall_ms":4210,"memory":{{"total_bytes":1073741824,"sent_bytes":1300000000,"rounds":3,"normal_pages":1,"zero_pages":1}},"downtime":{{"qemu_ms":18}},"encrypted":true,"suspended":false"#
+    )
+}
+
+fn events(outcome: &str) -> String {
+    [
+        r#"{"event":"phase","phase":"planned","at":"2026-01-01T00:00:00Z"}"#.to_owned(),
+        r#"{"event":"phase","phase":"streaming","at":"2026-01-01T00:00:01Z"}"#.to_owned(),
+        r#"{"event":"note","text":"kvm2 takes memory in at 10.0.0.2:49152","at":"2026-01-01T00:00:01Z"}"#.to_owned(),
+        r#"{"event":"progress","round":1,"sent_bytes":104857600,"left_bytes":943718400,"total_bytes":1073741824,"rate_bytes_per_s":104857600,"dirty_bytes_per_s":0,"expected_blackout_ms":300,"throttle_percent":0,"elapsed_ms":1000}"#.to_owned(),
+        format!(r#"{{"event":"ended",{}}}"#, report(outcome)),
+    ]
+    .map(|event| format!("data: {event}\n\n"))
+    .concat()
+}
+
+/// An agent that moves every domain with this outcome.
+fn moving(outcome: &'static str) -> Agent {
+    Agent::new(move |line| match line {
+        "POST /domains/web1/migrations" => answer(202, format!(r#"{{"id":"{ID}"}}"#)),
+        line if line.ends_with("/events") => answer(200, events(outcome)),
+        line if line.starts_with("POST /migrations/") || line.starts_with("GET /migrations/") => {
+            answer(200, format!(r#"{{"role":"source",{}}}"#, report(outcome)))
+        }
+        _ => answer(500, "unexpected"),
+    })
+}
+
+#[tokio::test]
+async fn a_migration_is_watched_to_its_end() {
+    let agent = moving("moved");
+    assert_snapshot!(shown(&agent.ferry("migrate web1 --to kvm2 --bandwidth 1Gbit/s").await), @r"
+    exit 0
+    web1 moved from kvm1 to kvm2 in 4.2 s
+      blackout    18 ms by QEMU
+      memory      1.21 GiB sent in 3 rounds, the guest has 1.00 GiB
+      on the way  encrypted
+      migration   01900000-0000-7000-8000-000000000001
+    --- stderr
+    planned: both hosts were checked, nothing stands in the way
+    streaming: memory goes over while the guest works
+    kvm2 takes memory in at 10.0.0.2:49152
+    round 1  sent 100 MiB  left 900 MiB  100 MiB/s  blackout 300 ms
+    ");
+    assert_snapshot!(agent.asked().join("\n"), @r#"
+    POST /domains/web1/migrations {"to":"kvm2","source_definition":"tombstone","transient":false,"blackout_ms_max":30,"bandwidth_bytes_per_s":125000000,"channels":2,"plaintext":false}
+    GET /migrations/01900000-0000-7000-8000-000000000001/events
+    "#);
+}
+
+#[tokio::test]
+async fn every_outcome_has_its_exit_code() {
+    for (outcome, code) in [("moved", 0), ("kept", 5), ("in-doubt", 6), ("lost", 7)] {
+        let agent = moving(outcome);
+        let output = agent.ferry("migrate web1 --to kvm2").await;
+        assert_eq!(output.status.code(), Some(code), "{}", shown(&output));
+        let output = agent.ferry(&format!("migrations watch {ID}")).await;
+        assert_eq!(output.status.code(), Some(code), "{}", shown(&output));
+    }
+}
+
+#[tokio::test]
+async fn json_is_one_event_a_line() {
+    let output = moving("moved").ferry("--json migrate web1 --to kvm2").await;
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    let events: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(events.len(), 5, "{text}");
+    assert_eq!((&events[4]["event"], &events[4]["outcome"]), (&"ended".into(), &"moved".into()));
+    assert!(output.stderr.is_empty());
+}
+
+#[tokio::test]
+async fn detached_migrations_are_not_watched() {
+    let agent = moving("moved");
+    assert_snapshot!(shown(&agent.ferry("migrate web1 --to kvm2 --detach").await), @r"
+    exit 0
+    Migration 01900000-0000-7000-8000-000000000001 has begun; `ferry migrations watch 01900000-0000-7000-8000-000000000001` shows it.
+    --- stderr
+    ");
+    assert_eq!(agent.asked().len(), 1);
+}
+
+/// An agent whose migration goes on until something is sent.
+fn hanging() -> (Agent, mpsc::UnboundedSender<Bytes>) {
+    let (sender, receiver) = mpsc::unbounded_channel::<Bytes>();
+    let receiver = Arc::new(Mutex::new(Some(receiver)));
+    let agent = Agent::new(move |line| match line {
+        "POST /domains/web1/migrations" => answer(202, format!(r#"{{"id":"{ID}"}}"#)),
+        line if line.ends_with("/events") => {
+            let receiver = receiver.lock().expect("lock").take().expect("one watcher");
+            let stream = futures_util::stream::unfold(receiver, |mut receiver| async move {
+                let piece = receiver.recv().await?;
+                Some((Ok::<_, std::io::Error>(piece), receiver))
+            });
+            answer(200, Body::from_stream(stream))
+        }
+        line if line.ends_with("/cancel") => answer(202, ""),
+        _ => answer(500, "unexpected"),
+    });
+    let first = "data: {\"event\":\"phase\",\"phase\":\"streaming\",\"at\":\"\"}\n\n";
+    sender.send(Bytes::from(first)).expect("is heard");
+    (agent, sender)
+}
+
+async fn interrupt(child: &tokio::process::Child) {
+    let pid = child.id().expect("runs").to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().await.expect("runs").success());
+}
+
+async fn line_with(lines: &mut (impl AsyncBufReadExt + Unpin), text: &str) {
+    let waiting = async {
+        let mut line = String::new();
+        while !line.contains(text) {
+            line.clear();
+            assert_ne!(lines.read_line(&mut line).await.expect("reads"), 0, "ended without {text:?}");
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("no line with {text:?}"));
+}
+
+#[tokio::test]
+async fn ctrl_c_cancels_and_goes_on_watching() {
+    let (agent, sender) = hanging();
+    let mut child = agent.command("migrate web1 --to kvm2").stderr(Stdio::piped()).spawn().expect("spawns");
+    let mut lines = BufReader::new(child.stderr.take().expect("piped"));
+    line_with(&mut lines, "streaming").await;
+    interrupt(&child).await;
+    line_with(&mut lines, "Asked the agent to keep the domain").await;
+    assert_eq!(agent.asked().last(), Some(&format!("POST /migrations/{ID}/cancel")));
+    let ended = format!("data: {{\"event\":\"ended\",{}}}\n\n", report("kept"));
+    sender.send(Bytes::from(ended)).expect("is heard");
+    let status = tokio::time::timeout(PATIENCE, child.wait()).await.expect("ends").expect("waits");
+    assert_eq!(status.code(), Some(5));
+}
+
+#[tokio::test]
+async fn ctrl_c_twice_leaves_the_migration_to_itself() {
+    let (agent, _sender) = hanging();
+    let mut child = agent.command("migrate web1 --to kvm2").stderr(Stdio::piped()).spawn().expect("spawns");
+    let mut lines = BufReader::new(child.stderr.take().expect("piped"));
+    line_with(&mut lines, "streaming").await;
+    interrupt(&child).await;
+    line_with(&mut lines, "Ctrl-C once more").await;
+    interrupt(&child).await;
+    line_with(&mut lines, &format!("ferry migrations watch {ID}")).await;
+    let status = tokio::time::timeout(PATIENCE, child.wait()).await.expect("ends").expect("waits");
+    assert_eq!(status.code(), Some(130));
+}
+
+#[tokio::test]
+async fn a_watcher_survives_a_cut_and_repeats_nothing() {
+    let cut = Arc::new(Mutex::new(true));
+    let agent = Agent::new(move |line| match line {
+        line if line.ends_with("/events") => {
+            let events = events("moved");
+            if std::mem::replace(&mut *cut.lock().expect("lock"), false) {
+                answer(200, events[..events.len() / 2].to_owned())
+            } else {
+                answer(200, events)
+            }
+        }
+        _ => answer(500, "unexpected"),
+    });
+    let output = agent.ferry(&format!("migrations watch {ID}")).await;
+    assert_eq!(agent.asked().len(), 2, "it asked again");
+    let text = shown(&output);
+    assert_eq!(text.matches("planned:").count(), 1, "{text}");
+    assert!(text.contains("asking again") && text.starts_with("exit 0\nweb1 moved"), "{text}");
+}
+
+#[tokio::test]
+async fn resolve_wants_a_person_or_yes() {
+    let agent = moving("in-doubt");
+    let command = format!("migrations resolve {ID} --as kept");
+    assert_snapshot!(shown(&agent.ferry(&command).await), @r"
+    exit 2
+    --- stderr
+    error: a person must confirm this, and standard input is no terminal. Your word:
+      web1 never ran on kvm2, not for a moment, and its QEMU there is gone. kvm1
+      then goes on with the memory of the moment it stopped. If the guest did run on
+      kvm2, its disks have changed since and are damaged for good.
+    → make sure that it is true, then say --yes
+    ");
+    assert_eq!(agent.asked(), [format!("GET /migrations/{ID}")], "nothing was resolved");
+    let output = agent.ferry(&format!("{command} --yes")).await;
+    assert_eq!(output.status.code(), Some(0), "{}", shown(&output));
+    assert_eq!(agent.asked().last(), Some(&format!(r#"POST /migrations/{ID}/resolve {{"as":"kept"}}"#)));
+}
+
+/// What the program says on a terminal, and how it ends, when this is typed.
+async fn on_a_terminal(agent: &Agent, arguments: &str, typed: &str) -> Output {
+    let line = format!("{FERRY} {arguments}");
+    let mut child = Command::new("script")
+        .args(["--quiet", "--return", "--command", &line, "/dev/null"])
+        .env("FERRY_SOCKET", agent.socket())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("script of bsdutils is installed");
+    let mut stdin = child.stdin.take().expect("piped");
+    stdin.write_all(typed.as_bytes()).await.expect("writes");
+    let output = tokio::time::timeout(PATIENCE, child.wait_with_output()).await;
+    output.expect("ends").expect("waits")
+}
+
+#[tokio::test]
+async fn a_person_confirms_with_the_whole_word() {
+    for (typed, resolved) in [("yes\n", true), ("y\n", false), ("\n", false)] {
+        let agent = moving("in-doubt");
+        let output = on_a_terminal(&agent, &format!("migrations resolve {ID} --as lost"), typed).await;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(text.contains("two guests write to its disks") && text.contains("Type yes"), "{text}");
+        assert_eq!(output.status.code(), Some(if resolved { 0 } else { 2 }), "{text}");
+        let asked = agent.asked().iter().any(|line| line.ends_with(r#"/resolve {"as":"lost"}"#));
+        assert_eq!(asked, resolved, "{typed:?}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_terminal_has_a_live_line_and_colour() {
+    let output = on_a_terminal(&moving("moved"), "migrate web1 --to kvm2", "").await;
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(text.contains("streaming: memory goes over"), "{text}");
+    assert!(text.contains("\u{1b}[1m\u{1b}[32mweb1 moved from kvm1 to kvm2"), "{text:?}");
+}
+
+#[tokio::test]
+async fn words_for_domains_ask_their_endpoints() {
+    let agent = Agent::new(|line| match line {
+        "DELETE /domains/web1" => answer(204, ""),
+        "GET /domains/web1/xml" => answer(200, "<domain>\n</domain>\n"),
+        line if line.starts_with("GET /domains?") => answer(200, format!("[{}]", domain("running"))),
+        line if line.ends_with("/shutdown") => answer(200, domain("shut-off")),
+        _ => answer(200, domain("running")),
+    });
+    let mut shown_all = String::new();
+    for command in [
+        "list",
+        "list --all",
+        "info web1",
+        "start web1",
+        "shutdown web1",
+        "shutdown web1 --timeout 5",
+        "destroy web1",
+        "suspend web1",
+        "resume web1",
+        "dumpxml web1",
+        "undefine web1",
+    ] {
+        let output = agent.ferry(command).await;
+        assert_eq!(output.status.code(), Some(0), "{command}: {}", shown(&output));
+        assert!(output.stderr.is_empty(), "{command}: {}", shown(&output));
+        shown_all.push_str(&format!("$ ferry {command}\n{}", String::from_utf8_lossy(&output.stdout)));
+        let output = agent.ferry(&format!("{command} --json")).await;
+        serde_json::from_slice::<serde_json::Value>(&output.stdout)
+            .unwrap_or_else(|error| panic!("{command}: {error}: {}", shown(&output)));
+    }
+    assert_snapshot!(shown_all, @r"
+    $ ferry list
+    NAME  STATE    VCPUS  MEMORY    REMARK
+    web1  running  2      1.00 GiB
+    $ ferry list --all
+    NAME  STATE    VCPUS  MEMORY    REMARK
+    web1  running  2      1.00 GiB
+    $ ferry info web1
+    web1
+      uuid        01900000-0000-7000-8000-000000000001
+      state       running
+      definition  kept
+      memory      1.00 GiB
+      vcpus       2
+      machine     pc-q35-10.0
+      log         /var/log/ferry/web1.log
+    $ ferry start web1
+    Domain web1 is running.
+    $ ferry shutdown web1
+    Domain web1 is shut off.
+    $ ferry shutdown web1 --timeout 5
+    Domain web1 is shut off.
+    $ ferry destroy web1
+    Domain web1 is running.
+    $ ferry suspend web1
+    Domain web1 is running.
+    $ ferry resume web1
+    Domain web1 is running.
+    $ ferry dumpxml web1
+    <domain>
+    </domain>
+    $ ferry undefine web1
+    Domain web1 is undefined.
+    ");
+    let mut asked = agent.asked();
+    asked.dedup();
+    assert_snapshot!(asked.join("\n"), @r#"
+    GET /domains?all=false
+    GET /domains?all=true
+    GET /domains/web1
+    POST /domains/web1/start
+    POST /domains/web1/shutdown {"timeout_s":60}
+    POST /domains/web1/shutdown {"timeout_s":5}
+    POST /domains/web1/destroy
+    POST /domains/web1/suspend
+    POST /domains/web1/resume
+    GET /domains/web1/xml
+    DELETE /domains/web1
+    "#);
+}
+
+#[tokio::test]
+async fn a_guest_that_does_not_power_off_is_a_failure() {
+    let agent = Agent::new(|_| answer(200, domain("running")));
+    assert_snapshot!(shown(&agent.ferry("shutdown web1 --timeout 1").await), @r"
+    exit 1
+    --- stderr
+    error: web1 did not power itself off within 1 s; it is running
+    → look at its console, wait longer with --timeout, or end it with `ferry destroy
+      web1`
+    ");
+    assert_eq!(agent.ferry("shutdown web1 --timeout 0").await.status.code(), Some(0));
+}
+
+const REFUSAL: &str = r#"{"status":422,"code":"definition-refused","detail":"the definition cannot be used","mend":"mend it and define it again","details":[{"code":"element-unsupported","message":"<hostdev> is not supported","mend":"leave it out","line":2,"column":3}]}"#;
+
+#[tokio::test]
+async fn definitions_come_from_files_and_standard_input() {
+    let agent = Agent::new(|_| answer(201, domain("shut-off")));
+    let mut child =
+        agent.command("define -").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("spawns");
+    let mut stdin = child.stdin.take().expect("piped");
+    stdin.write_all(b"<domain/>").await.expect("writes");
+    drop(stdin);
+    let output = child.wait_with_output().await.expect("waits");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "Domain web1 is defined.\n");
+    assert_eq!(agent.asked(), [r#"POST /domains {"xml":"<domain/>"}"#]);
+
+    let output = agent.ferry("define /nonexistent/web1.xml").await;
+    assert_snapshot!(shown(&output), @r"
+    exit 1
+    --- stderr
+    error: cannot open /nonexistent/web1.xml: No such file or directory (os error 2)
+    ");
+}
+
+#[tokio::test]
+async fn a_refused_definition_shows_its_line() {
+    let agent = Agent::new(|_| answer(422, REFUSAL));
+    let file = agent.directory.path().join("web1.xml");
+    std::fs::write(&file, "<domain>\n  <hostdev/>\n</domain>\n").expect("writes");
+    let output = agent.ferry(&format!("define {}", file.display())).await;
+    let text = shown(&output).replace(&agent.directory.path().display().to_string(), "DIR");
+    assert_snapshot!(text, @r"
+    exit 4
+    --- stderr
+    error: the definition cannot be used
+    error: <hostdev> is not supported
+     --> DIR/web1.xml:2:3
+      |
+    2 |   <hostdev/>
+      |   ^^^^^^^^^^
+      |
+      = help: leave it out
+    → mend it and define it again
+    ");
+}
+
+#[tokio::test]
+async fn errors_in_json_are_problems_on_standard_error() {
+    let agent = Agent::new(|_| answer(422, REFUSAL));
+    let output = agent.ferry("--json info web1").await;
+    let error: serde_json::Value = serde_json::from_slice(&output.stderr).expect("JSON");
+    assert_eq!(error["error"]["code"], "definition-refused");
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(4), 0));
+    let output = ferry("--json --socket /nonexistent/ferry.sock list").output().await.expect("runs");
+    let error: serde_json::Value = serde_json::from_slice(&output.stderr).expect("JSON");
+    assert_eq!(
+        (&error["error"]["code"], &error["error"]["status"]),
+        (&"agent-unreachable".into(), &0.into())
+    );
+    assert_eq!(output.status.code(), Some(3));
+}
+
+#[tokio::test]
+async fn exit_codes_of_failures() {
+    for (status, code) in [(404, 4), (409, 4), (422, 4), (500, 1), (507, 1)] {
+        let problem = format!(r#"{{"status":{status},"code":"x","detail":"no"}}"#);
+        let agent = Agent::new(move |_| answer(status, problem.clone()));
+        assert_eq!(agent.ferry("start web1").await.status.code(), Some(code), "{status}");
+        assert_eq!(agent.ferry("migrate web1 --to kvm2").await.status.code(), Some(code), "{status}");
+    }
+    assert_eq!(ferry("list --nonsense").output().await.expect("runs").status.code(), Some(2));
+    assert_eq!(ferry("list --host kvm2").output().await.expect("runs").status.code(), Some(2));
+}
+
+#[tokio::test]
+async fn an_agent_that_is_not_there_is_explained() {
+    let output = ferry("--socket /nonexistent/ferry.sock list").output().await.expect("runs");
+    assert_snapshot!(shown(&output), @r"
+    exit 3
+    --- stderr
+    error: cannot connect to the agent at /nonexistent/ferry.sock: No such file or
+      directory (os error 2)
+    → start the agent with `ferry agent --config FILE`, or say where its socket is
+      with --socket; /nonexistent/ferry.sock does not exist
+    ");
+    let output = ferry("--socket /nonexistent/ferry.sock version").output().await.expect("runs");
+    assert_snapshot!(shown(&output), @r"
+    exit 0
+    ferry 0.1.0, protocol 1
+    agent: cannot connect to the agent at /nonexistent/ferry.sock: No such file or
+      directory (os error 2)
+    --- stderr
+    ");
+}
+
+/// A program named `ssh` that runs what it is asked on this machine.
+fn stand_in_for_ssh(directory: &Path, script: &str) {
+    let path = directory.join("ssh");
+    std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("writes");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("is executable");
+    std::os::unix::fs::symlink(FERRY, directory.join("ferry")).expect("links");
+}
+
+fn with_path(command: &mut Command, directory: &Path) {
+    let path = std::env::var("PATH").expect("a path");
+    command.env("PATH", format!("{}:{path}", directory.display()));
+}
+
+#[tokio::test]
+async fn another_host_is_asked_through_ssh() {
+    let agent = Agent::new(|line| match line {
+        "GET /version" => answer(200, r#"{"ferry":"0.1.0","protocol":1,"host":"kvm2"}"#),
+        _ => answer(200, "[]"),
+    });
+    let directory = tempfile::tempdir().expect("a directory");
+    let pid = directory.path().join("pid");
+    // As ssh does: a shell at the other end takes the joined words apart again.
+    let script = format!(
+        "echo $$ > {}\nwhile [ \"$1\" != -- ]; do shift; done\n[ \"$2\" = ssh://root@kvm2:22 ] || exit 9\nshift 2\nexec sh -c \"exec $*\"",
+        pid.display()
+    );
+    stand_in_for_ssh(directory.path(), &script);
+    let mut command = ferry("list --host ssh://root@kvm2:22 --socket");
+    command.arg(agent.socket());
+    with_path(&mut command, directory.path());
+    let output = command.output().await.expect("runs");
+    assert_eq!(output.status.code(), Some(0), "{}", shown(&output));
+    assert_eq!(agent.asked(), ["GET /version", "GET /domains?all=false"]);
+    let pid = std::fs::read_to_string(pid).expect("ssh ran");
+    let process = PathBuf::from("/proc").join(pid.trim());
+    let gone = async {
+        while process.exists() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, gone).await.expect("nothing stays behind at the other end");
+}
+
+#[tokio::test]
+async fn ssh_that_fails_is_quoted() {
+    let directory = tempfile::tempdir().expect("a directory");
+    stand_in_for_ssh(directory.path(), "echo 'root@kvm2: Permission denied (publickey).' >&2; exit 255");
+    let mut command = ferry("list --host ssh://root@kvm2");
+    with_path(&mut command, directory.path());
+    assert_snapshot!(shown(&command.output().await.expect("runs")), @r"
+    exit 3
+    --- stderr
+    error: no connection to an agent through ssh to ssh://root@kvm2: root@kvm2:
+      Permission denied (publickey).
+    → try `ssh ssh://root@kvm2 ferry version`: it must work by itself
+    ");
+}

@@ -1,0 +1,348 @@
+//! A KVM host of the lab: a network namespace, directories of its own, and the agent that runs in them.
+//! Main type: [`Host`]. All its processes carry a path of the lab's directory on their command lines.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::net::Ipv4Addr;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use serde::de::DeserializeOwned;
+
+use crate::limits::{AGENT_START, AGENT_STOP, KILLED, LOOK};
+use crate::namespace::Namespace;
+use crate::network;
+
+/// The port that agents listen on for each other.
+const PORT: u16 = 7700;
+
+/// Another host, as an agent's configuration names it.
+pub(crate) struct Neighbour {
+    pub(crate) name: &'static str,
+    pub(crate) address: Ipv4Addr,
+}
+
+/// A host.
+#[derive(Debug)]
+pub struct Host {
+    /// Its name for agents and people.
+    pub name: &'static str,
+    /// Its network namespace.
+    pub namespace: Namespace,
+    /// Its address on the management network.
+    pub address: Ipv4Addr,
+    /// Everything that belongs to this host alone lies below.
+    pub directory: PathBuf,
+    ferry: PathBuf,
+    agent: Mutex<Option<Child>>,
+}
+
+impl Host {
+    pub(crate) fn new(
+        name: &'static str,
+        namespace: Namespace,
+        part: u8,
+        directory: PathBuf,
+        ferry: PathBuf,
+    ) -> Host {
+        Host {
+            name,
+            namespace,
+            address: network::management(part),
+            directory,
+            ferry,
+            agent: Mutex::new(None),
+        }
+    }
+
+    /// Where the agent keeps its definitions and journals.
+    pub fn state(&self) -> PathBuf {
+        self.directory.join("state")
+    }
+
+    /// Where sockets and pidfiles are.
+    pub fn run(&self) -> PathBuf {
+        self.directory.join("run")
+    }
+
+    /// Where logs are; the agent's own is `agent.log`.
+    pub fn log(&self) -> PathBuf {
+        self.directory.join("log")
+    }
+
+    /// The agent's socket for the local root.
+    pub fn socket(&self) -> PathBuf {
+        self.run().join("ferry.sock")
+    }
+
+    /// The agent's configuration.
+    pub fn configuration(&self) -> PathBuf {
+        self.directory.join("agent.toml")
+    }
+
+    /// Makes the directories, the certificate and the configuration.
+    pub(crate) fn prepare(&self, authority: &Path, shared: &Path, neighbours: &[Neighbour]) -> Result<()> {
+        for directory in [self.state(), self.run(), self.log(), self.tls()] {
+            fs::create_dir_all(directory)?;
+        }
+        let issued = Command::new(&self.ferry)
+            .args(["ca", "issue", self.name, "--address", &self.address.to_string(), "--dir"])
+            .arg(authority)
+            .arg("--out")
+            .arg(self.tls())
+            .output()
+            .context("ferry ca issue")?;
+        ensure!(
+            issued.status.success(),
+            "ferry ca issue: {}",
+            String::from_utf8_lossy(&issued.stderr).trim()
+        );
+        fs::write(self.configuration(), self.configuration_text(shared, neighbours))?;
+        Ok(())
+    }
+
+    /// Starts the agent and waits until it takes connections on its socket.
+    ///
+    /// # Errors
+    /// When it is running already, ends at once or does not listen in time; with the end of its log.
+    pub fn start_agent(&self) -> Result<()> {
+        let mut agent = self.agent();
+        ensure!(agent.is_none(), "the agent of {} runs already", self.name);
+        let log = File::options().create(true).append(true).open(self.agent_log())?;
+        let child = self
+            .namespace
+            .command(&self.ferry)
+            .arg("agent")
+            .arg("--config")
+            .arg(self.configuration())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .context("ip netns exec")?;
+        let child = agent.insert(child);
+        let end = Instant::now() + AGENT_START;
+        while UnixStream::connect(self.socket()).is_err() {
+            if let Some(status) = child.try_wait()? {
+                *agent = None;
+                bail!("the agent of {} ended: {status}\n{}", self.name, crate::tail(&self.agent_log()));
+            }
+            if Instant::now() > end {
+                bail!("the agent of {} does not listen\n{}", self.name, crate::tail(&self.agent_log()));
+            }
+            thread::sleep(LOOK);
+        }
+        Ok(())
+    }
+
+    /// Kills the agent with `kill -9`, as a crash would.
+    ///
+    /// # Errors
+    /// When it does not run: a fault that did not happen proves nothing.
+    pub fn kill_agent(&self) -> Result<()> {
+        let mut child = self.agent().take().with_context(|| format!("no agent of {} to kill", self.name))?;
+        ensure!(child.try_wait()?.is_none(), "the agent of {} had ended by itself", self.name);
+        child.kill()?;
+        child.wait()?;
+        Ok(())
+    }
+
+    /// Asks the agent to end (SIGTERM) and waits for it.
+    ///
+    /// # Errors
+    /// When it does not run or does not end in time.
+    pub fn stop_agent(&self) -> Result<()> {
+        let mut child = self.agent().take().with_context(|| format!("no agent of {} to stop", self.name))?;
+        signal(child.id(), Signal::TERM)?;
+        let end = Instant::now() + AGENT_STOP;
+        while child.try_wait()?.is_none() {
+            if Instant::now() > end {
+                child.kill()?;
+                child.wait()?;
+                bail!("the agent of {} did not end within {AGENT_STOP:?}", self.name);
+            }
+            thread::sleep(LOOK);
+        }
+        Ok(())
+    }
+
+    /// Freezes the agent (SIGSTOP): it keeps its connections and answers nothing, as on a host that hangs.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn freeze_agent(&self) -> Result<()> {
+        self.signal_agent(Signal::STOP)
+    }
+
+    /// Lets a frozen agent go on.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn thaw_agent(&self) -> Result<()> {
+        self.signal_agent(Signal::CONT)
+    }
+
+    /// Whether an agent that was started here is still running.
+    pub fn agent_runs(&self) -> bool {
+        self.agent().as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+    }
+
+    /// The agent's process.
+    pub fn agent_pid(&self) -> Option<u32> {
+        self.agent().as_ref().map(Child::id)
+    }
+
+    /// The agent's own log.
+    pub fn agent_log(&self) -> PathBuf {
+        self.log().join("agent.log")
+    }
+
+    /// `ferry`, to be run on this host against its agent.
+    pub fn ferry(&self) -> Command {
+        let mut command = self.namespace.command(&self.ferry);
+        command.arg("--socket").arg(self.socket());
+        command
+    }
+
+    /// The program itself, for commands that need no agent.
+    pub fn ferry_program(&self) -> &Path {
+        &self.ferry
+    }
+
+    /// What [`Host::ferry`] is for a person's shell.
+    pub fn ferry_line(&self) -> String {
+        let command = self.ferry();
+        let words = std::iter::once(command.get_program()).chain(command.get_args());
+        words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Runs `ferry` and returns what it prints.
+    ///
+    /// # Errors
+    /// When it does not exit with 0; with what it said.
+    pub fn ferry_output<I, S>(&self, arguments: I) -> Result<String>
+    where
+        I: IntoIterator<Item = S>,
+        S: AsRef<OsStr>,
+    {
+        let mut command = self.ferry();
+        let output = command.args(arguments).output().context("ip netns exec")?;
+        ensure!(
+            output.status.success(),
+            "on {}: {command:?}: {}: {}{}",
+            self.name,
+            output.status,
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Runs `ferry --json` and reads what it prints.
+    ///
+    /// # Errors
+    /// When it does not exit with 0, or prints something else.
+    pub fn ferry_json<T: DeserializeOwned>(&self, arguments: &[&str]) -> Result<T> {
+        let text = self.ferry_output(["--json"].iter().chain(arguments))?;
+        serde_json::from_str(&text).with_context(|| format!("ferry {} printed: {text}", arguments.join(" ")))
+    }
+
+    /// The QEMUs of this host, by their pidfiles, as UUID and process; only those that live.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub fn qemus(&self) -> Result<Vec<(String, u32)>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(self.run())? {
+            let entry = entry?;
+            let Ok(text) = fs::read_to_string(entry.path().join("qemu.pid")) else { continue };
+            let Ok(pid) = text.trim().parse::<u32>() else { continue };
+            let command_line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let path = self.directory.as_os_str().as_encoded_bytes();
+            // The pidfile of a process that is gone may name somebody else's process.
+            if command_line.windows(path.len()).any(|window| window == path) {
+                found.push((entry.file_name().to_string_lossy().into_owned(), pid));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Kills the QEMU of a domain with `kill -9` and waits until it is gone.
+    ///
+    /// # Errors
+    /// When there is none: a fault that did not happen proves nothing.
+    pub fn kill_qemu(&self, uuid: &str) -> Result<()> {
+        let (_, pid) = self
+            .qemus()?
+            .into_iter()
+            .find(|(of, _)| of == uuid)
+            .with_context(|| format!("no QEMU of {uuid} on {} to kill", self.name))?;
+        signal(pid, Signal::KILL)?;
+        ensure!(gone_within(pid, KILLED), "QEMU {pid} survives SIGKILL");
+        Ok(())
+    }
+
+    fn signal_agent(&self, what: Signal) -> Result<()> {
+        ensure!(self.agent_runs(), "no agent runs on {}", self.name);
+        signal(self.agent_pid().context("no agent")?, what)
+    }
+
+    fn tls(&self) -> PathBuf {
+        self.directory.join("tls")
+    }
+
+    /// The agent's configuration, in one place.
+    fn configuration_text(&self, shared: &Path, neighbours: &[Neighbour]) -> String {
+        let quoted = |path: PathBuf| format!("{:?}", path.to_string_lossy());
+        let mut text = format!(
+            "host = \"{}\"\nstate_dir = {}\nrun_dir = {}\nlog_dir = {}\nsocket = {}\nlisten = \"{}:{PORT}\"\n\
+             tls_dir = {}\nallowed_paths = [{}]\n",
+            self.name,
+            quoted(self.state()),
+            quoted(self.run()),
+            quoted(self.log()),
+            quoted(self.socket()),
+            self.address,
+            quoted(self.tls()),
+            quoted(shared.to_owned()),
+        );
+        for Neighbour { name, address } in neighbours {
+            text += &format!("\n[hosts.{name}]\naddress = \"{address}:{PORT}\"\n");
+        }
+        text
+    }
+
+    fn agent(&self) -> MutexGuard<'_, Option<Child>> {
+        self.agent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Sends a signal to a process that is there now, never to one that took its number since.
+pub(crate) fn signal(pid: u32, signal: Signal) -> Result<()> {
+    let number = i32::try_from(pid).ok().and_then(Pid::from_raw).context("no process number")?;
+    let process = pidfd_open(number, PidfdFlags::empty()).with_context(|| format!("process {pid}"))?;
+    pidfd_send_signal(&process, signal).with_context(|| format!("process {pid}"))
+}
+
+/// Waits until a process is gone, or only waits for its parent.
+pub(crate) fn gone_within(pid: u32, within: Duration) -> bool {
+    let end = Instant::now() + within;
+    loop {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // proc_pid_stat(5): the state follows the name in brackets.
+        let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
+        if matches!(state, None | Some('Z' | 'X')) {
+            return true;
+        }
+        if Instant::now() > end {
+            return false;
+        }
+        thread::sleep(LOOK);
+    }
+}

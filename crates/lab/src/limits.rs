@@ -1,0 +1,34 @@
+//! Every time-out, pace and bound of the lab, by name.
+
+use std::time::Duration;
+
+/// An agent listens on its socket within this time after its start.
+pub const AGENT_START: Duration = Duration::from_secs(20);
+/// An agent that was asked to end does so within this time.
+pub const AGENT_STOP: Duration = Duration::from_secs(10);
+/// A killed process is gone within this time.
+pub const KILLED: Duration = Duration::from_secs(5);
+/// How often something is looked at that gives no event.
+pub const LOOK: Duration = Duration::from_millis(20);
+/// A bridge port with STP forwards within this time (twice the forward delay, and a margin).
+pub const STP_FORWARDS: Duration = Duration::from_secs(15);
+/// The forward delay of bridges with STP; the kernel allows no less than 2 s.
+pub const STP_FORWARD_DELAY: Duration = Duration::from_secs(2);
+/// The guest serves HTTP within this time after its start, on a busy machine too.
+pub const GUEST_BOOT: Duration = Duration::from_secs(120);
+/// One HTTP answer of the guest; a check reads all of its memory, and emulation is slow.
+pub const GUEST_ANSWER: Duration = Duration::from_secs(60);
+/// Connecting to the guest.
+pub const GUEST_CONNECT: Duration = Duration::from_secs(1);
+/// From one echo request of the client to the next.
+pub const PING_EVERY: Duration = Duration::from_millis(10);
+/// An echo request of the client without an answer for so long is lost.
+pub const PING_LOST_AFTER: Duration = Duration::from_secs(1);
+/// How long one read of echo answers waits, and with it how long stopping takes.
+pub const PING_RECEIVE: Duration = Duration::from_millis(100);
+/// A cut network is proved by this long a silence.
+pub const SILENCE: Duration = Duration::from_millis(300);
+/// A whole network is proved by an answer within this time.
+pub const REACHED: Duration = Duration::from_secs(5);
+/// How often a teardown looks for processes before it leaves what it cannot end to the list of leaks.
+pub const TEARDOWN_LOOKS: u32 = 20;

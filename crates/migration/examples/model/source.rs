@@ -1,0 +1,264 @@
+//! What the source's agent does. Every decision is `migration`'s own; here is only the order of its steps, one
+//! durable write or one command each, so that a crash can come between any two. Main type: [`SourceStep`].
+
+use migration::RunRight;
+use migration::handover::{Settled, SourceQemu, SourceRecovery, Verdict, recover_source};
+use migration::owner::OwnerRecord;
+use migration::phase::Phase;
+use migration::source::{End, Planned, Pledged};
+
+use crate::world::{Breach, DOMAIN, GENERATION, Host, Message, Record, SourceAgent, SourceProcess, World};
+
+/// One step of the source's agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SourceStep {
+    /// Journal: streaming; then `migrate`.
+    Migrate,
+    /// Owner record: offered to the target.
+    WriteOffer,
+    /// Journal: pledging, while memory still goes over.
+    WritePledging,
+    /// `migrate-continue`.
+    SwitchOver,
+    /// The right to run goes to the target.
+    Pledge,
+    /// Somebody cancels, or something failed before the pledge.
+    BreakOff,
+    /// `migrate_cancel`, in time.
+    Cancel,
+    /// `migrate_cancel`, but QEMU completes first.
+    CancelTooLate,
+    /// `cont`.
+    ContinueGuest,
+    /// Journal: kept.
+    WriteKept,
+    /// Journal: pledged; nobody waits for it.
+    WritePledged,
+    /// Journal: in doubt.
+    WriteInDoubt,
+    /// The owner record names the target: that is the verdict *running*.
+    ReadRecord,
+    /// Ends a QEMU that has completed.
+    EndQemu,
+    /// Owner record: the offer is taken back.
+    WriteWithdrawn,
+    /// Owner record: the target's.
+    WriteHanded,
+    /// The pledge, once more.
+    PledgeAgain,
+    /// Tells the target that the domain stays.
+    Abandon,
+}
+
+impl World {
+    /// The steps that the source's agent can take now, without a message.
+    pub(crate) fn source_steps(&self, steps: &mut Vec<SourceStep>) {
+        let view = self.source_view();
+        if self.in_doubt() && self.target_owns() {
+            steps.push(SourceStep::ReadRecord);
+        }
+        match self.source {
+            SourceAgent::Dead => {}
+            SourceAgent::Driving => self.driving_steps(steps),
+            SourceAgent::Keeping => match view {
+                SourceQemu::Migrating => {
+                    steps.push(SourceStep::Cancel);
+                    if self.source_qemu == SourceProcess::Switching && self.sent {
+                        steps.push(SourceStep::CancelTooLate);
+                    }
+                }
+                SourceQemu::Completed => steps.push(SourceStep::ContinueGuest),
+                SourceQemu::Here => steps.push(SourceStep::WriteKept),
+                SourceQemu::Gone => steps.push(SourceStep::BreakOff),
+            },
+            SourceAgent::Asking => {}
+            SourceAgent::Settling => {
+                if self.source_journal == Phase::Pledging {
+                    steps.push(SourceStep::WritePledged);
+                }
+                if self.source_journal != Phase::InDoubt {
+                    steps.push(SourceStep::WriteInDoubt);
+                }
+            }
+            SourceAgent::Ended { .. } => self.clean_up_steps(steps),
+        }
+    }
+
+    /// What the source's agent says (again) now.
+    pub(crate) fn source_says(&self) -> Option<SourceStep> {
+        let (word, step) = match self.source {
+            SourceAgent::Settling => (Message::Pledge, SourceStep::PledgeAgain),
+            SourceAgent::Keeping | SourceAgent::Asking => (Message::Abandon, SourceStep::Abandon),
+            SourceAgent::Ended { heard: false } if self.source_journal != Phase::Moved => {
+                (Message::Abandon, SourceStep::Abandon)
+            }
+            SourceAgent::Dead | SourceAgent::Driving | SourceAgent::Ended { .. } => return None,
+        };
+        (!self.network.has(word)).then_some(step)
+    }
+
+    fn driving_steps(&self, steps: &mut Vec<SourceStep>) {
+        if self.source_journal == Phase::Reserved {
+            if self.source_qemu == SourceProcess::Here {
+                steps.push(SourceStep::Migrate);
+            }
+        } else if !self.record.offered {
+            steps.push(SourceStep::WriteOffer);
+        } else if self.source_journal == Phase::Streaming {
+            steps.push(SourceStep::WritePledging);
+        }
+        if self.source_qemu == SourceProcess::PreSwitchover {
+            steps.push(SourceStep::SwitchOver);
+        }
+        if self.source_qemu == SourceProcess::Completed && self.source_journal == Phase::Pledging {
+            steps.push(SourceStep::Pledge);
+        }
+        steps.push(SourceStep::BreakOff);
+    }
+
+    fn clean_up_steps(&self, steps: &mut Vec<SourceStep>) {
+        let kept = self.source_journal == Phase::Kept;
+        let moved = self.source_journal == Phase::Moved;
+        if self.source_qemu == SourceProcess::Completed {
+            steps.push(if kept { SourceStep::ContinueGuest } else { SourceStep::EndQemu });
+        }
+        if moved && self.handed().is_some() {
+            steps.push(SourceStep::WriteHanded);
+        }
+        if !moved && self.withdrawn().is_some() {
+            steps.push(SourceStep::WriteWithdrawn);
+        }
+    }
+
+    /// The record that names the target, if it is still to be written.
+    pub(crate) fn handed(&self) -> Option<Record> {
+        self.record.real().handed(Host::Target.name(), GENERATION + 1).map(|record| Record::of(&record))
+    }
+
+    fn withdrawn(&self) -> Option<Record> {
+        self.record.real().withdrawn(Host::Source.name(), GENERATION).map(|record| Record::of(&record))
+    }
+
+    pub(crate) fn source_step(&mut self, step: SourceStep) {
+        match step {
+            SourceStep::Migrate => {
+                self.source_journal = Phase::Streaming;
+                self.source_qemu = SourceProcess::Streaming;
+            }
+            SourceStep::WriteOffer => {
+                let right = RunRight::found_running(DOMAIN, GENERATION);
+                let offered = OwnerRecord::of(&right, Host::Source.name()).offer(Host::Target.name());
+                self.record = Record::of(&offered);
+            }
+            SourceStep::WritePledging => self.source_journal = Phase::Pledging,
+            // A target that died at pre-switchover is noticed only now.
+            SourceStep::SwitchOver if self.target_takes_memory() => {
+                self.source_qemu = SourceProcess::Switching
+            }
+            SourceStep::SwitchOver => self.go_on_at_source(),
+            SourceStep::Pledge => {
+                let right = RunRight::found_running(DOMAIN, GENERATION);
+                let stopped = Planned::new(right, ()).reserved().streaming().stopped();
+                let (pledge, _pledged) = stopped.pledge();
+                assert_eq!(pledge.generation, GENERATION + 1);
+                self.source = SourceAgent::Settling;
+                self.network.add(Message::Pledge);
+            }
+            SourceStep::BreakOff => self.break_off(),
+            SourceStep::Cancel => self.go_on_at_source(),
+            SourceStep::CancelTooLate => self.source_qemu = SourceProcess::Completed,
+            SourceStep::ContinueGuest => self.go_on_at_source(),
+            SourceStep::WriteKept => self.end_source(Phase::Kept, false),
+            SourceStep::WritePledged => self.source_journal = Phase::Pledged,
+            SourceStep::WriteInDoubt => self.source_journal = Phase::InDoubt,
+            SourceStep::ReadRecord => self.hear_verdict(Verdict::Running),
+            SourceStep::EndQemu => self.source_qemu = SourceProcess::Gone,
+            SourceStep::WriteWithdrawn => self.record = self.withdrawn().expect("the step asked for it"),
+            SourceStep::WriteHanded => self.record = self.handed().expect("the step asked for it"),
+            SourceStep::PledgeAgain => self.network.add(Message::Pledge),
+            SourceStep::Abandon => self.network.add(Message::Abandon),
+        }
+    }
+
+    /// The agent is there and has not pledged in this life: its own phase is the typestate's, not the journal's.
+    fn break_off(&mut self) {
+        let phase = match self.source_qemu {
+            SourceProcess::PreSwitchover | SourceProcess::Switching | SourceProcess::Completed => {
+                Phase::Stopped
+            }
+            SourceProcess::Here | SourceProcess::Streaming | SourceProcess::Fresh | SourceProcess::Gone => {
+                Phase::Streaming
+            }
+        };
+        self.recover(phase);
+    }
+
+    /// The agent starts again and finds its journal.
+    pub(crate) fn restart_source(&mut self) {
+        self.recover(self.source_journal);
+    }
+
+    fn recover(&mut self, phase: Phase) {
+        match recover_source(phase, self.source_view()) {
+            SourceRecovery::Keep => self.source = SourceAgent::Keeping,
+            SourceRecovery::Lose => self.end_source(Phase::Lost, false),
+            SourceRecovery::Ask => self.source = SourceAgent::Asking,
+            SourceRecovery::Settle => self.source = SourceAgent::Settling,
+            SourceRecovery::CleanUp(_end) => self.source = SourceAgent::Ended { heard: false },
+        }
+    }
+
+    fn end_source(&mut self, end: Phase, heard: bool) {
+        self.source_journal = end;
+        self.source = SourceAgent::Ended { heard };
+    }
+
+    pub(crate) fn source_hears(&mut self, message: Message) {
+        match message {
+            Message::Pledge | Message::Abandon => unreachable!("{message:?} goes to the target"),
+            Message::Question => match self.source {
+                SourceAgent::Settling => self.network.add(Message::Pledge),
+                // The pledge is the same word, however often it is said.
+                SourceAgent::Ended { .. } if self.source_journal == Phase::Moved => {
+                    self.network.add(Message::Pledge);
+                }
+                SourceAgent::Keeping | SourceAgent::Asking | SourceAgent::Ended { .. } => {
+                    self.network.add(Message::Abandon);
+                }
+                SourceAgent::Driving | SourceAgent::Dead => {}
+            },
+            Message::Answer(verdict) => match self.source {
+                SourceAgent::Settling | SourceAgent::Asking => self.hear_verdict(verdict),
+                SourceAgent::Ended { .. } => self.source = SourceAgent::Ended { heard: true },
+                SourceAgent::Driving | SourceAgent::Keeping if verdict == Verdict::Running => {
+                    self.breach(Breach::RunsWithoutPledge);
+                }
+                SourceAgent::Driving => self.break_off(),
+                SourceAgent::Keeping | SourceAgent::Dead => {}
+            },
+        }
+    }
+
+    fn hear_verdict(&mut self, verdict: Verdict) {
+        let pledged = Pledged::recovered(DOMAIN, GENERATION, ());
+        self.take_end(pledged.settle(verdict, self.source_view()), true);
+    }
+
+    /// An operator's word that `resolve` allowed.
+    pub(crate) fn take_word(&mut self, settled: Settled) {
+        self.history.word = true;
+        self.take_end(Pledged::recovered(DOMAIN, GENERATION, ()).resolved(settled), false);
+    }
+
+    /// The journal first, then everything else: after a crash nobody asks the target again.
+    fn take_end(&mut self, end: End<()>, heard: bool) {
+        match end {
+            End::Moved(_) => self.end_source(Phase::Moved, heard),
+            End::Lost(_) => self.end_source(Phase::Lost, heard),
+            End::Kept(kept) => {
+                assert_eq!(kept.right.generation(), GENERATION);
+                self.end_source(Phase::Kept, heard);
+            }
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Command lines of whole definitions, and that the installed QEMU takes them.
+
+use std::path::Path;
+
+use domain::{Definition, Freezer, MacAddress};
+
+use super::*;
+use crate::process::Process;
+
+const EMULATOR: &str = "/usr/bin/qemu-system-x86_64";
+
+/// Gives the same answers every time.
+struct Fixed {
+    macs: u8,
+}
+
+impl Freezer for Fixed {
+    fn machine(&mut self, name: &str) -> Option<String> {
+        Some(match name {
+            "q35" => "pc-q35-10.0".to_owned(),
+            "pc" => "pc-i440fx-10.0".to_owned(),
+            versioned => versioned.to_owned(),
+        })
+    }
+
+    fn uuid(&mut self) -> ::uuid::Uuid {
+        ::uuid::Uuid::from_u128(0x0b3e_5d0e_0000_4000_8000_0000_0000_0001)
+    }
+
+    fn mac(&mut self) -> MacAddress {
+        self.macs += 1;
+        MacAddress([0x52, 0x54, 0, 0, 0, self.macs])
+    }
+}
+
+fn frozen(xml: &str) -> Definition {
+    Definition::parse(xml).unwrap().freeze(&mut Fixed { macs: 0 }).unwrap()
+}
+
+fn launch<'a>(definition: &'a Definition, taps: &'a [String], run_directory: &'a Path) -> Launch<'a> {
+    Launch {
+        domain: definition.domain(),
+        accelerator: Accelerator::Tcg,
+        cpu: Some("EPYC-v4,svm=off"),
+        run_directory,
+        taps,
+        vhost: false,
+        incoming: false,
+    }
+}
+
+fn written(xml: &str, taps: &[&str]) -> String {
+    let definition = frozen(xml);
+    let taps: Vec<_> = taps.iter().map(|tap| (*tap).to_owned()).collect();
+    CommandLine::new(&launch(&definition, &taps, Path::new("/run/ferry/d"))).unwrap().to_string()
+}
+
+const FULL: &str = include_str!("tests/full.xml");
+const MINIMAL: &str = include_str!("tests/minimal.xml");
+
+#[test]
+fn a_q35_with_everything() {
+    insta::assert_snapshot!(written(FULL, &["vnet-web1", "vnet,1"]));
+}
+
+#[test]
+fn a_pc_with_next_to_nothing() {
+    insta::assert_snapshot!(written(MINIMAL, &[]));
+}
+
+#[test]
+fn an_incoming_guest_differs_in_that_alone() {
+    let definition = frozen(MINIMAL);
+    let here = launch(&definition, &[], Path::new("/run/a"));
+    let there = Launch { incoming: true, run_directory: Path::new("/run/b"), ..here };
+    let (here, there) = (CommandLine::new(&here).unwrap(), CommandLine::new(&there).unwrap());
+    let mut expect = here.arguments();
+    expect.extend(["-incoming".into(), "defer".into()]);
+    assert_eq!(there.arguments(), expect);
+}
+
+#[test]
+fn every_guest_starts_stopped() {
+    let definition = frozen(MINIMAL);
+    for incoming in [false, true] {
+        let launch = Launch { incoming, ..launch(&definition, &[], Path::new("/run/a")) };
+        assert!(CommandLine::new(&launch).unwrap().arguments().contains(&"-S".into()));
+    }
+}
+
+#[test]
+fn kvm_changes_what_is_kvms() {
+    let definition = frozen(FULL);
+    let taps = ["a".to_owned(), "b".to_owned()];
+    let tcg = launch(&definition, &taps, Path::new("/run/ferry/d"));
+    let kvm = Launch { accelerator: Accelerator::Kvm, vhost: true, ..tcg };
+    let lines = |launch: &Launch<'_>| -> Vec<String> {
+        CommandLine::new(launch).unwrap().to_string().lines().map(str::to_owned).collect()
+    };
+    let tcg = lines(&tcg);
+    let only_kvm: Vec<_> = lines(&kvm).into_iter().filter(|line| !tcg.contains(line)).collect();
+    insta::assert_snapshot!(only_kvm.join("\n"), @r"
+    -machine pc-q35-10.0,accel=kvm,usb=off,dump-guest-core=off,acpi=on,vmport=off,hpet=off
+    -global kvm-pit.lost_tick_policy=delay
+    -netdev tap,id=netdev-0,ifname=a,script=no,downscript=no,vhost=on
+    -netdev tap,id=netdev-1,ifname=b,script=no,downscript=no,vhost=on
+    ");
+}
+
+fn check_error(definition: &Definition, change: impl FnOnce(&mut Launch<'_>), expect: &str) {
+    let mut launch = launch(definition, &[], Path::new("/run/ferry/d"));
+    change(&mut launch);
+    assert_eq!(CommandLine::new(&launch).unwrap_err().to_string(), expect);
+}
+
+#[test]
+fn what_cannot_be_written_is_refused() {
+    let full = frozen(FULL);
+    check_error(&full, |_| {}, "2 interfaces and 0 tap names do not match");
+    let open = Definition::parse(MINIMAL).unwrap();
+    check_error(&open, |_| {}, "the definition leaves open the UUID of domain small; freeze it first");
+    let host_model = frozen(&MINIMAL.replace("<os>", "<cpu mode='host-model'/><os>"));
+    check_error(
+        &host_model,
+        |launch| launch.cpu = None,
+        "the CPU is host-model, and no expansion of it was given",
+    );
+    let channel = "<devices><channel type='unix'><target type='virtio' name='a.0'/></channel>";
+    let channel = frozen(&MINIMAL.replace("<devices>", channel));
+    let long = "/run".repeat(30);
+    let expect = format!("the socket path {long}/channel-0.sock is longer than 107 bytes");
+    let launch = launch(&channel, &[], Path::new(&long));
+    assert_eq!(CommandLine::new(&launch).unwrap_err().to_string(), expect);
+}
+
+/// The full definition with files that exist, and without what needs a network namespace.
+#[tokio::test]
+async fn the_installed_qemu_takes_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    for name in ["root.img", "data,1.img"] {
+        std::fs::File::create(path(name)).unwrap().set_len(1 << 20).unwrap();
+    }
+    std::fs::write(path("vmlinuz"), "").unwrap();
+    let mut xml =
+        FULL.replace("/srv/web1", directory.path().to_str().unwrap()).replace("type='qcow2'", "type='raw'");
+    let cut = |xml: &mut String, from: &str, to: &str| {
+        while let Some(begin) = xml.find(from) {
+            let end = begin + xml[begin..].find(to).unwrap() + to.len();
+            xml.replace_range(begin..end, "");
+        }
+    };
+    cut(&mut xml, "<interface", "</interface>");
+    cut(&mut xml, "<kernel>", "</cmdline>");
+    for xml in [xml.as_str(), MINIMAL] {
+        let definition = frozen(xml);
+        let run = directory.path().join("run");
+        let launch = Launch { cpu: Some("max"), ..launch(&definition, &[], &run) };
+        let line = CommandLine::new(&launch).unwrap();
+        let process =
+            Process::spawn(Path::new(EMULATOR), &line, &run, &directory.path().join("log")).await.unwrap();
+        process.kill();
+        process.exited().await;
+    }
+}

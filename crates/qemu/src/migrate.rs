@@ -1,0 +1,447 @@
+//! Live migration as QEMU does it: preparing both sides, listening, starting, and its events as types.
+//!
+//! The order of events, seen with QEMU 10.0.2 (TCG, return path, `pause-before-switchover`, target with `-S`):
+//!
+//! ```text
+//! source                                          target
+//! migrate                                         migrate-incoming
+//!   MIGRATION setup                                 MIGRATION setup
+//!   MIGRATION_PASS 1                                MIGRATION active
+//!   MIGRATION active
+//!   MIGRATION_PASS n …
+//!   STOP                    (CPUs stopped)
+//!   MIGRATION pre-switchover
+//! migrate-continue
+//!   MIGRATION device
+//!   MIGRATION_PASS n + 1
+//!                                                   MIGRATION completed  (query-status: paused)
+//!   MIGRATION completed     (query-status: postmigrate)
+//!                                                 cont
+//!                                                   RESUME
+//! ```
+//!
+//! Here is no policy: when to switch over, whom to continue and what to do after a failure is decided elsewhere. The
+//! main types are [`Means`] and [`Events`].
+
+use std::net::{AddrParseError, IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::ParseIntError;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::sync::broadcast;
+
+use crate::capabilities::Capabilities;
+use crate::command::{
+    AddAuthzSimple, AddTlsCreds, Migrate, MigrateIncoming, MigrateSetCapabilities, MigrateSetParameters,
+    MigrationCapability, MigrationCapabilityStatus, MigrationParameters, MigrationStatus, QueryMigrate,
+    SocketAddress, TlsEndpoint,
+};
+use crate::limits;
+use crate::open_enum::open_enum;
+use crate::qmp::{Event, Qmp, QmpError};
+
+/// Object id of the TLS credentials of a migration.
+const TLS_CREDS_ID: &str = "migration-tls";
+
+/// Object id of the rule that admits the source's certificate.
+const TLS_AUTHZ_ID: &str = "migration-authz";
+
+/// Which end of a migration a QEMU is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Its guest leaves.
+    Source,
+    /// Started with `-incoming defer`.
+    Target,
+}
+
+/// What both QEMUs of one attempt have to agree on. QEMU fixes it for the attempt.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Means {
+    /// Connections for memory; `None` is one connection for everything.
+    pub multifd_channels: Option<u8>,
+    /// Whether the target refuses a stream of another UUID; both ends need the capability.
+    pub validate_uuid: bool,
+    /// Encryption; `None` sends memory in plain text.
+    pub tls: Option<Tls>,
+}
+
+/// QEMU's own TLS, with certificates from files. Both ends verify.
+///
+/// QEMU checks a certificate before it uses it: its key usage must hold digital signature *and* key encipherment (for
+/// an elliptic-curve key too), its extended key usage the side's, and the CA's key usage certificate signing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// Holds `ca-cert.pem` and, for this side, `server-cert.pem` and `server-key.pem` (target) or `client-cert.pem`
+    /// and `client-key.pem` (source).
+    pub directory: PathBuf,
+    /// Source: the name that the target's certificate must hold. Needed where the address is not in it.
+    pub hostname: Option<String>,
+    /// Target: the one subject that may connect, as GnuTLS writes it (`CN=kvm1`). None admits every certificate
+    /// of the CA.
+    pub authorized: Option<String>,
+}
+
+/// Why a QEMU could not be prepared for a migration.
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    /// It lacks what the attempt needs.
+    #[error("this QEMU has no migration capability {capability}; use a QEMU that has it")]
+    Lacks {
+        /// Which.
+        capability: MigrationCapability,
+    },
+    /// A path that is not text cannot be sent over QMP.
+    #[error("the certificate directory {} is not valid UTF-8", path.display())]
+    Path {
+        /// The path.
+        path: PathBuf,
+    },
+    /// It refused a step.
+    #[error("could not {step} for a migration")]
+    Step {
+        /// Which.
+        step: &'static str,
+        /// Why.
+        #[source]
+        source: QmpError,
+    },
+}
+
+/// Sets capabilities, parameters and TLS on one end. For the target it comes before [`listen`].
+///
+/// Always: `events`, `return-path`, `pause-before-switchover`. On the target also `late-block-activate` where this
+/// QEMU has it, and no announcements by QEMU itself (`announce-rounds` 0), since it would announce at load even though
+/// the guest stays stopped.
+pub async fn prepare(
+    qmp: &Qmp,
+    capabilities: &Capabilities,
+    side: Side,
+    means: &Means,
+) -> Result<(), PrepareError> {
+    let set = wanted(capabilities, side, means)?;
+    let step = |step| move |source| PrepareError::Step { step, source };
+    qmp.execute(MigrateSetCapabilities { capabilities: set }).await.map_err(step("set the capabilities"))?;
+    let mut parameters =
+        MigrationParameters { multifd_channels: means.multifd_channels, ..Default::default() };
+    if side == Side::Target && capabilities.has_parameter("migrate-set-parameters", "announce-rounds") {
+        parameters.announce_rounds = Some(0);
+    }
+    if let Some(tls) = &means.tls {
+        add_tls(qmp, side, tls, &mut parameters).await?;
+    }
+    if parameters != MigrationParameters::default() {
+        qmp.execute(MigrateSetParameters { parameters }).await.map_err(step("set the parameters"))?;
+    }
+    Ok(())
+}
+
+/// The capabilities to switch on or off, or the first needed one that is not there.
+fn wanted(
+    capabilities: &Capabilities,
+    side: Side,
+    means: &Means,
+) -> Result<Vec<MigrationCapabilityStatus>, PrepareError> {
+    let needed = [
+        (MigrationCapability::Events, true),
+        (MigrationCapability::ReturnPath, true),
+        (MigrationCapability::PauseBeforeSwitchover, true),
+        (MigrationCapability::Multifd, means.multifd_channels.is_some()),
+        (MigrationCapability::ValidateUuid, means.validate_uuid),
+        (MigrationCapability::LateBlockActivate, side == Side::Target),
+    ];
+    let mut set = Vec::new();
+    for (capability, state) in needed {
+        let optional = !state || capability == MigrationCapability::LateBlockActivate;
+        match capabilities.has_migrate_capability(&capability) {
+            true => set.push(MigrationCapabilityStatus { capability, state }),
+            false if optional => {}
+            false => return Err(PrepareError::Lacks { capability }),
+        }
+    }
+    Ok(set)
+}
+
+async fn add_tls(
+    qmp: &Qmp,
+    side: Side,
+    tls: &Tls,
+    parameters: &mut MigrationParameters,
+) -> Result<(), PrepareError> {
+    let dir = text(&tls.directory)?;
+    let endpoint = match side {
+        Side::Source => TlsEndpoint::Client,
+        Side::Target => TlsEndpoint::Server,
+    };
+    let creds = AddTlsCreds { id: TLS_CREDS_ID.into(), endpoint, dir, verify_peer: true };
+    qmp.execute(creds)
+        .await
+        .map_err(|source| PrepareError::Step { step: "load the certificates", source })?;
+    parameters.tls_creds = Some(TLS_CREDS_ID.into());
+    match side {
+        Side::Source => parameters.tls_hostname = tls.hostname.clone(),
+        Side::Target => {
+            if let Some(identity) = tls.authorized.clone() {
+                let rule = AddAuthzSimple { id: TLS_AUTHZ_ID.into(), identity };
+                qmp.execute(rule)
+                    .await
+                    .map_err(|source| PrepareError::Step { step: "name the source's certificate", source })?;
+                parameters.tls_authz = Some(TLS_AUTHZ_ID.into());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn text(path: &Path) -> Result<String, PrepareError> {
+    path.to_str().map(str::to_owned).ok_or_else(|| PrepareError::Path { path: path.to_owned() })
+}
+
+/// Why a target does not listen.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// QEMU refused.
+    #[error("the target's QEMU does not listen on {address}")]
+    Refused {
+        /// Where it should.
+        address: IpAddr,
+        /// Why.
+        #[source]
+        source: QmpError,
+    },
+    /// QEMU does not say where it listens.
+    #[error("the target's QEMU does not say which port on {address} it listens on")]
+    NoPort {
+        /// Where it should.
+        address: IpAddr,
+    },
+    /// QEMU names a port that is none.
+    #[error("the target's QEMU listens on a port that is no number")]
+    Port(#[source] ParseIntError),
+    /// QEMU names an address that is none.
+    #[error("the target's QEMU listens on an address that is none")]
+    Address(#[source] AddrParseError),
+}
+
+/// Makes a target listen on a port that the kernel chooses, and says which. The QEMU stays when the migration fails
+/// (`exit-on-error` off, where it has that), so that it can be asked why.
+pub async fn listen(
+    qmp: &Qmp,
+    capabilities: &Capabilities,
+    address: IpAddr,
+) -> Result<SocketAddr, ListenError> {
+    let refused = |source| ListenError::Refused { address, source };
+    let can_stay = capabilities.has_parameter("migrate-incoming", "exit-on-error");
+    let uri = Some(uri(SocketAddr::new(address, 0)));
+    let incoming = MigrateIncoming { uri, channels: None, exit_on_error: can_stay.then_some(false) };
+    qmp.execute(incoming).await.map_err(refused)?;
+    let asked = async {
+        loop {
+            let info = qmp.execute(QueryMigrate).await.map_err(refused)?;
+            let sockets = info.socket_address.unwrap_or_default();
+            let inet = sockets.into_iter().find_map(|socket| match socket {
+                SocketAddress::Inet { host, port } => Some((host, port)),
+                SocketAddress::Unix { .. } | SocketAddress::Fd { .. } | SocketAddress::Other => None,
+            });
+            if let Some(found) = inet {
+                return Ok(found);
+            }
+            // QEMU 10.0 knows it at once; nothing tells when another one does.
+            tokio::time::sleep(limits::QUERY_MIGRATE_PAUSE).await;
+        }
+    };
+    let (host, port) = tokio::time::timeout(limits::INCOMING_TIMEOUT, asked)
+        .await
+        .map_err(|_| ListenError::NoPort { address })??;
+    let host: IpAddr = host.parse().map_err(ListenError::Address)?;
+    Ok(SocketAddr::new(host, port.parse().map_err(ListenError::Port)?))
+}
+
+/// Starts a migration to where a target listens. It returns at once; events tell the rest.
+pub async fn start(qmp: &Qmp, target: SocketAddr) -> Result<(), QmpError> {
+    qmp.execute(Migrate { uri: Some(uri(target)), ..Migrate::default() }).await.map(|_| ())
+}
+
+fn uri(address: SocketAddr) -> String {
+    format!("tcp:{address}")
+}
+
+/// Whether an address listens on every interface, so that a source needs another one.
+pub fn is_wildcard(address: IpAddr) -> bool {
+    address == IpAddr::V4(Ipv4Addr::UNSPECIFIED) || address == IpAddr::V6(Ipv6Addr::UNSPECIFIED)
+}
+
+open_enum! {
+    /// QAPI `ShutdownCause`.
+    pub enum ShutdownReason {
+        /// None given.
+        None = "none",
+        /// QEMU failed.
+        HostError = "host-error",
+        /// `quit`.
+        HostQmpQuit = "host-qmp-quit",
+        /// `system_reset`.
+        HostQmpSystemReset = "host-qmp-system-reset",
+        /// SIGINT, SIGTERM or SIGHUP.
+        HostSignal = "host-signal",
+        /// The window was closed.
+        HostUi = "host-ui",
+        /// The guest powered off.
+        GuestShutdown = "guest-shutdown",
+        /// The guest reboots.
+        GuestReset = "guest-reset",
+        /// The guest's kernel panicked.
+        GuestPanic = "guest-panic",
+        /// A part of the machine reset itself.
+        SubsystemReset = "subsystem-reset",
+        /// A snapshot was loaded.
+        SnapshotLoad = "snapshot-load",
+    }
+}
+
+/// What an event says.
+#[derive(Clone, Debug, PartialEq)]
+pub enum What {
+    /// `MIGRATION`.
+    Migration(MigrationStatus),
+    /// `MIGRATION_PASS`: a round begins; the first is 1.
+    Pass(u64),
+    /// `STOP`: the CPUs have stopped.
+    Stopped,
+    /// `RESUME`: the CPUs run.
+    Resumed,
+    /// `SHUTDOWN`.
+    Shutdown {
+        /// Whether the guest asked for it.
+        guest: bool,
+        /// Why.
+        reason: ShutdownReason,
+    },
+    /// `RESET`.
+    Reset {
+        /// Whether the guest asked for it.
+        guest: bool,
+        /// Why.
+        reason: ShutdownReason,
+    },
+    /// `POWERDOWN`: the power button was pressed.
+    PowerdownAsked,
+    /// `GUEST_PANICKED`: what QEMU does about it.
+    GuestPanicked {
+        /// QAPI `GuestPanicAction`.
+        action: String,
+    },
+    /// `UNPLUG_PRIMARY` and everything else.
+    Other(Event),
+}
+
+/// An event with QEMU's wall clock.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Happened {
+    /// What.
+    pub what: What,
+    /// When.
+    pub at: SystemTime,
+}
+
+impl From<Event> for Happened {
+    fn from(event: Event) -> Self {
+        let at = event.timestamp;
+        let what = typed(&event).unwrap_or(What::Other(event));
+        Self { what, at }
+    }
+}
+
+/// `None` where the event is not known or its data is not as QAPI has it.
+fn typed(event: &Event) -> Option<What> {
+    #[derive(Deserialize)]
+    struct Migration {
+        status: MigrationStatus,
+    }
+    #[derive(Deserialize)]
+    struct Pass {
+        pass: u64,
+    }
+    #[derive(Deserialize)]
+    struct Cause {
+        guest: bool,
+        reason: ShutdownReason,
+    }
+    #[derive(Deserialize)]
+    struct Panic {
+        action: String,
+    }
+    fn data<T: serde::de::DeserializeOwned>(data: &Value) -> Option<T> {
+        serde_json::from_value(data.clone()).ok()
+    }
+    Some(match event.name.as_str() {
+        "MIGRATION" => What::Migration(data::<Migration>(&event.data)?.status),
+        "MIGRATION_PASS" => What::Pass(data::<Pass>(&event.data)?.pass),
+        "STOP" => What::Stopped,
+        "RESUME" => What::Resumed,
+        "POWERDOWN" => What::PowerdownAsked,
+        "SHUTDOWN" => data(&event.data).map(|Cause { guest, reason }| What::Shutdown { guest, reason })?,
+        "RESET" => data(&event.data).map(|Cause { guest, reason }| What::Reset { guest, reason })?,
+        "GUEST_PANICKED" => data(&event.data).map(|Panic { action }| What::GuestPanicked { action })?,
+        _ => return None,
+    })
+}
+
+/// Why no further event comes.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EventsError {
+    /// The connection is closed: QEMU is gone.
+    #[error("QEMU is gone: no more events")]
+    Gone,
+    /// The reader was too slow; ask QEMU for its state and read on.
+    #[error("{count} events were lost; ask QEMU for its state")]
+    Lost {
+        /// How many.
+        count: u64,
+    },
+}
+
+/// Typed events from now on.
+#[derive(Debug)]
+pub struct Events {
+    receiver: broadcast::Receiver<Event>,
+}
+
+impl Events {
+    /// Begins to listen. Do so *before* sending the command whose events matter.
+    pub fn of(qmp: &Qmp) -> Self {
+        Self { receiver: qmp.events() }
+    }
+
+    /// The next event. Cancel safe.
+    pub async fn next(&mut self) -> Result<Happened, EventsError> {
+        match self.receiver.recv().await {
+            Ok(event) => Ok(event.into()),
+            Err(broadcast::error::RecvError::Closed) => Err(EventsError::Gone),
+            Err(broadcast::error::RecvError::Lagged(count)) => Err(EventsError::Lost { count }),
+        }
+    }
+
+    /// The next event that `pick` takes; others are passed over. Cancel safe.
+    pub async fn find<T>(&mut self, mut pick: impl FnMut(&Happened) -> Option<T>) -> Result<T, EventsError> {
+        loop {
+            if let Some(picked) = pick(&self.next().await?) {
+                return Ok(picked);
+            }
+        }
+    }
+
+    /// The next `MIGRATION` status that is one of `statuses`.
+    pub async fn status(&mut self, statuses: &[MigrationStatus]) -> Result<MigrationStatus, EventsError> {
+        self.find(|happened| match &happened.what {
+            What::Migration(status) if statuses.contains(status) => Some(status.clone()),
+            _ => None,
+        })
+        .await
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,361 @@
+//! Disk images, through qemu-img alone. It never guesses a format, never opens a backing file and never
+//! writes over a file that exists. The main type is [`Image`].
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use serde::Deserialize;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::Command;
+
+use crate::bounded::{self, NoResult};
+use crate::disk::{DiskError, check_absolute};
+use crate::limits::{DISK_TIMEOUT, QEMU_IMG_OUTPUT_BYTES_MAX, QEMU_IMG_TIMEOUT};
+
+/// The program; found in `PATH`.
+const QEMU_IMG: &str = "qemu-img";
+
+/// The image formats that domains use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ImageFormat {
+    /// QEMU's format with snapshots, backing files and room that is taken when written.
+    Qcow2,
+    /// The bytes of the disk and nothing else.
+    Raw,
+}
+
+impl ImageFormat {
+    /// QEMU's name of it (`BlockdevDriver`).
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ImageFormat::Qcow2 => "qcow2",
+            ImageFormat::Raw => "raw",
+        }
+    }
+}
+
+impl fmt::Display for ImageFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What an image's header says (QEMU's qapi `ImageInfo`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// The size of the disk that the guest sees, in bytes.
+    pub virtual_size: u64,
+    /// Bytes that the file takes on its filesystem, holes not counted; `None` where the filesystem does not say.
+    pub actual_size: Option<u64>,
+    /// The format it was read as.
+    pub format: ImageFormat,
+    /// The backing file as the header writes it, relative to the image's directory if not absolute.
+    /// It was *not* opened; an image from somewhere else may name any file of this host.
+    pub backing: Option<PathBuf>,
+    /// The external data file as the header writes it; not opened either.
+    pub data_file: Option<PathBuf>,
+    /// Set on a qcow2 image that was not closed in order, or that QEMU has open now.
+    pub dirty: bool,
+    /// Set on a qcow2 image that QEMU has found broken: it must be repaired before use.
+    pub corrupt: bool,
+}
+
+/// Why qemu-img could not tell about or make an image.
+#[derive(Debug, thiserror::Error)]
+pub enum ImageError {
+    /// The path, or the disk behind it.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// [`create_qcow2`] found a file.
+    #[error("{path:?} exists already and is not written over: choose another name or remove it")]
+    Exists {
+        /// The image's path.
+        path: PathBuf,
+    },
+    /// The program is not there.
+    #[error("cannot start {QEMU_IMG}: install it (Debian and Ubuntu: package qemu-utils)")]
+    NoQemuImg {
+        /// Why not.
+        source: io::Error,
+    },
+    /// The program said no.
+    #[error("{QEMU_IMG} cannot {step} {path:?} as {format} ({status}): {message}")]
+    Refused {
+        /// "read", "create".
+        step: &'static str,
+        /// The image's path.
+        path: PathBuf,
+        /// The format it was told.
+        format: ImageFormat,
+        /// How it ended.
+        status: ExitStatus,
+        /// What it wrote to its standard error.
+        message: String,
+    },
+    /// The program did not end.
+    #[error(
+        "{QEMU_IMG} did not {step} {path:?} within {} s and was killed: is the server of its mount reachable?",
+        after.as_secs_f32()
+    )]
+    TimedOut {
+        /// "read", "create".
+        step: &'static str,
+        /// The image's path.
+        path: PathBuf,
+        /// How long was waited.
+        after: Duration,
+    },
+    /// The program's answer is not what QEMU documents.
+    #[error("{QEMU_IMG} told something about {path:?} that is not QEMU's ImageInfo")]
+    Answer {
+        /// The image's path.
+        path: PathBuf,
+        /// Where it differs.
+        source: serde_json::Error,
+    },
+    /// The pipe to the program failed.
+    #[error("lost {QEMU_IMG} while it was to {step} {path:?}")]
+    Io {
+        /// "read", "create".
+        step: &'static str,
+        /// The image's path.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+}
+
+/// Reads the header of the image at `path` as `format`, also while a QEMU has it open (`qemu-img info -U`).
+/// Reading anything as [`ImageFormat::Raw`] works.
+///
+/// # Errors
+/// Every [`ImageError`] but `Exists`.
+pub async fn image(path: &Path, format: ImageFormat) -> Result<Image, ImageError> {
+    check_absolute(path)?;
+    let arguments = ["info", "--output=json", "-U", "-f", format.as_str(), "--"].map(OsStr::new);
+    let arguments = [&arguments[..], &[path.as_os_str()]].concat();
+    let purpose = Purpose { step: "read", path, format };
+    let answer = run(QEMU_IMG, QEMU_IMG_TIMEOUT, purpose, &arguments).await?;
+    parse(&answer, format).map_err(|source| ImageError::Answer { path: path.to_owned(), source })
+}
+
+/// Creates an empty qcow2 image of `virtual_size` bytes (rounded up to a multiple of 512 by qemu-img), mode
+/// 0600. Nothing is left behind if it fails.
+///
+/// # Errors
+/// [`ImageError::Exists`], and as [`image()`].
+pub async fn create_qcow2(path: &Path, virtual_size: u64) -> Result<(), ImageError> {
+    check_absolute(path)?;
+    // qemu-img writes over what it finds, so the name is taken first, in one step with the look.
+    let owned = path.to_owned();
+    let taken = bounded::run(DISK_TIMEOUT, move || {
+        std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&owned).map(drop)
+    });
+    let timed_out = || ImageError::TimedOut { step: "create", path: path.to_owned(), after: DISK_TIMEOUT };
+    match taken.await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) if error.kind() == io::ErrorKind::AlreadyExists => {
+            return Err(ImageError::Exists { path: path.to_owned() });
+        }
+        Ok(Err(source)) | Err(NoResult::NoThread(source)) => {
+            return Err(DiskError::Io { step: "create", path: path.to_owned(), source }.into());
+        }
+        Err(NoResult::TimedOut) => return Err(timed_out()),
+    }
+
+    let size = virtual_size.to_string();
+    let arguments = ["create", "-q", "-f", "qcow2", "--"].map(OsStr::new);
+    let arguments = [&arguments[..], &[path.as_os_str(), OsStr::new(&size)]].concat();
+    let purpose = Purpose { step: "create", path, format: ImageFormat::Qcow2 };
+    let created = run(QEMU_IMG, QEMU_IMG_TIMEOUT, purpose, &arguments).await;
+    if created.is_err() {
+        let owned = path.to_owned();
+        // The first error is the one to tell; an empty file that stays is refused as `Exists` next time.
+        let _ = bounded::run(DISK_TIMEOUT, move || std::fs::remove_file(&owned)).await;
+    }
+    created.map(drop)
+}
+
+/// What one run of the program is for; every error of it says so.
+#[derive(Clone, Copy)]
+struct Purpose<'a> {
+    step: &'static str,
+    path: &'a Path,
+    format: ImageFormat,
+}
+
+/// Runs the program and gives what it printed. It is killed if the caller goes away or the time is over.
+async fn run(
+    program: &str,
+    within: Duration,
+    Purpose { step, path, format }: Purpose<'_>,
+    arguments: &[&OsStr],
+) -> Result<Vec<u8>, ImageError> {
+    let mut child = Command::new(program)
+        .args(arguments)
+        .env("LC_ALL", "C")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|source| ImageError::NoQemuImg { source })?;
+    let lost = |source| ImageError::Io { step, path: path.to_owned(), source };
+    let output = child.stdout.take().expect("the pipe was asked for");
+    let errors = child.stderr.take().expect("the pipe was asked for");
+    let ended = tokio::time::timeout(within, async {
+        // Both at once, or a program that fills one pipe would wait for ever. A pipe that is read to the
+        // limit is closed, which ends a program that has still more to say.
+        let (printed, complained) = tokio::join!(read_to_limit(output), read_to_limit(errors));
+        Ok((child.wait().await?, printed?, complained?))
+    });
+    let (status, printed, complained) = match ended.await {
+        Ok(ended) => ended.map_err(lost)?,
+        Err(_elapsed) => return Err(ImageError::TimedOut { step, path: path.to_owned(), after: within }),
+    };
+    if status.success() {
+        return Ok(printed);
+    }
+    let message = String::from_utf8_lossy(&complained);
+    let message = message.trim().trim_start_matches("qemu-img: ").to_owned();
+    Err(ImageError::Refused { step, path: path.to_owned(), format, status, message })
+}
+
+async fn read_to_limit(pipe: impl AsyncRead + Unpin) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    pipe.take(QEMU_IMG_OUTPUT_BYTES_MAX).read_to_end(&mut bytes).await?;
+    Ok(bytes)
+}
+
+/// The part of QEMU's `ImageInfo` that is used.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct ImageInfo {
+    virtual_size: u64,
+    actual_size: Option<u64>,
+    backing_filename: Option<PathBuf>,
+    #[serde(default)]
+    dirty_flag: bool,
+    format_specific: Option<FormatSpecific>,
+}
+
+/// `ImageInfoSpecific`; `data` differs by format, and only qcow2's is looked into.
+#[derive(Deserialize)]
+struct FormatSpecific {
+    #[serde(default)]
+    data: Qcow2Specific,
+}
+
+/// `ImageInfoSpecificQCow2`.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+struct Qcow2Specific {
+    data_file: Option<PathBuf>,
+    corrupt: bool,
+}
+
+fn parse(answer: &[u8], format: ImageFormat) -> Result<Image, serde_json::Error> {
+    let info: ImageInfo = serde_json::from_slice(answer)?;
+    let specific = match format {
+        ImageFormat::Qcow2 => info.format_specific.map(|specific| specific.data).unwrap_or_default(),
+        ImageFormat::Raw => Qcow2Specific::default(),
+    };
+    Ok(Image {
+        virtual_size: info.virtual_size,
+        actual_size: info.actual_size,
+        format,
+        backing: info.backing_filename,
+        data_file: specific.data_file,
+        dirty: info.dirty_flag,
+        corrupt: specific.corrupt,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(answer: &str, expect: Result<Image, &str>) {
+        let got = parse(answer.as_bytes(), ImageFormat::Qcow2).map_err(|error| error.to_string());
+        assert_eq!(got, expect.map_err(str::to_owned));
+    }
+
+    const PLAIN: Image = Image {
+        virtual_size: 1_048_576,
+        actual_size: Some(200_704),
+        format: ImageFormat::Qcow2,
+        backing: None,
+        data_file: None,
+        dirty: false,
+        corrupt: false,
+    };
+
+    #[test]
+    fn an_answer_is_read() {
+        check(
+            r#"{"virtual-size": 1048576, "filename": "/d/a", "cluster-size": 65536, "format": "qcow2",
+                "actual-size": 200704, "format-specific": {"type": "qcow2", "data": {"compat": "1.1",
+                "compression-type": "zlib", "lazy-refcounts": false, "refcount-bits": 16, "corrupt": false,
+                "extended-l2": false}}, "dirty-flag": false}"#,
+            Ok(PLAIN),
+        );
+    }
+
+    #[test]
+    fn what_an_image_points_at_is_told() {
+        check(
+            r#"{"virtual-size": 1048576, "actual-size": 200704, "backing-filename": "../base.img",
+                "full-backing-filename": "/base.img", "format-specific": {"type": "qcow2", "data":
+                {"data-file": "/etc/shadow", "data-file-raw": true, "corrupt": true}}, "dirty-flag": true}"#,
+            Ok(Image {
+                backing: Some("../base.img".into()),
+                data_file: Some("/etc/shadow".into()),
+                dirty: true,
+                corrupt: true,
+                ..PLAIN
+            }),
+        );
+    }
+
+    #[test]
+    fn an_answer_without_a_size_is_none() {
+        check("{}", Err("missing field `virtual-size` at line 1 column 2"));
+        check("", Err("EOF while parsing a value at line 1 column 0"));
+    }
+
+    fn purpose() -> Purpose<'static> {
+        Purpose { step: "read", path: Path::new("/d/a"), format: ImageFormat::Raw }
+    }
+
+    #[tokio::test]
+    async fn a_program_that_hangs_is_ended() {
+        let within = Duration::from_millis(50);
+        let error = run("sleep", within, purpose(), &[OsStr::new("1000")]).await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "qemu-img did not read \"/d/a\" within 0.05 s and was killed: is the server of its mount reachable?"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_program_that_says_too_much_is_ended() {
+        let error = run("yes", QEMU_IMG_TIMEOUT, purpose(), &[]).await.unwrap_err();
+        assert!(matches!(error, ImageError::Refused { .. }), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn a_program_that_is_not_there_is_named() {
+        let error = run("no-such-program", QEMU_IMG_TIMEOUT, purpose(), &[]).await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "cannot start qemu-img: install it (Debian and Ubuntu: package qemu-utils)"
+        );
+    }
+}

@@ -1,0 +1,22 @@
+//! Every time-out and bound of this crate, each with its reason. It holds nothing else.
+
+use std::time::Duration;
+
+/// For looking at and opening a disk. An NFS server that restarts is back within this time as a rule.
+pub const DISK_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// For reading, writing or removing an owner record, fsync included.
+pub const RECORD_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// For one run of qemu-img that reads or writes only headers.
+pub const QEMU_IMG_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Of what qemu-img prints, in bytes: thousands of snapshots fit.
+pub const QEMU_IMG_OUTPUT_BYTES_MAX: u64 = 8 << 20;
+
+/// Of an owner record, in bytes. A larger file under its name is something else.
+pub const RECORD_BYTES_MAX: u64 = 64 << 10;
+
+/// File operations at a time, those included that a dead mount has swallowed: each holds a thread.
+/// Further ones wait, within their own time-out.
+pub const FILE_OPERATIONS_MAX: usize = 64;

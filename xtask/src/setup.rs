@@ -1,0 +1,234 @@
+//! `cargo xtask setup`: finds out what this machine lacks, says so, and installs it with apt. Installs nothing when
+//! nothing is missing, and is then done in a moment. Without apt or without root it only says what to install.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::{apt, kernel};
+
+/// The oldest QEMU with all that live migration here asks for by name (`channels` in `migrate`, 8.2).
+const QEMU_MIN: (u32, u32) = (8, 2);
+const QEMU_PACKAGES: [&str; 3] = ["qemu-system-x86", "qemu-utils", "seabios"];
+/// A program, the package that holds it, what it is for.
+const PROGRAMS: [(&str, &str, &str); 6] = [
+    ("ip", "iproute2", "network namespaces, bridges and links of the lab"),
+    ("tc", "iproute2", "slow links in the lab"),
+    ("mke2fs", "e2fsprogs", "the filesystem on the guest's disk"),
+    ("debugfs", "e2fsprogs", "reading the guest's records from its disk"),
+    ("xz", "xz-utils", "unpacking kernel modules"),
+    ("dpkg", "dpkg", "unpacking the guest's kernel"),
+];
+
+/// What is going to be done; the test runner is needed for tests only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Guests and the lab.
+    Demo,
+    /// All of it and the test runner.
+    Test,
+}
+
+/// What is not there.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Missing {
+    packages: Vec<&'static str>,
+    qemu: bool,
+    kernel: bool,
+    nextest: bool,
+    said: Vec<String>,
+}
+
+/// Sees to everything that `purpose` needs.
+///
+/// # Errors
+/// Names the packages when they cannot be installed from here.
+pub(crate) fn run(target: &Path, purpose: Purpose) -> Result<()> {
+    ensure!(env::consts::ARCH == "x86_64", "guests are x86_64 machines, this one is {}", env::consts::ARCH);
+    let missing = missing(target, purpose);
+    if missing == Missing::default() {
+        eprintln!("setup: nothing is missing");
+        return Ok(());
+    }
+    for line in &missing.said {
+        eprintln!("setup: missing: {line}");
+    }
+    let mut all = missing.packages.clone();
+    if missing.qemu {
+        all.extend(QEMU_PACKAGES);
+    }
+    ensure!(
+        apt::is_there() || (all.is_empty() && !missing.kernel),
+        "this machine has no apt: install by other means what these Debian packages hold: {}",
+        all.join(" ")
+    );
+    if !all.is_empty() {
+        ensure!(
+            is_root(),
+            "not root: run as root, or first: apt-get install --no-install-recommends {} (a QEMU that is too old \
+             has a newer one in the release's backports suite)",
+            all.join(" ")
+        );
+        install(&missing)?;
+    }
+    if missing.kernel {
+        kernel::download(target).context("the guest's kernel")?;
+    }
+    if missing.nextest {
+        install_nextest()?;
+    }
+    let left = self::missing(target, purpose);
+    ensure!(left == Missing::default(), "installed, and still missing: {}", left.said.join("; "));
+    eprintln!("setup: done");
+    Ok(())
+}
+
+/// Finds a program in `PATH` or where the system keeps root's programs.
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .chain(["/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(PathBuf::from))
+        .map(|directory| directory.join(program))
+        .find(|file| file.is_file())
+}
+
+/// busybox, if it is one that runs without shared libraries.
+pub(crate) fn static_busybox() -> Option<PathBuf> {
+    find("busybox").filter(|file| std::fs::read(file).is_ok_and(|elf| is_static(&elf)))
+}
+
+/// Whether the lab can be set up at all: it makes network namespaces and taps.
+pub(crate) fn is_root() -> bool {
+    lab::is_root()
+}
+
+fn missing(target: &Path, purpose: Purpose) -> Missing {
+    let mut missing = Missing::default();
+    for (program, package, reason) in PROGRAMS {
+        if find(program).is_none() {
+            missing.said.push(format!("{program} ({reason}): package {package}"));
+            if !missing.packages.contains(&package) {
+                missing.packages.push(package);
+            }
+        }
+    }
+    if static_busybox().is_none() {
+        missing.said.push("a static busybox (the guest's userland): package busybox-static".to_owned());
+        missing.packages.push("busybox-static");
+    }
+    for program in ["qemu-system-x86_64", "qemu-img"] {
+        let found = installed_version(program);
+        if found.is_none_or(|version| version < QEMU_MIN) {
+            let (major, minor) = QEMU_MIN;
+            let there = found.map_or("none".to_owned(), |(major, minor)| format!("{major}.{minor}"));
+            missing.said.push(format!("{program} {major}.{minor} or newer (there is: {there})"));
+            missing.qemu = true;
+        }
+    }
+    if !kernel::is_there(target) {
+        missing.said.push("the guest's kernel (downloaded and unpacked, not installed)".to_owned());
+        missing.kernel = true;
+    }
+    if purpose == Purpose::Test && find_nextest().is_none() {
+        missing.said.push("cargo-nextest (the test runner): cargo install cargo-nextest --locked".to_owned());
+        missing.nextest = true;
+    }
+    missing
+}
+
+fn install(missing: &Missing) -> Result<()> {
+    if missing.qemu && apt::candidate(QEMU_PACKAGES[0])?.is_none() {
+        apt::update()?;
+    }
+    let mut packages = missing.packages.clone();
+    let mut suite = None;
+    if missing.qemu {
+        match apt::candidate(QEMU_PACKAGES[0])?.as_deref().and_then(version) {
+            Some(candidate) if candidate >= QEMU_MIN => packages.extend(QEMU_PACKAGES),
+            Some(_) => suite = Some(apt::ensure_backports()?),
+            None => bail!("apt knows no package {}", QEMU_PACKAGES[0]),
+        }
+    }
+    if !packages.is_empty() {
+        apt::install(&packages, None)
+            .or_else(|_| apt::update().and_then(|()| apt::install(&packages, None)))?;
+    }
+    if let Some(suite) = suite {
+        apt::install(&QEMU_PACKAGES, Some(&suite))?;
+    }
+    Ok(())
+}
+
+fn find_nextest() -> Option<PathBuf> {
+    let home = env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| env::home_dir().map(|home| home.join(".cargo")));
+    find("cargo-nextest")
+        .or_else(|| home.map(|home| home.join("bin/cargo-nextest")).filter(|file| file.is_file()))
+}
+
+fn install_nextest() -> Result<()> {
+    eprintln!("setup: building cargo-nextest from its source; this takes some minutes, once");
+    let status = Command::new("cargo")
+        .args(["install", "cargo-nextest", "--locked"])
+        .stdout(std::io::stderr())
+        .status()
+        .context("cargo")?;
+    ensure!(status.success(), "cargo install cargo-nextest failed: {status}");
+    Ok(())
+}
+
+fn installed_version(program: &str) -> Option<(u32, u32)> {
+    let output = Command::new(find(program)?).arg("--version").output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    version(text.split_once("version ")?.1)
+}
+
+/// `1:10.0.2+ds-2` and `10.0.2 (Debian …)` are both 10.0.
+fn version(text: &str) -> Option<(u32, u32)> {
+    let text = match text.split_once(':') {
+        Some((epoch, rest)) if epoch.bytes().all(|byte| byte.is_ascii_digit()) => rest,
+        Some(_) | None => text,
+    };
+    let mut numbers = text.split(|letter: char| !letter.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+/// Whether a 64-bit little-endian ELF file names no interpreter (program header `PT_INTERP`, elf(5)).
+fn is_static(elf: &[u8]) -> bool {
+    const PT_INTERP: u32 = 3;
+    let u16_at = |at: usize| elf.get(at..at + 2).map(|two| usize::from(u16::from_le_bytes([two[0], two[1]])));
+    let u32_at =
+        |at: usize| elf.get(at..at + 4).map(|four| u32::from_le_bytes([four[0], four[1], four[2], four[3]]));
+    let (Some(offset), Some(size), Some(count)) = (u32_at(32), u16_at(54), u16_at(56)) else { return false };
+    elf.starts_with(b"\x7fELF\x02\x01")
+        && (0..count)
+            .all(|header| u32_at(offset as usize + header * size).is_some_and(|kind| kind != PT_INTERP))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, expect: Option<(u32, u32)>) {
+        assert_eq!(version(text), expect, "{text}");
+    }
+
+    #[test]
+    fn versions() {
+        check("1:10.0.2+ds-2+deb13u1~bpo12+1", Some((10, 0)));
+        check("7.2+dfsg-7", Some((7, 2)));
+        check("10.0.2 (Debian 1:10.0.2+ds)", Some((10, 0)));
+        check("QEMU", None);
+        check("", None);
+    }
+
+    #[test]
+    fn this_test_program_needs_shared_libraries() {
+        let own = env::current_exe().and_then(std::fs::read).expect("a running program can be read");
+        assert!(!is_static(&own));
+        assert!(!is_static(b"\x7fELF"));
+        assert!(!is_static(b""));
+    }
+}

@@ -1,0 +1,74 @@
+//! The demo itself under test: what it prints, that it holds, and that it leaves nothing when it is interrupted.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use lab::teardown;
+use serde_json::{Value, json};
+
+fn demo(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    command.arg("demo").args(arguments).stdin(Stdio::null());
+    command
+}
+
+/// Runs a whole demo and looks at its last line.
+fn check(arguments: &[&str], moves: usize) -> Result<()> {
+    let output = demo(arguments).output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{}\n{said}", output.status);
+    let printed = String::from_utf8(output.stdout)?;
+    let report: Value = serde_json::from_str(printed.lines().last().context("nothing printed")?)?;
+    let expect = json!({
+        "outcome": "moved", "records_lost": 0, "memory_errors": 0, "boot_id_changed": false,
+        "runners_seen_max": 1, "guest_requests_repeated": 0, "leaks": [], "failures": [],
+    });
+    for (name, value) in expect.as_object().context("an object")? {
+        assert_eq!(&report[name], value, "{name} in {report}");
+    }
+    for list in ["longest_gap_ms", "downtime_ms", "wall_s", "bytes"] {
+        assert_eq!(report[list].as_array().map(Vec::len), Some(moves), "{list} in {report}");
+    }
+    Ok(())
+}
+
+#[test]
+fn one_trip_holds_in_every_figure() -> Result<()> {
+    check(&["--json", "--trips", "1"], 2)
+}
+
+#[test]
+fn one_trip_on_bridges_with_spanning_tree() -> Result<()> {
+    check(&["--json", "--trips", "1", "--stp"], 2)
+}
+
+#[test]
+fn an_interrupted_demo_leaves_nothing() -> Result<()> {
+    let before = teardown::labs();
+    let mut child = demo(&["--json"]).stderr(Stdio::piped()).stdout(Stdio::null()).spawn()?;
+    let mut lines = BufReader::new(child.stderr.take().context("no standard error")?).lines();
+    // While the first move is under way.
+    let mut said = String::new();
+    loop {
+        let line = lines.next().with_context(|| format!("the demo ended early:\n{said}"))??;
+        said += &format!("{line}\n");
+        if line.contains("ferry migrate") {
+            break;
+        }
+    }
+    let new: BTreeSet<String> = teardown::labs().difference(&before).cloned().collect();
+    ensure!(!new.is_empty(), "no lab is there while the demo runs:\n{said}");
+    let interrupted = Command::new("kill").args(["-INT", &child.id().to_string()]).status()?;
+    ensure!(interrupted.success(), "kill: {interrupted}");
+    // Whoever still writes must not be stopped by a full pipe.
+    for line in lines {
+        said += &format!("{}\n", line?);
+    }
+    assert_eq!(child.wait()?.code(), Some(130), "{said}");
+    for id in new {
+        assert_eq!(teardown::leaks(&id), Vec::<String>::new());
+    }
+    Ok(())
+}
