@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use crate::connection::Kept;
-use crate::limits::{BODY_BYTES_MAX, REQUEST_WITHIN};
+use crate::limits::{BODY_BYTES_MAX, REQUEST_WITHIN, SSH_ALIVE};
 use crate::transport::Transport;
 use crate::{ClientError, ProtocolError};
 
@@ -119,7 +119,7 @@ impl Client {
         let destination = destination.into();
         // A shared master would outlive this process and keep its standard error open.
         let mut arguments: Vec<OsString> =
-            ["-T", "-o", "ControlMaster=no", "-o", "ServerAliveInterval=15", "--", &destination, "ferry"]
+            ["-T", "-o", "ControlMaster=no", "-o", SSH_ALIVE, "--", &destination, "ferry"]
                 .map(OsString::from)
                 .to_vec();
         if let Some(socket) = socket {

@@ -9,6 +9,9 @@ pub const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// How long `ssh` may take until the agent at its other end has answered; a person may type a password.
 pub const SSH_CONNECT_WITHIN: Duration = Duration::from_secs(120);
 
+/// How often `ssh` asks its server for a sign of life, as an option of ssh_config(5); it gives up after three.
+pub const SSH_ALIVE: &str = "ServerAliveInterval=15";
+
 /// How long the kept connection may take to be ready for the next request, before another one is opened.
 pub const READY_WITHIN: Duration = Duration::from_millis(100);
 

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// How often the live progress line moves on a terminal.
+pub(crate) const LIVE_LINE_EVERY: Duration = Duration::from_millis(100);
+
 /// How often a progress line is printed where there is no terminal.
 pub(crate) const PROGRESS_LINE_EVERY: Duration = Duration::from_secs(1);
 

@@ -3,17 +3,14 @@
 //! [`Display`].
 
 use std::io::IsTerminal;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use api::{MigrationEvent, Progress};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::limits::PROGRESS_LINE_EVERY;
+use crate::limits::{LIVE_LINE_EVERY, PROGRESS_LINE_EVERY};
 use crate::printer::{Printer, wrap};
 use crate::story;
-
-/// How often the live line moves.
-const TICK: Duration = Duration::from_millis(100);
 
 /// Where a migration's events are shown.
 pub(crate) enum Display<'a> {
@@ -37,7 +34,7 @@ impl<'a> Display<'a> {
         let bar = ProgressBar::new_spinner();
         let style = ProgressStyle::with_template("{spinner} {wide_msg}");
         bar.set_style(style.expect("a constant template"));
-        bar.enable_steady_tick(TICK);
+        bar.enable_steady_tick(LIVE_LINE_EVERY);
         Self::Live { bar, width: printer.width().saturating_sub(2) }
     }
 

@@ -35,8 +35,8 @@ use tokio::sync::broadcast;
 use crate::capabilities::Capabilities;
 use crate::command::{
     AddAuthzSimple, AddTlsCreds, Migrate, MigrateIncoming, MigrateSetCapabilities, MigrateSetParameters,
-    MigrationCapability, MigrationCapabilityStatus, MigrationParameters, MigrationStatus, QueryMigrate,
-    SocketAddress, TlsEndpoint,
+    MigrationCapability, MigrationCapabilityStatus, MigrationParameters, MigrationStatus, ObjectDel,
+    QueryMigrate, SocketAddress, TlsEndpoint,
 };
 use crate::limits;
 use crate::open_enum::open_enum;
@@ -124,17 +124,22 @@ pub async fn prepare(
     let set = wanted(capabilities, side, means)?;
     let step = |step| move |source| PrepareError::Step { step, source };
     qmp.execute(MigrateSetCapabilities { capabilities: set }).await.map_err(step("set the capabilities"))?;
-    let mut parameters =
-        MigrationParameters { multifd_channels: means.multifd_channels, ..Default::default() };
+    // Empty is none: a QEMU that took part in a migration before keeps what that one set.
+    let none = Some(String::new());
+    let mut parameters = MigrationParameters {
+        multifd_channels: means.multifd_channels,
+        tls_creds: none.clone(),
+        tls_hostname: none.clone(),
+        tls_authz: none,
+        ..Default::default()
+    };
     if side == Side::Target && capabilities.has_parameter("migrate-set-parameters", "announce-rounds") {
         parameters.announce_rounds = Some(0);
     }
     if let Some(tls) = &means.tls {
         add_tls(qmp, side, tls, &mut parameters).await?;
     }
-    if parameters != MigrationParameters::default() {
-        qmp.execute(MigrateSetParameters { parameters }).await.map_err(step("set the parameters"))?;
-    }
+    qmp.execute(MigrateSetParameters { parameters }).await.map_err(step("set the parameters"))?;
     Ok(())
 }
 
@@ -171,6 +176,13 @@ async fn add_tls(
     parameters: &mut MigrationParameters,
 ) -> Result<(), PrepareError> {
     let dir = text(&tls.directory)?;
+    // An earlier migration of the same QEMU left its own, perhaps of the other side and with older certificates.
+    for id in [TLS_CREDS_ID, TLS_AUTHZ_ID] {
+        match qmp.execute(ObjectDel { id: id.into() }).await {
+            Ok(_) | Err(QmpError::Refused { .. }) => {}
+            Err(source) => return Err(PrepareError::Step { step: "drop old certificates", source }),
+        }
+    }
     let endpoint = match side {
         Side::Source => TlsEndpoint::Client,
         Side::Target => TlsEndpoint::Server,
@@ -181,7 +193,7 @@ async fn add_tls(
         .map_err(|source| PrepareError::Step { step: "load the certificates", source })?;
     parameters.tls_creds = Some(TLS_CREDS_ID.into());
     match side {
-        Side::Source => parameters.tls_hostname = tls.hostname.clone(),
+        Side::Source => parameters.tls_hostname = Some(tls.hostname.clone().unwrap_or_default()),
         Side::Target => {
             if let Some(identity) = tls.authorized.clone() {
                 let rule = AddAuthzSimple { id: TLS_AUTHZ_ID.into(), identity };

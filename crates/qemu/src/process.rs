@@ -263,6 +263,8 @@ async fn watch_process(
     };
     let ended = Exit { status };
     tracing::debug!(pid, %ended, "QEMU ended");
+    // A child is reaped here, so its cgroup goes at once; another process when whoever inherited it has reaped it.
+    let cgroup = cgroup.and_then(|cgroup| cgroup.try_remove().err());
     exit.send_replace(Some(ended));
     if let Some(cgroup) = cgroup {
         cgroup.remove().await;

@@ -202,7 +202,7 @@ impl Drop for Forget<'_> {
     fn drop(&mut self) {
         let mut state = self.shared.state();
         if state.waiters.get(&self.id).is_some_and(|waiter| waiter.passing_fds.is_none()) {
-            
+            state.waiters.remove(&self.id);
         }
     }
 }

@@ -121,7 +121,7 @@ fn make_host(ca: &str, ca_key: &str, name: &str, addresses: &[IpAddr]) -> Result
     params.subject_alt_names = vec![SanType::DnsName(dns)];
     params.subject_alt_names.extend(addresses.iter().copied().map(SanType::IpAddress));
     params.is_ca = IsCa::ExplicitNoCa;
-    // QEMU before 10.2 wants key encipherment, though TLS 1.3 never uses it.
+    // QEMU 10.0 refuses a certificate without key encipherment, though TLS 1.3 never uses it.
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
     params.extended_key_usages =
         vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];

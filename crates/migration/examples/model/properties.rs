@@ -34,7 +34,7 @@ impl Handover {
         let mut world = World { left: Faults::NONE, ..*world };
         let mut walked = Vec::new();
         let mut actions = Vec::new();
-        while !is_ended(&world) {
+        while !is_ended(&world) && !is_broken(&world) {
             if lock(&self.ends).contains(&world) {
                 break;
             }
@@ -61,7 +61,7 @@ impl Handover {
         world.target_qemu = TargetProcess::Gone;
         let mut actions = Vec::new();
         for _step in 0..QUIET_STEPS_MAX {
-            if lock(&self.ends_alone).contains(&world) {
+            if is_broken(&world) || lock(&self.ends_alone).contains(&world) {
                 return true;
             }
             actions.clear();
@@ -113,10 +113,21 @@ fn has_failed(world: &World) -> bool {
     }
 }
 
+/// Another property says so, and better.
+fn is_broken(world: &World) -> bool {
+    world.history.breach.is_some() || (world.runs_on_source() && world.runs_on_target())
+}
+
 fn is_ended_at_source(world: &World) -> bool {
-    matches!(world.source, SourceAgent::Ended { .. })
-        && !world.record.offered
-        && matches!(world.source_qemu, SourceProcess::Here | SourceProcess::Fresh | SourceProcess::Gone)
+    let tidy = match world.source_qemu {
+        SourceProcess::Here => world.source_journal == Phase::Kept,
+        SourceProcess::Fresh | SourceProcess::Gone => true,
+        SourceProcess::Streaming
+        | SourceProcess::PreSwitchover
+        | SourceProcess::Switching
+        | SourceProcess::Completed => false,
+    };
+    tidy && matches!(world.source, SourceAgent::Ended { .. }) && !world.record.offered
 }
 
 /// Both sides have ended, one host is the owner, the other one has nothing.
@@ -239,10 +250,10 @@ fn always() -> Vec<Property<Handover>> {
         }),
         Property::always("a word against the target's answer is refused", |_, w| a_word_agrees(w)),
         Property::always("once nothing fails any more, it ends by itself", |m: &Handover, w: &World| {
-            w.history.breach.is_some() || m.comes_to_an_end(w)
+            m.comes_to_an_end(w)
         }),
         Property::always("with the target off for ever, a word ends it", |m: &Handover, w: &World| {
-            w.history.breach.is_some() || m.comes_to_an_end_alone(w)
+            m.comes_to_an_end_alone(w)
         }),
     ]
 }

@@ -18,25 +18,23 @@ pub(crate) struct Report {
     took: Duration,
     /// Each property: its name, what was wanted of it, whether it came out so.
     results: Vec<(&'static str, Expectation, bool)>,
-    /// The way to each violation.
+    /// The shortest way to a violation; several, where one state violates several properties.
     ways: Vec<String>,
 }
 
-/// Checks every state that `faults` allow; stops at the first violation.
+/// Checks every state that `faults` allow.
 pub(crate) fn check(faults: Faults, threads: usize) -> Report {
-    let report = explore(faults, threads);
-    // Only one thread alone finds the shortest way.
-    if report.ways.is_empty() || threads == 1 { report } else { explore(faults, 1) }
+    let mut report = explore(faults, threads, HasDiscoveries::All);
+    if !report.ways.is_empty() {
+        // Only one thread alone finds the shortest way, and one way is enough to read.
+        report.ways = explore(faults, 1, HasDiscoveries::AnyFailures).ways;
+    }
+    report
 }
 
-fn explore(faults: Faults, threads: usize) -> Report {
+fn explore(faults: Faults, threads: usize, until: HasDiscoveries) -> Report {
     let began = Instant::now();
-    let checker = Handover::new(faults)
-        .checker()
-        .threads(threads)
-        .finish_when(HasDiscoveries::AnyFailures)
-        .spawn_bfs()
-        .join();
+    let checker = Handover::new(faults).checker().threads(threads).finish_when(until).spawn_bfs().join();
     let found = checker.discoveries();
     let results: Vec<_> = Handover::new(faults)
         .properties()

@@ -10,7 +10,10 @@ use tempfile::TempDir;
 use super::*;
 use crate::accelerator::Accelerator;
 use crate::capabilities::{Capabilities, Probe, probe};
-use crate::command::{Cont, MigrateCancel, MigrateContinue, QueryMigrateParameters, QueryStatus, RunState};
+use crate::command::{
+    Cont, MigrateCancel, MigrateContinue, QueryMigrateCapabilities, QueryMigrateParameters, QueryStatus,
+    RunState,
+};
 use crate::command_line::{CommandLine, Plain};
 
 const EMULATOR: &str = "/usr/bin/qemu-system-x86_64";
@@ -203,6 +206,26 @@ async fn memory_goes_encrypted_over_several_connections() {
     let ram = pair.source.qmp().execute(QueryMigrate).await.unwrap().ram.unwrap();
     assert!(ram.multifd_bytes.unwrap() > 0);
     assert_eq!(state(&pair.target).await, RunState::Paused);
+    pair.end().await;
+}
+
+#[tokio::test]
+async fn a_second_migration_does_not_inherit_the_first_one_s_means() {
+    let directory = certificates();
+    let (encrypted, _) = encrypted(&directory, "kvm2", "CN=kvm1");
+    let pair = Pair::start().await;
+    let source = pair.source.qmp();
+    for (means, creds, hostname) in
+        [(&encrypted, TLS_CREDS_ID, "kvm2"), (&encrypted, TLS_CREDS_ID, "kvm2"), (&Means::default(), "", "")]
+    {
+        prepare(source, &pair.capabilities, Side::Source, means).await.unwrap();
+        let parameters = source.execute(QueryMigrateParameters).await.unwrap();
+        assert_eq!(parameters.tls_creds.as_deref(), Some(creds));
+        assert_eq!(parameters.tls_hostname.as_deref(), Some(hostname));
+        let on = source.execute(QueryMigrateCapabilities).await.unwrap();
+        let multifd = on.iter().find(|entry| entry.capability == MigrationCapability::Multifd).unwrap();
+        assert_eq!(multifd.state, means.multifd_channels.is_some());
+    }
     pair.end().await;
 }
 

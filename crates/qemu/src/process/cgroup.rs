@@ -92,15 +92,24 @@ impl Cgroup {
         path.is_dir().then_some(Self { path })
     }
 
-    /// Removes it. The kernel counts a process as gone from its cgroup a moment after it is reaped, and tells
-    /// nobody, hence the few tries.
-    pub(super) async fn remove(self) {
+    /// Removes it if it is empty; gives it back if it is not yet.
+    pub(super) fn try_remove(self) -> Result<(), Self> {
+        match fs::remove_dir(&self.path) {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(_) => Err(self),
+        }
+    }
+
+    /// Removes it, waiting a little. The kernel counts a process as gone from its cgroup only when it is reaped, and
+    /// tells nobody, hence the few tries.
+    pub(super) async fn remove(mut self) {
         for _ in 0..limits::CGROUP_REMOVE_RETRIES {
-            match fs::remove_dir(&self.path) {
+            match self.try_remove() {
                 Ok(()) => return,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return,
-                Err(_) => tokio::time::sleep(limits::CGROUP_REMOVE_PAUSE).await,
+                Err(still) => self = still,
             }
+            tokio::time::sleep(limits::CGROUP_REMOVE_PAUSE).await;
         }
         tracing::warn!(cgroup = %self.path.display(), "could not remove QEMU's cgroup");
     }

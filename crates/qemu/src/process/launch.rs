@@ -55,11 +55,9 @@ pub(super) async fn spawn(
     let log = Log { path: log, start: log_start };
 
     let placement = Placement::prepare(run_directory);
+    let executed = execute(emulator, &arguments, listener, &log_file, placement);
     let (child, cgroup) =
-        execute(emulator, &arguments, listener, &log_file, placement).await.map_err(|(source, cgroup)| {
-            drop_later(cgroup);
-            SpawnError::Execute { emulator: emulator.to_owned(), source }
-        })?;
+        executed.map_err(|source| SpawnError::Execute { emulator: emulator.to_owned(), source })?;
     let process = greet(run_directory, child, cgroup, &log).await?;
     std::mem::forget(made);
     Ok(process)
@@ -141,12 +139,6 @@ impl Drop for Made<'_> {
             // QEMU removes its pidfile itself when it ends in order.
             let _ = fs::remove_file(self.run_directory.join(name));
         }
-    }
-}
-
-fn drop_later(cgroup: Option<Cgroup>) {
-    if let Some(cgroup) = cgroup {
-        tokio::spawn(cgroup.remove());
     }
 }
 
@@ -255,13 +247,13 @@ fn quoted(word: &OsStr) -> String {
 
 type Started = (tokio::process::Child, Option<Cgroup>);
 
-async fn execute(
+fn execute(
     emulator: &Path,
     arguments: &[OsString],
     listener: UnixListener,
     log: &File,
     placement: Placement,
-) -> Result<Started, (io::Error, Option<Cgroup>)> {
+) -> io::Result<Started> {
     let (mut command, cgroup, procs) = match placement {
         Placement::Leaf { cgroup, procs } => (Command::new(emulator), Some(cgroup), Some(procs)),
         Placement::Scope { unit } => {
@@ -272,10 +264,15 @@ async fn execute(
         Placement::Inherited => (Command::new(emulator), None, None),
     };
     command.args(arguments).current_dir("/").stdin(Stdio::null());
-    let spawned = try_execute(command, OwnedFd::from(listener), log, procs);
-    match spawned {
+    match try_execute(command, OwnedFd::from(listener), log, procs) {
         Ok(child) => Ok((child, cgroup)),
-        Err(error) => Err((error, cgroup)),
+        Err(error) => {
+            // No process ever was in it, so one try is enough.
+            if let Some(Err(_)) = cgroup.map(Cgroup::try_remove) {
+                tracing::warn!("could not remove the cgroup of a QEMU that did not start");
+            }
+            Err(error)
+        }
     }
 }
 
