@@ -46,7 +46,9 @@ pub struct TargetKnowledge {
     pub alive_since_prepared: bool,
     /// Whether this agent process has sent `cont`.
     pub continued: bool,
-    /// The end that its journal holds, if any.
+    /// The end that its journal holds, if any; *running* also where the owner record names this host with the
+    /// generation of the pledge, for that is written only after the guest ran. Read the record before acting on
+    /// [`OnPledge::Lose`]; at other times there is no need to.
     pub ended: Option<Verdict>,
 }
 
@@ -221,9 +223,10 @@ pub fn recover_target(qemu: TargetQemu) -> TargetRecovery {
 pub enum Word {
     /// It runs, or ran, on the target.
     Moved,
-    /// It never ran on the target.
+    /// It never ran on the target and cannot any more: its QEMU there is gone. While that lives, a pledge that is
+    /// still under way may start it.
     Kept,
-    /// The memory is gone.
+    /// The memory is gone, on the target too: its QEMU there is gone.
     Lost,
 }
 
@@ -242,7 +245,7 @@ pub enum WordRefused {
 }
 
 /// An operator's word about a migration in doubt. `heard` is the target's verdict where it could be reached just
-/// now; a word against it is refused.
+/// now, or [`Verdict::Running`] where the owner record names the target; a word against it is refused.
 ///
 /// # Errors
 /// [`WordRefused`] where the word contradicts what can be seen.

@@ -124,13 +124,13 @@ pub async fn prepare(
     let set = wanted(capabilities, side, means)?;
     let step = |step| move |source| PrepareError::Step { step, source };
     qmp.execute(MigrateSetCapabilities { capabilities: set }).await.map_err(step("set the capabilities"))?;
-    // Empty is none: a QEMU that took part in a migration before keeps what that one set.
+    // Empty is none: a QEMU that took part in a migration before keeps what that one set. Only for `tls-authz` QEMU 10.0
+    // takes the empty name for a name and refuses everybody, so that one is set on targets only, which are always new.
     let none = Some(String::new());
     let mut parameters = MigrationParameters {
         multifd_channels: means.multifd_channels,
         tls_creds: none.clone(),
-        tls_hostname: none.clone(),
-        tls_authz: none,
+        tls_hostname: none,
         ..Default::default()
     };
     if side == Side::Target && capabilities.has_parameter("migrate-set-parameters", "announce-rounds") {
