@@ -124,6 +124,8 @@ pub(crate) enum Failure {
     TicketAddress { address: String },
     #[error("this agent has no address for other agents; set `listen` in its configuration")]
     NotListening,
+    #[error("there is no such endpoint")]
+    NoEndpoint,
     #[error("the agent is stopping")]
     Stopping,
 }

@@ -3,14 +3,14 @@
 
 use std::path::{Path, PathBuf};
 
-use domain::{CpuMode, Definition, Domain, FileRole, Kind};
+use domain::{CpuMode, Definition, Domain, FileRole, Kind, MemballoonModel};
 use migration::RunRight;
 use migration::owner::OwnerRecord;
 use network::Port;
 use qemu::accelerator::Accelerator;
 use qemu::capabilities::cpu::expand_host_model;
-use qemu::command::Cont;
-use qemu::command_line::{CommandLine, Launch};
+use qemu::command::{Balloon, Cont, SetLink};
+use qemu::command_line::{CommandLine, Launch, device_id};
 use qemu::process::Process;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -141,9 +141,9 @@ pub(crate) async fn start(node: &Node, definition: &Definition, persistent: bool
     let live = expand_cpu(node, definition).await?;
     let record = GuestRecord::new(node, &live, right.generation(), persistent)?;
     let process = launch(node, &live, &record, Port::Open, false).await?;
-    if let Err(error) = process.qmp.execute(Cont).await {
+    if let Err(failure) = begin(&process, live.domain()).await {
         give_back(node, &record, Some(&process)).await;
-        return Err(error.into());
+        return Err(failure);
     }
     Ok(Guest { process, right, record, definition: live })
 }
@@ -208,13 +208,40 @@ pub(crate) async fn launch(
             return Err(error.into());
         }
     };
-    for (tap, interface) in record.taps.iter().zip(&domain.interfaces) {
-        if let Err(error) = node.network.join(tap, &interface.bridge, interface.mtu, port).await {
+    match plug_in(node, domain, record, &process, port).await {
+        Ok(()) => Ok(process),
+        Err(failure) => {
             give_back(node, record, Some(&process)).await;
-            return Err(error.into());
+            Err(failure)
         }
     }
-    Ok(process)
+}
+
+/// Puts a guest's taps on their bridges, and pulls the cables that the definition has pulled.
+async fn plug_in(
+    node: &Node,
+    domain: &Domain,
+    record: &GuestRecord,
+    process: &Process,
+    port: Port,
+) -> Result<(), Failure> {
+    for (place, (tap, interface)) in record.taps.iter().zip(&domain.interfaces).enumerate() {
+        node.network.join(tap, &interface.bridge, interface.mtu, port).await?;
+        if !interface.link_up {
+            process.qmp.execute(SetLink { name: device_id(place), up: false }).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Lets a fresh guest go.
+async fn begin(process: &Process, domain: &Domain) -> Result<(), Failure> {
+    let balloon = domain.memballoon.as_ref().is_some_and(|balloon| balloon.model == MemballoonModel::Virtio);
+    if balloon && domain.current_memory < domain.memory {
+        process.qmp.execute(Balloon { value: domain.current_memory.0 }).await?;
+    }
+    process.qmp.execute(Cont).await?;
+    Ok(())
 }
 
 /// Ends a QEMU for good and removes everything that was made for it. Never stops at its first error.

@@ -105,21 +105,21 @@ impl Client {
         Ok(Self::over(Transport::Tls { address: address.into(), server_name, config }))
     }
 
-    /// The agent of the host that `ssh` reaches by `destination`: a name of `ssh_config`, `user@host` or
+    /// The agent of the host that `ssh` reaches as `ssh_host`: a name of `ssh_config`, `user@host` or
     /// `ssh://user@host:port`. `ferry` must be in the path of a login there. The user's keys, agents, jump hosts
     /// and password prompts all work, since it is the system's `ssh` that runs.
     #[must_use]
-    pub fn ssh(destination: impl Into<String>) -> Self {
-        Self::ssh_to_socket(destination, None)
+    pub fn ssh(ssh_host: impl Into<String>) -> Self {
+        Self::ssh_to_socket(ssh_host, None)
     }
 
     /// As [`Client::ssh`], with the path of the agent's socket there.
     #[must_use]
-    pub fn ssh_to_socket(destination: impl Into<String>, socket: Option<&str>) -> Self {
-        let destination = destination.into();
+    pub fn ssh_to_socket(ssh_host: impl Into<String>, socket: Option<&str>) -> Self {
+        let ssh_host = ssh_host.into();
         // A shared master would outlive this process and keep its standard error open.
         let mut arguments: Vec<OsString> =
-            ["-T", "-o", "ControlMaster=no", "-o", SSH_ALIVE, "--", &destination, "ferry"]
+            ["-T", "-o", "ControlMaster=no", "-o", SSH_ALIVE, "--", &ssh_host, "ferry"]
                 .map(OsString::from)
                 .to_vec();
         if let Some(socket) = socket {
@@ -128,18 +128,18 @@ impl Client {
             arguments.extend([OsString::from("--socket"), OsString::from(quoted)]);
         }
         arguments.push(OsString::from("dial-stdio"));
-        Self::program(destination, "ssh", arguments)
+        Self::program(ssh_host, "ssh", arguments)
     }
 
-    /// The agent that answers on the standard streams of a program; `destination` is for messages. The program is
+    /// The agent that answers on the standard streams of a program; `ssh_host` is for messages. The program is
     /// killed when the connection is dropped.
     #[must_use]
     pub fn program(
-        destination: impl Into<String>,
+        ssh_host: impl Into<String>,
         program: impl Into<OsString>,
         arguments: Vec<OsString>,
     ) -> Self {
-        Self::over(Transport::Program { destination: destination.into(), program: program.into(), arguments })
+        Self::over(Transport::Program { ssh_host: ssh_host.into(), program: program.into(), arguments })
     }
 
     fn over(transport: Transport) -> Self {

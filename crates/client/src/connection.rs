@@ -90,7 +90,7 @@ impl Connection {
             if timeout(SSH_EXIT_WITHIN, said.complete()).await.is_err() {
                 tracing::debug!("a program closed its output and did not end");
             }
-            return Err(ClientError::Ssh { destination: address, said: said.text() });
+            return Err(ClientError::Ssh { ssh_host: address, said: said.text() });
         }
         if error.is_parse() {
             return Err(not_http(address, error));

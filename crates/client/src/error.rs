@@ -32,10 +32,10 @@ pub enum ClientError {
         source: rustls_pki_types::InvalidDnsNameError,
     },
     /// `ssh` ended before an agent had answered through it. Nothing but a question for the version was sent.
-    #[error("no connection to an agent through ssh to {destination}{}", tail(said))]
+    #[error("no connection to an agent through ssh to {ssh_host}{}", tail(said))]
     Ssh {
-        /// The destination as given to `ssh`.
-        destination: String,
+        /// The host as given to `ssh`.
+        ssh_host: String,
         /// The last lines that `ssh` wrote to its standard error; may be empty.
         said: String,
     },
@@ -188,8 +188,8 @@ impl ClientError {
                 "give both hosts certificates of the same CA (`ferry ca issue`), with the name that {address} is known by, and check both clocks"
             ),
             Self::ServerName { .. } => "use the host's name from its certificate".to_owned(),
-            Self::Ssh { destination, .. } => {
-                format!("try `ssh {destination} ferry version`: it must work by itself")
+            Self::Ssh { ssh_host, .. } => {
+                format!("try `ssh {ssh_host} ferry version`: it must work by itself")
             }
             Self::Io { sent: true, .. } | Self::TimedOut { .. } => {
                 "look at what the agent did (`ferry list --all`, its log) before asking again".to_owned()

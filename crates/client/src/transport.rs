@@ -26,7 +26,7 @@ pub(crate) enum Transport {
     /// Another host, both sides with certificates.
     Tls { address: String, server_name: ServerName<'static>, config: Arc<rustls::ClientConfig> },
     /// A program whose standard input and output lead to an agent.
-    Program { destination: String, program: OsString, arguments: Vec<OsString> },
+    Program { ssh_host: String, program: OsString, arguments: Vec<OsString> },
 }
 
 impl Transport {
@@ -35,7 +35,7 @@ impl Transport {
         match self {
             Self::Unix(path) => path.display().to_string(),
             Self::Tls { address, .. } => address.clone(),
-            Self::Program { destination, .. } => destination.clone(),
+            Self::Program { ssh_host, .. } => ssh_host.clone(),
         }
     }
 

@@ -18,7 +18,7 @@ pub(crate) enum Agent {
     /// This host's.
     Local { socket: PathBuf },
     /// Another host's, through ssh.
-    Ssh { destination: String, socket: Option<String> },
+    Ssh { ssh_host: String, socket: Option<String> },
 }
 
 /// Why the words mean nothing.
@@ -60,7 +60,7 @@ pub(crate) fn agent(reach: &Reach, environment: Option<OsString>) -> Result<Agen
     if odd(host) || user.is_some_and(odd) {
         return Err(wrong());
     }
-    Ok(Agent::Ssh { destination: format!("ssh://{place}"), socket })
+    Ok(Agent::Ssh { ssh_host: format!("ssh://{place}"), socket })
 }
 
 impl Agent {
@@ -68,9 +68,7 @@ impl Agent {
     pub(crate) fn client(&self) -> Client {
         match self {
             Self::Local { socket } => Client::unix(socket),
-            Self::Ssh { destination, socket } => {
-                Client::ssh_to_socket(destination.clone(), socket.as_deref())
-            }
+            Self::Ssh { ssh_host, socket } => Client::ssh_to_socket(ssh_host.clone(), socket.as_deref()),
         }
     }
 }
@@ -132,8 +130,8 @@ mod tests {
     }
 
     #[track_caller]
-    fn check_ssh(typed: &str, destination: &str, socket: Option<&str>) {
-        let expect = Agent::Ssh { destination: destination.to_owned(), socket: socket.map(str::to_owned) };
+    fn check_ssh(typed: &str, ssh_host: &str, socket: Option<&str>) {
+        let expect = Agent::Ssh { ssh_host: ssh_host.to_owned(), socket: socket.map(str::to_owned) };
         assert_eq!(resolve(typed, Some("/tmp/b")), Ok(expect));
     }
 

@@ -1,7 +1,7 @@
 //! A KVM host of the lab: a network namespace, directories of its own, and the agent that runs in them.
 //! Main type: [`Host`]. All its processes carry a path of the lab's directory on their command lines.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::net::Ipv4Addr;
 use std::os::unix::net::UnixStream;
@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::limits::{AGENT_START, AGENT_STOP, KILLED, LOOK};
@@ -26,6 +27,73 @@ const PORT: u16 = 7700;
 pub(crate) struct Neighbour {
     pub(crate) name: &'static str,
     pub(crate) address: Ipv4Addr,
+}
+
+/// Something that only the agent of one host sees, and the QEMUs that it starts: a mount in a namespace of its own,
+/// which ends with the last of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mount {
+    /// An empty file system of a few KiB over a directory.
+    Tmpfs {
+        /// The directory.
+        at: PathBuf,
+        /// Its size in KiB.
+        size_kib: u32,
+    },
+    /// Another file or directory in the place of one.
+    Bind {
+        /// What is shown.
+        from: PathBuf,
+        /// Where.
+        at: PathBuf,
+    },
+}
+
+impl Mount {
+    fn shell_line(&self) -> String {
+        let quoted = |path: &Path| format!("'{}'", path.display());
+        match self {
+            Mount::Tmpfs { at, size_kib } => {
+                format!("mount -t tmpfs -o size={size_kib}k,mode=0700 tmpfs {}\n", quoted(at))
+            }
+            Mount::Bind { from, at } => format!("mount --bind {} {}\n", quoted(from), quoted(at)),
+        }
+    }
+}
+
+/// A command of `ferry` that was refused, as `--json` tells it.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Refusal {
+    /// The exit code.
+    #[serde(skip)]
+    pub exit: i32,
+    /// The stable code.
+    pub code: String,
+    /// What was wrong.
+    pub detail: String,
+    /// What to do.
+    #[serde(default)]
+    pub mend: Option<String>,
+    /// Every single thing that was wrong.
+    #[serde(default)]
+    pub details: Vec<Detail>,
+}
+
+/// One of several things that were wrong.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Detail {
+    /// The stable code.
+    pub code: String,
+    /// What was wrong.
+    pub message: String,
+    /// What to do.
+    pub mend: String,
+    /// Where in a document.
+    #[serde(default)]
+    pub line: Option<u32>,
+    /// Where in its line.
+    #[serde(default)]
+    pub column: Option<u32>,
 }
 
 /// A host.
@@ -112,15 +180,25 @@ impl Host {
     /// # Errors
     /// When it is running already, ends at once or does not listen in time; with the end of its log.
     pub fn start_agent(&self) -> Result<()> {
+        self.start_agent_seeing(&[])
+    }
+
+    /// Starts the agent where it sees what `mounts` put in its way.
+    ///
+    /// # Errors
+    /// As [`Host::start_agent`].
+    pub fn start_agent_seeing(&self, mounts: &[Mount]) -> Result<()> {
         let mut agent = self.agent();
         ensure!(agent.is_none(), "the agent of {} runs already", self.name);
         let log = File::options().create(true).append(true).open(self.agent_log())?;
+        // `ip netns exec` makes a mount namespace of its own.
+        let script = mounts.iter().fold("set -e\n".to_owned(), |script, mount| script + &mount.shell_line());
         let child = self
             .namespace
-            .command(&self.ferry)
-            .arg("agent")
-            .arg("--config")
-            .arg(self.configuration())
+            .command("sh")
+            .args(["-c", &(script + "exec \"$@\""), "sh"])
+            .arg(&self.ferry)
+            .args(self.agent_arguments())
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -139,6 +217,20 @@ impl Host {
             thread::sleep(LOOK);
         }
         Ok(())
+    }
+
+    /// The arguments that make `ferry` the agent of this host.
+    pub fn agent_arguments(&self) -> [OsString; 3] {
+        ["agent".into(), "--config".into(), self.configuration().into()]
+    }
+
+    /// A path as the agent sees it, whatever is mounted in its way.
+    ///
+    /// # Errors
+    /// When no agent runs.
+    pub fn seen_by_agent(&self, path: &Path) -> Result<PathBuf> {
+        let pid = self.agent_pid().with_context(|| format!("no agent runs on {}", self.name))?;
+        Ok(Path::new("/proc").join(pid.to_string()).join("root").join(path.strip_prefix("/").unwrap_or(path)))
     }
 
     /// Kills the agent with `kill -9`, as a crash would.
@@ -251,6 +343,25 @@ impl Host {
     pub fn ferry_json<T: DeserializeOwned>(&self, arguments: &[&str]) -> Result<T> {
         let text = self.ferry_output(["--json"].iter().chain(arguments))?;
         serde_json::from_str(&text).with_context(|| format!("ferry {} printed: {text}", arguments.join(" ")))
+    }
+
+    /// Runs `ferry --json`, which is to fail, and reads why.
+    ///
+    /// # Errors
+    /// When it succeeds, or does not say in its own form why it failed.
+    pub fn ferry_refusal(&self, arguments: &[&str]) -> Result<Refusal> {
+        let output = self.ferry().arg("--json").args(arguments).output().context("ip netns exec")?;
+        let (said, printed) =
+            (String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
+        let line = format!("on {}: ferry {}", self.name, arguments.join(" "));
+        ensure!(!output.status.success(), "{line}: was to be refused, and was done: {printed}");
+        #[derive(Deserialize)]
+        struct Said {
+            error: Refusal,
+        }
+        let Said { error } =
+            serde_json::from_str(&said).with_context(|| format!("{line}: {}: {printed}{said}", output.status))?;
+        Ok(Refusal { exit: output.status.code().unwrap_or(-1), ..error })
     }
 
     /// The QEMUs of this host, by their pidfiles, as UUID and process; only those that live.

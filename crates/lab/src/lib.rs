@@ -2,17 +2,19 @@
 //! network namespace of its own, storage that both hosts see, real agents, real QEMUs, a guest that watches itself.
 //!
 //! Main type: [`Lab`]. It needs root; it changes nothing outside its own namespaces and its own directory, and is
-//! taken down when it is dropped, on Ctrl-C and on a panic. It never decides whether something works: it starts,
-//! breaks, measures and counts, and its callers judge.
+//! taken down when it is dropped, on Ctrl-C and on a panic. It starts, breaks, measures and counts; only [`trial`]
+//! judges, by what must hold for every guest after everything.
 
 pub mod client;
 pub mod guest;
 pub mod host;
 pub mod limits;
+pub mod migration;
 pub mod namespace;
 pub mod network;
 pub mod runs;
 pub mod teardown;
+pub mod trial;
 
 use std::io::{Read, Seek, SeekFrom};
 use std::net::Ipv4Addr;
@@ -193,6 +195,19 @@ impl Lab {
         network::shape(&host.namespace, bytes_per_s)
     }
 
+    /// Undoes [`Lab::shape`].
+    ///
+    /// # Errors
+    /// When `tc` refuses, as for a host that was not shaped.
+    pub fn unshape(&self, host: &Host) -> Result<()> {
+        network::unshape(&host.namespace)
+    }
+
+    /// The other host.
+    pub fn other(&self, host: &Host) -> &Host {
+        if host.name == self.hosts[0].name { &self.hosts[1] } else { &self.hosts[0] }
+    }
+
     /// What agents and QEMUs have in this lab that the lab itself did not make: processes other than running agents,
     /// links, files and sockets in run directories, and files on the storage other than those named in `known`.
     /// After the last guest is gone, each line is a leak.
@@ -245,6 +260,7 @@ impl Lab {
         for host in &self.hosts {
             // Something has gone wrong already: what cannot be saved is lost.
             let _ = copy_files(&host.log(), &to.join(host.name));
+            let _ = copy_files(&host.state().join("migrations"), &to.join(host.name).join("migrations"));
         }
         let _ = copy_files(&self.shared, &to.join("shared"));
         to

@@ -32,3 +32,9 @@ pub const SILENCE: Duration = Duration::from_millis(300);
 pub const REACHED: Duration = Duration::from_secs(5);
 /// How often a teardown looks for processes before it leaves what it cannot end to the list of leaks.
 pub const TEARDOWN_LOOKS: u32 = 20;
+/// What a test waits for happens within this time; on a machine that does other work too.
+pub const HAPPENS: Duration = Duration::from_secs(60);
+/// A migration in doubt is settled within this time after both agents can hear each other again.
+pub const SETTLES: Duration = Duration::from_secs(60);
+/// A host has given everything back within this time after a migration: it asks the other side only now and then.
+pub const GIVEN_BACK: Duration = Duration::from_secs(60);

@@ -139,6 +139,13 @@ pub(crate) fn shape(host: &Namespace, bytes_per_s: u64) -> Result<()> {
     Ok(())
 }
 
+/// Undoes [`shape`].
+pub(crate) fn unshape(host: &Namespace) -> Result<()> {
+    let output = host.command("tc").args(["qdisc", "delete", "dev", "mgmt0", "root"]).output().context("tc")?;
+    ensure!(output.status.success(), "tc: {}", String::from_utf8_lossy(&output.stderr).trim());
+    Ok(())
+}
+
 /// Locally administered, and unique within the lab: the network, then the place.
 fn mac(network: u8, part: u8) -> String {
     format!("02:fe:00:00:{network:02x}:{part:02x}")

@@ -46,9 +46,7 @@ pub struct TargetKnowledge {
     pub alive_since_prepared: bool,
     /// Whether this agent process has sent `cont`.
     pub continued: bool,
-    /// The end that its journal holds, if any; *running* also where the owner record names this host with the
-    /// generation of the pledge, for that is written only after the guest ran. Read the record before acting on
-    /// [`OnPledge::Lose`]; at other times there is no need to.
+    /// The end that its journal holds, if any.
     pub ended: Option<Verdict>,
 }
 
@@ -245,7 +243,7 @@ pub enum WordRefused {
 }
 
 /// An operator's word about a migration in doubt. `heard` is the target's verdict where it could be reached just
-/// now, or [`Verdict::Running`] where the owner record names the target; a word against it is refused.
+/// now; a word against it is refused.
 ///
 /// # Errors
 /// [`WordRefused`] where the word contradicts what can be seen.

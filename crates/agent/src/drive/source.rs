@@ -360,7 +360,7 @@ async fn begin_stream(live: &Live, wish: &Wish, ticket: &Ticket) -> Result<(), F
 }
 
 /// Waits until QEMU has stopped the guest for the last round. Meanwhile `Pledging` is written to the journal, so that
-/// no fsync lies in the blackout.
+/// no fsync lies in the blackout, and the connection for the pledge is opened where it was closed.
 async fn stop(
     streaming: Streaming<Box<Live>>,
     watch: &mut Watch,
@@ -391,12 +391,12 @@ async fn stop(
 }
 
 fn write_pledging(live: &Live) -> JoinHandle<Result<(), JournalError>> {
-    let journal = live.reserved.as_ref().map(|room| room.journal.clone());
+    let room = live.reserved.as_ref().map(|room| (room.journal.clone(), room.word.clone()));
     tokio::spawn(async move {
-        match journal {
-            Some(journal) => journal.enter(Phase::Pledging, None).await,
-            None => Ok(()),
-        }
+        let Some((journal, word)) = room else { return Ok(()) };
+        // The pledge is to find its connection open; where it cannot be opened now, the pledge itself will say so.
+        let (written, _opened) = tokio::join!(journal.enter(Phase::Pledging, None), word.connect());
+        written
     })
 }
 

@@ -18,6 +18,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::failure::Failure;
 use crate::limits::BODY_BYTES_MAX;
 use crate::node::Node;
 
@@ -69,5 +70,9 @@ pub(crate) fn router(node: Arc<Node>) -> Router {
     let (router, document) = endpoints().split_for_parts();
     let document = get(move || std::future::ready(Json(document.clone())));
     let versioned = router.route("/openapi.json", document).with_state(node);
-    Router::new().nest(api::BASE, versioned).layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+    let elsewhere = || async { problem::Refusal::from(Failure::NoEndpoint) };
+    Router::new()
+        .nest(api::BASE, versioned.method_not_allowed_fallback(elsewhere))
+        .fallback(elsewhere)
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
 }

@@ -175,6 +175,7 @@ fn words(failure: &Failure) -> (u16, &'static str, Option<String>) {
         Failure::NotListening => {
             (409, "not-listening", some("add `listen = \"ADDRESS:PORT\"` and restart the agent"))
         }
+        Failure::NoEndpoint => (404, "no-endpoint", some("`/api/v1/openapi.json` lists them all")),
         Failure::Stopping => (503, "stopping", some("ask again when the agent is back")),
     }
 }

@@ -36,8 +36,6 @@ pub(crate) enum SourceStep {
     WritePledged,
     /// Journal: in doubt.
     WriteInDoubt,
-    /// The owner record names the target: that is the verdict *running*.
-    ReadRecord,
     /// Ends a QEMU that has completed.
     EndQemu,
     /// Owner record: the offer is taken back.
@@ -54,9 +52,6 @@ impl World {
     /// The steps that the source's agent can take now, without a message.
     pub(crate) fn source_steps(&self, steps: &mut Vec<SourceStep>) {
         let view = self.source_view();
-        if self.in_doubt() && self.target_owns() {
-            steps.push(SourceStep::ReadRecord);
-        }
         match self.source {
             SourceAgent::Dead => {}
             SourceAgent::Driving => self.driving_steps(steps),
@@ -171,7 +166,6 @@ impl World {
             SourceStep::WriteKept => self.end_source(Phase::Kept, false),
             SourceStep::WritePledged => self.source_journal = Phase::Pledged,
             SourceStep::WriteInDoubt => self.source_journal = Phase::InDoubt,
-            SourceStep::ReadRecord => self.hear_verdict(Verdict::Running),
             SourceStep::EndQemu => self.source_qemu = SourceProcess::Gone,
             SourceStep::WriteWithdrawn => self.record = self.withdrawn().expect("the step asked for it"),
             SourceStep::WriteHanded => self.record = self.handed().expect("the step asked for it"),

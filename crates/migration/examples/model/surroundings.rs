@@ -185,12 +185,10 @@ impl World {
         }
     }
 
-    /// Whether `word` would be true now, where only an operator can know: the target does not answer and the owner
-    /// record does not tell. *Kept* and *lost* are true only once the target's QEMU is gone: a pledge may still be
-    /// under way to it.
+    /// Whether `word` would be true now, where only an operator can know: the target does not answer. *Kept* and *lost*
+    /// are true only once the target's QEMU is gone: a pledge may still be under way to it.
     pub(crate) fn is_true(&self, word: Word) -> bool {
         self.in_doubt()
-            && !self.target_owns()
             && resolve(word, None, self.source_view()).is_ok()
             && match word {
                 Word::Moved => self.history.ran_on_target,

@@ -34,7 +34,7 @@ impl World {
         let gone = view == TargetQemu::Gone;
         let adopts = !made_qemu && recover_target(view) == TargetRecovery::Adopt;
         let saw_it_run = open && self.history.ran_on_target && (continued || adopts);
-        if open && made_qemu && gone && !self.target_owns() {
+        if open && made_qemu && gone {
             steps.push(TargetStep::NoticeGone);
         }
         if saw_it_run && self.handed().is_some() {

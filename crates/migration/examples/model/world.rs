@@ -345,13 +345,12 @@ impl World {
                 qemu: self.target_view(),
                 alive_since_prepared: made_qemu,
                 continued,
-                // The record names the target only after the guest ran there, so it is as good as the journal.
-                ended: self.target_end().or(self.target_owns().then_some(Verdict::Running)),
+                ended: self.target_end(),
             }),
         }
     }
 
-    /// The owner record says that the guest ran on the target; both agents can read it.
+    /// The owner record names the target.
     pub(crate) fn target_owns(&self) -> bool {
         self.record.host == Host::Target && self.record.generation == GENERATION + 1
     }

@@ -1,6 +1,6 @@
 //! Real QEMUs: started, found again, killed, outliving what started them, failing.
 
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -182,53 +182,6 @@ async fn an_emulator_that_is_not_there_is_named() {
     let error = Process::spawn(emulator, &line(), &place.run_directory(), &place.log()).await.unwrap_err();
     assert_eq!(error.to_string(), "could not run the emulator /nowhere/qemu");
     assert!(!place.run_directory().join(QMP_SOCKET).exists());
-}
-
-/// The part of the next test that plays the agent: run by it in a process of its own, and killed.
-#[tokio::test]
-#[ignore = "a part of another test"]
-async fn agent_that_is_killed() {
-    let directory = std::env::var(AGENT_DIRECTORY).expect("only the next test runs this one");
-    let directory = Path::new(&directory);
-    let process =
-        Process::spawn(Path::new(EMULATOR), &line(), &directory.join("run"), &directory.join("log")).await;
-    let _process = process.unwrap();
-    // Its mother waits for this file, and then kills it and its whole process group.
-    std::fs::write(directory.join("started"), "").unwrap();
-    std::future::pending::<()>().await;
-}
-
-const AGENT_DIRECTORY: &str = "FERRY_TEST_AGENT_DIRECTORY";
-
-#[tokio::test]
-async fn a_qemu_outlives_its_killed_agent() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut agent = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "process::tests::agent_that_is_killed", "--ignored", "--nocapture"])
-        .env(AGENT_DIRECTORY, directory.path())
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
-        .process_group(0)
-        .spawn()
-        .unwrap();
-    let started = directory.path().join("started");
-    while !started.exists() {
-        assert!(agent.try_wait().unwrap().is_none(), "the agent ended by itself");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    let group = rustix::process::Pid::from_raw(i32::try_from(agent.id()).unwrap()).unwrap();
-    rustix::process::kill_process_group(group, Signal::KILL).unwrap();
-    // Also its pipes are closed: QEMU must not write into them.
-    drop((agent.stdout.take(), agent.stderr.take()));
-    assert_eq!(agent.wait().unwrap().signal(), Some(9));
-
-    let found = Process::find(&directory.path().join("run")).await.unwrap().expect("QEMU outlived its agent");
-    assert_eq!(found.qmp.execute(QueryStatus).await.unwrap().status, RunState::Prelaunch);
-    found.kill();
-    assert_eq!(found.exited().await, Exit { status: None }, "it was not ours to reap");
-    // Finding nothing clears up what is left.
-    assert!(Process::find(&directory.path().join("run")).await.unwrap().is_none());
-    assert!(Cgroup::left_behind(&directory.path().join("run")).is_none());
 }
 
 #[tokio::test]
