@@ -76,10 +76,10 @@ pub(crate) enum Failure {
     Neighbour {
         host: String,
         #[source]
-        source: client::ClientError,
+        source: Box<client::ClientError>,
     },
     #[error("host {host} refuses to take the domain")]
-    RefusedByTarget { host: String, problem: api::Problem },
+    RefusedByTarget { host: String, problem: Box<api::Problem> },
     #[error("the domain cannot come to host {host}")]
     Preflight { host: String, findings: Vec<api::Finding> },
     #[error("the migration has ended: {phase}")]

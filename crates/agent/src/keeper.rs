@@ -77,7 +77,7 @@ pub(crate) enum Begin {
     /// Defined, no QEMU.
     ShutOff(DomainRecord),
     /// A QEMU of it was found.
-    Active(Guest, DomainRecord),
+    Active(Box<Guest>, DomainRecord),
     /// It comes here for the first time.
     Offered,
     /// A migration away from here was under way when the agent ended.
@@ -334,8 +334,8 @@ impl Keeper {
 
     // --- the daily verbs -------------------------------------------------------------------------------------
 
-    fn activate(&mut self, guest: Guest) {
-        self.state = State::Active { guest: Box::new(guest), shutdowns: Vec::new() };
+    fn activate(&mut self, guest: Box<Guest>) {
+        self.state = State::Active { guest, shutdowns: Vec::new() };
     }
 
     async fn start(&mut self) -> Result<api::Domain, Failure> {
@@ -352,7 +352,7 @@ impl Keeper {
         })?;
         let guest = guest::start(&self.node, definition, true).await?;
         tracing::info!(domain = self.name, pid = guest.process.pid(), "started");
-        self.activate(guest);
+        self.activate(Box::new(guest));
         Ok(self.show().await)
     }
 
@@ -544,7 +544,7 @@ impl Keeper {
             return;
         };
         match left {
-            Left::Kept(guest) => self.activate(*guest),
+            Left::Kept(guest) => self.activate(guest),
             Left::Lost(reason) => self.state = State::ShutOff { reason: Some(reason) },
             Left::Moved => self.bury(&tracker, keep_definition),
         }
@@ -615,7 +615,7 @@ impl Keeper {
             Arrived::Running(guest) => {
                 self.record = DomainRecord::default();
                 self.settle_in(&guest.definition.clone(), guest.record.persistent);
-                self.activate(*guest);
+                self.activate(guest);
             }
             Arrived::Owned { definition, persistent } => {
                 self.record = DomainRecord::default();

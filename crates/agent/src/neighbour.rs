@@ -88,7 +88,7 @@ impl Neighbours {
             });
         };
         Client::tls(known.address.clone(), host, Arc::clone(tls))
-            .map_err(|source| Failure::Neighbour { host: host.to_owned(), source })
+            .map_err(|source| Failure::Neighbour { host: host.to_owned(), source: Box::new(source) })
     }
 
     pub(crate) fn knows(&self, host: &str) -> bool {

@@ -8,12 +8,13 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use domain::Domain;
 use network::Network;
 use qemu::accelerator::Accelerator;
-use qemu::capabilities::Capabilities;
+use qemu::capabilities::{Capabilities, cpu};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use crate::config::Config;
 use crate::failure::Failure;
+use crate::guest::accelerator;
 use crate::keeper::{Ask, KeeperHandle, Reply};
 use crate::neighbour::Neighbours;
 use crate::store::Store;
@@ -27,7 +28,17 @@ pub(crate) struct Node {
     pub(crate) neighbours: Neighbours,
     capabilities: tokio::sync::Mutex<HashMap<PathBuf, Arc<Capabilities>>>,
     kvm: OnceCell<Result<(), String>>,
+    cpus: tokio::sync::Mutex<HashMap<CpuAsked, Vec<String>>>,
     registry: Mutex<Registry>,
+}
+
+/// A question about a CPU: the value of `-cpu` with a machine type.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct CpuAsked {
+    pub(crate) emulator: PathBuf,
+    pub(crate) kvm: bool,
+    pub(crate) machine: String,
+    pub(crate) cpu: String,
 }
 
 #[derive(Default)]
@@ -45,6 +56,7 @@ impl Node {
             neighbours,
             capabilities: tokio::sync::Mutex::default(),
             kvm: OnceCell::new(),
+            cpus: tokio::sync::Mutex::default(),
             registry: Mutex::default(),
         })
     }
@@ -76,6 +88,18 @@ impl Node {
         let found = Arc::new(qemu::capabilities::probe(emulator, Accelerator::Tcg).await?);
         known.insert(emulator.to_owned(), Arc::clone(&found));
         Ok(found)
+    }
+
+    /// Features of a CPU that an emulator cannot give here; asked once.
+    pub(crate) async fn cpu_features_missing(&self, asked: CpuAsked) -> Result<Vec<String>, Failure> {
+        let mut known = self.cpus.lock().await;
+        if let Some(missing) = known.get(&asked) {
+            return Ok(missing.clone());
+        }
+        let missing =
+            cpu::check_cpu(&asked.emulator, accelerator(asked.kvm), &asked.machine, &asked.cpu).await?;
+        known.insert(asked, missing.clone());
+        Ok(missing)
     }
 
     /// Whether KVM works here, found out by using it once; else why not.

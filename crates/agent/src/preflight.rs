@@ -7,12 +7,12 @@ use api::{Finding, Offer};
 use domain::{CpuMode, Definition, Domain, FileRole};
 use migration::preflight::{BridgeFault, DiskView, DomainView, Shared, SourceView, TargetView, findings};
 use network::NetworkError;
-use qemu::capabilities::{Capabilities, cpu};
+use qemu::capabilities::Capabilities;
 use qemu::command_line::{Cpu, Switch};
 
 use crate::failure::Failure;
 use crate::guest::{accelerator, check_paths, frozen_uuid, owner_path, read_owner};
-use crate::node::Node;
+use crate::node::{CpuAsked, Node};
 
 /// Checks an offer against this host: the definition to take in, or every reason not to, at once.
 pub(crate) async fn check(node: &Node, offer: &Offer) -> Result<Definition, Failure> {
@@ -131,9 +131,15 @@ async fn missing_features(
     if passthrough {
         return Ok(Vec::new());
     }
-    let kind = accelerator(offer.source_facts.kvm);
-    let value = Cpu::new(domain, kind, None)?.value().unwrap_or_default();
-    Ok(cpu::check_cpu(node.emulator(domain)?, kind, machine, &value.to_string_lossy()).await?)
+    let kvm = offer.source_facts.kvm;
+    let value = Cpu::new(domain, accelerator(kvm), None)?.value().unwrap_or_default();
+    node.cpu_features_missing(CpuAsked {
+        emulator: node.emulator(domain)?.to_owned(),
+        kvm,
+        machine: machine.to_owned(),
+        cpu: value.to_string_lossy().into_owned(),
+    })
+    .await
 }
 
 /// The finding that needs no asking.

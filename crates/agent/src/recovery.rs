@@ -129,7 +129,7 @@ async fn take_up(
         (None, Some(Found { record: guest, process: Some(process) })) => {
             let right = RunRight::found_running(uuid, guest.generation);
             tracing::info!(domain = name, pid = process.pid(), "found running");
-            Begin::Active(Guest { process, right, record: guest, definition: described }, record)
+            Begin::Active(Box::new(Guest { process, right, record: guest, definition: described }), record)
         }
         (None, Some(Found { record: guest, process: None })) => {
             guest::give_back(node, &guest, None).await;

@@ -75,6 +75,9 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
     let socket = config.socket.clone();
     let node = Node::new(config, store, network, neighbours);
     recovery::recover(&node).await.map_err(Fault::from)?;
+    // The first migration is not to wait for what can be asked now; an answer that fails is asked for again then.
+    let warm = Arc::clone(&node);
+    tokio::spawn(async move { warm.capabilities(warm.default_emulator()).await.map(drop) });
     tracing::info!(host = node.config.host, socket = %socket.display(), "the agent is ready");
 
     let router = router(Arc::clone(&node));

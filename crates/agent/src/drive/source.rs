@@ -305,8 +305,10 @@ async fn offer(node: &Node, live: &Live, generation: u64, wish: &Wish) -> Result
 
 fn refused(host: &str, error: ClientError) -> Failure {
     match error {
-        ClientError::Problem(problem) => Failure::RefusedByTarget { host: host.to_owned(), problem },
-        source => Failure::Neighbour { host: host.to_owned(), source },
+        ClientError::Problem(problem) => {
+            Failure::RefusedByTarget { host: host.to_owned(), problem: Box::new(problem) }
+        }
+        source => Failure::Neighbour { host: host.to_owned(), source: Box::new(source) },
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use api::{Accelerator, Cpu, Host};
 use axum::Json;
 use axum::extract::State;
+use futures_util::future::join_all;
 
 use crate::failure::Failure;
 use crate::http::problem::Refusal;
@@ -22,12 +23,9 @@ async fn facts(node: &Node) -> Result<Host, Failure> {
     let facts = host::Facts::read()?;
     let capabilities = node.capabilities(node.default_emulator()).await?;
     let kvm = node.kvm().await;
-    let mut domains_active = 0;
-    for keeper in node.keepers() {
-        if let Some(Ok(domain)) = keeper.ask(Ask::Show).await {
-            domains_active += u32::from(domain.pid.is_some());
-        }
-    }
+    let keepers = node.keepers();
+    let shown = join_all(keepers.iter().map(|keeper| keeper.ask(Ask::Show))).await;
+    let domains_active = shown.into_iter().flatten().flatten().filter(|domain| domain.pid.is_some()).count();
     Ok(Host {
         name: node.config.host.clone(),
         kernel: facts.kernel,
@@ -47,6 +45,6 @@ async fn facts(node: &Node) -> Result<Host, Failure> {
             Accelerator { name: "tcg".into(), usable: true, reason: None },
         ],
         neighbours: node.neighbours.list(),
-        domains_active,
+        domains_active: u32::try_from(domains_active).unwrap_or(u32::MAX),
     })
 }

@@ -41,7 +41,7 @@ fn join<T: std::fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
 /// The words for a failure.
 pub(crate) fn problem(failure: &Failure) -> Problem {
     if let Failure::RefusedByTarget { host, problem } = failure {
-        return Problem { detail: format!("host {host} refuses: {}", problem.detail), ..problem.clone() };
+        return Problem { detail: format!("host {host} refuses: {}", problem.detail), ..(**problem).clone() };
     }
     let (status, code, mend) = words(failure);
     Problem { status, code: code.into(), detail: failure.chain(), mend, details: details(failure) }
@@ -133,10 +133,12 @@ fn words(failure: &Failure) -> (u16, &'static str, Option<String>) {
         Failure::HostUnknown { known, .. } => {
             (404, "host-unknown", Some(format!("hosts known here: {}", join(known))))
         }
-        Failure::Neighbour { source: client::ClientError::ProtocolVersion { .. }, .. } => {
-            (409, "protocol-version", some("run the same version of Ferry on both hosts"))
-        }
-        Failure::Neighbour { source, .. } => (502, "host-unreachable", source.mend()),
+        Failure::Neighbour { source, .. } => match &**source {
+            client::ClientError::ProtocolVersion { .. } => {
+                (409, "protocol-version", some("run the same version of Ferry on both hosts"))
+            }
+            _unreachable => (502, "host-unreachable", source.mend()),
+        },
         Failure::RefusedByTarget { problem, .. } => {
             (problem.status, "refused-by-target", problem.mend.clone())
         }
