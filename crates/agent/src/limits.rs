@@ -36,6 +36,12 @@ pub(crate) const RESUME_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a source lets `migrate_cancel` take before it breaks QEMU's connections with `yank`.
 pub(crate) const CANCEL_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// Between two questions to a QEMU that lives and does not answer.
+pub(crate) const ASK_QEMU_EVERY: Duration = Duration::from_secs(1);
+
+/// How often the new owner is tried to be written before the next agent has to do it.
+pub(crate) const OWNER_TRIES_MAX: usize = 8;
+
 /// How long a QEMU may take to end after `quit` before it is killed.
 pub(crate) const QUIT_TIMEOUT: Duration = Duration::from_secs(5);
 

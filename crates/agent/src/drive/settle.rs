@@ -92,7 +92,8 @@ fn in_doubt(live: &Live, reason: &str) {
     let target = &live.target;
     let mend = format!(
         "it ends by itself as soon as {target} answers; if {target} will never answer again, find out whether the guest \
-         ran there, and say so with `ferry migrations resolve {} --as moved|kept|lost`",
+         ran there, make sure that no QEMU of it is left there, and say what is true with \
+         `ferry migrations resolve {} --as moved|kept|lost`",
         live.begun.tracker.id()
     );
     live.begun.tracker.end(Phase::InDoubt, Outcome::InDoubt, Some(reason.to_owned()), Some(mend));
@@ -183,7 +184,7 @@ async fn end(pledged: Pledged<Box<Live>>, heard: Heard) -> Left {
 
 async fn ended(end: End<Box<Live>>, generation: u64, reason: String) -> Left {
     match end {
-        End::Moved(done) => moved(done.live).await,
+        End::Moved(done) => moved(done.live, generation).await,
         End::Kept(kept) => {
             let failure = Failure::VerdictRefused { host: kept.live.target.clone(), reason };
             stay(kept, failure).await
@@ -196,7 +197,8 @@ async fn ended(end: End<Box<Live>>, generation: u64, reason: String) -> Left {
 }
 
 /// The domain runs on the target: everything here is given back.
-pub(crate) async fn moved(live: Box<Live>) -> Left {
+/// `generation` is that of the right that was given away.
+pub(crate) async fn moved(live: Box<Live>, generation: u64) -> Left {
     let tracker = live.begun.tracker.clone();
     if let Some(room) = &live.reserved
         && let Err(error) = room.journal.enter(Phase::Moved, None).await
@@ -225,17 +227,15 @@ pub(crate) async fn moved(live: Box<Live>) -> Left {
         _ = timeout(QUIT_TIMEOUT, process.exited()).await;
     }
     give_back(&live.begun.node, &live.record, live.process.as_ref()).await;
-    hand(&live).await;
+    hand(&live, generation + 1).await;
     tracker.end(Phase::Moved, Outcome::Moved, None, None);
     Left::Moved
 }
 
 /// Writes the new owner where the target has not done it yet: it may have been ended since.
-async fn hand(live: &Live) {
-    let handed = change_owner(live.record.owner_record.as_deref(), |record| {
-        let generation = record.generation + 1;
-        record.handed(&live.target, generation)
-    });
+async fn hand(live: &Live, generation: u64) {
+    let handed =
+        change_owner(live.record.owner_record.as_deref(), |record| record.handed(&live.target, generation));
     if let Err(error) = handed.await {
         tracing::warn!("the owner record was left to the target: {}", error.chain());
     }

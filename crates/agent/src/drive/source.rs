@@ -24,6 +24,7 @@ use qemu::migrate::{Events, Means, Side as End, Tls, What};
 use qemu::process::Process;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -34,7 +35,7 @@ use crate::failure::Failure;
 use crate::guest::{Guest, GuestRecord, change_owner};
 use crate::journal::{Journal, JournalError};
 use crate::keeper::Reply;
-use crate::limits::SWITCHOVER_TIMEOUT;
+use crate::limits::{ASK_QEMU_EVERY, SWITCHOVER_TIMEOUT};
 use crate::node::Node;
 use crate::tracker::{Begin, Tracker, unix_ms};
 
@@ -191,7 +192,7 @@ pub(crate) async fn recover(begun: Begun, resumed: Resumed) -> Left {
             super::settle::ask(Pledged::recovered(opened.domain, opened.generation, live)).await
         }
         SourceRecovery::Settle => settle(Pledged::recovered(opened.domain, opened.generation, live)).await,
-        SourceRecovery::CleanUp(_moved) => super::settle::moved(live).await,
+        SourceRecovery::CleanUp(_moved) => super::settle::moved(live, opened.generation).await,
     }
 }
 
@@ -424,7 +425,7 @@ async fn complete(
         // Written long ago; a pledge without it would be forgotten in a crash.
         pledging.await.map_err(|_stopping| Failure::Stopping)?.map_err(Failure::from)
     };
-    let completed = tokio::time::timeout(SWITCHOVER_TIMEOUT, completing).await;
+    let completed = timeout(SWITCHOVER_TIMEOUT, completing).await;
     match completed.unwrap_or(Err(Failure::SwitchoverTimedOut { after: SWITCHOVER_TIMEOUT })) {
         Ok(()) => Ok(stopped),
         Err(failure) => Err(Box::new((stopped.keep(), failure))),
@@ -443,15 +444,21 @@ async fn stream_failed(live: &Live, status: &MigrationStatus) -> Failure {
     Failure::StreamFailed { reason: said.unwrap_or_else(|| format!("QEMU says {}", status.as_str())) }
 }
 
-/// What the source's QEMU is doing.
+/// What the source's QEMU is doing. One that lives and does not answer is asked until it does: to guess would be to decide
+/// by a time-out.
 pub(crate) async fn source_qemu(process: Option<&Process>) -> SourceQemu {
-    let Some(process) = process.filter(|process| process.exit().is_none()) else { return SourceQemu::Gone };
-    let (Ok(status), Ok(migration)) =
-        (process.qmp.execute(QueryStatus).await, process.qmp.execute(QueryMigrate).await)
-    else {
-        return if process.exit().is_some() { SourceQemu::Gone } else { SourceQemu::Migrating };
+    let Some(process) = process else { return SourceQemu::Gone };
+    let (status, migration) = loop {
+        if process.exit().is_some() {
+            return SourceQemu::Gone;
+        }
+        match tokio::join!(process.qmp.execute(QueryStatus), process.qmp.execute(QueryMigrate)) {
+            (Ok(status), Ok(migration)) => break (status.status, migration.status),
+            (Err(error), _) | (_, Err(error)) => tracing::warn!("QEMU does not say what it does: {error}"),
+        }
+        ask_again(process).await;
     };
-    match (status.status, migration.status) {
+    match (status, migration) {
         (RunState::Postmigrate, _) => SourceQemu::Completed,
         (_, None | Some(MigrationStatus::None | MigrationStatus::Failed | MigrationStatus::Cancelled)) => {
             SourceQemu::Here
@@ -460,6 +467,11 @@ pub(crate) async fn source_qemu(process: Option<&Process>) -> SourceQemu {
         (_, Some(MigrationStatus::Completed)) => SourceQemu::Completed,
         (_, Some(_)) => SourceQemu::Migrating,
     }
+}
+
+/// A pause before a QEMU is asked again, cut short by its end.
+pub(crate) async fn ask_again(process: &Process) {
+    _ = timeout(ASK_QEMU_EVERY, process.exited()).await;
 }
 
 /// The guest as it was.

@@ -23,6 +23,8 @@ pub(crate) async fn stay(kept: Kept<Box<Live>>, failure: Failure) -> Left {
     let Some(process) = live.process.clone().filter(|process| process.exit().is_none()) else {
         return lose(live, right.generation(), failure).await;
     };
+    // First the journal: a guest that goes on while its pledge still stands in the journal would be pledged again.
+    enter(&live, Phase::Kept, &reason).await;
     stop_stream(&process).await;
     if !live.suspended && !go_on(&process).await {
         // A target's QEMU may hold the image; it goes first, then once more.
@@ -33,7 +35,6 @@ pub(crate) async fn stay(kept: Kept<Box<Live>>, failure: Failure) -> Left {
     }
     abandon(&live).await;
     withdraw(&live, right.generation()).await;
-    enter(&live, Phase::Kept, &reason).await;
     let tracker = live.begun.tracker.clone();
     let guest = back(right, *live);
     tracker.end(Phase::Kept, Outcome::Kept, Some(reason), crate::http::problem::problem(&failure).mend);
@@ -43,9 +44,9 @@ pub(crate) async fn stay(kept: Kept<Box<Live>>, failure: Failure) -> Left {
 /// The guest's memory is gone. The domain belongs to this host, shut off. `generation` is that of the right it had.
 pub(crate) async fn lose(live: Box<Live>, generation: u64, failure: Failure) -> Left {
     let reason = failure.chain();
+    enter(&live, Phase::Lost, &reason).await;
     abandon(&live).await;
     withdraw(&live, generation).await;
-    enter(&live, Phase::Lost, &reason).await;
     give_back(&live.begun.node, &live.record, live.process.as_ref()).await;
     let mend = "the disks are intact: `ferry start` boots the domain afresh".to_owned();
     live.begun.tracker.end(Phase::Lost, Outcome::Lost, Some(reason.clone()), Some(mend));

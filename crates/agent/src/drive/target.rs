@@ -9,6 +9,7 @@
 use std::sync::Arc;
 
 use api::{Offer, Outcome, ResolveAs, Role, Settlement, Ticket, Verdict};
+use backon::Retryable;
 use domain::Definition;
 use migration::handover::{
     NeverRan, OnPledge, TargetKnowledge, TargetQemu, TargetRecovery, on_abandon, on_pledge, recover_target,
@@ -27,13 +28,14 @@ use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
+use super::source::ask_again;
 use crate::failure::Failure;
-use crate::guest::{Guest, GuestRecord, change_owner, frozen_uuid, give_back, launch};
+use crate::guest::{Guest, GuestRecord, change_owner, frozen_uuid, give_back, launch, read_owner};
 use crate::journal::Journal;
 use crate::keeper::Reply;
 use crate::limits::{
-    ANNOUNCE, DRIVE_QUEUE, FORWARDING_GRACE, LOADED_TIMEOUT, RESUME_TIMEOUT, SETTLEMENT_EVERY,
-    SETTLEMENT_UNKNOWN_MAX,
+    ANNOUNCE, DRIVE_QUEUE, FORWARDING_GRACE, LOADED_TIMEOUT, OWNER_TRIES_MAX, RESUME_TIMEOUT,
+    SETTLEMENT_EVERY, SETTLEMENT_UNKNOWN_MAX,
 };
 use crate::node::Node;
 use crate::tracker::{Begin, Tracker, rfc3339, unix_ms};
@@ -287,7 +289,14 @@ async fn wait(mut receiving: Receiving<Box<Live>>) -> Arrived {
             Came::Failed(reason) => return give_up(receiving, reason, None).await,
             Came::Source(Settlement::Open) => {}
             // The source has given its word durably and may be gone since: it is the pledge.
-            Came::Source(Settlement::Moved) => return pledged(receiving, events, None).await,
+            Came::Source(Settlement::Moved) => {
+                return match target_qemu(receiving.live.process.as_ref()).await {
+                    TargetQemu::Gone => owned(receiving.live, None).await,
+                    TargetQemu::Incoming | TargetQemu::Loaded | TargetQemu::Ran => {
+                        pledged(receiving, events, None).await
+                    }
+                };
+            }
             Came::Source(Settlement::Kept | Settlement::Lost | Settlement::Unknown) => {
                 return give_up(receiving, "the source says that it stays there".into(), None).await;
             }
@@ -464,18 +473,33 @@ async fn settle_in(running: Running<Box<Live>>) -> Arrived {
     {
         tracing::warn!("the guest was not announced; switches learn of it by its own packets: {error}");
     }
-    let host = &live.begun.node.config.host;
-    let handed =
-        change_owner(live.record.owner_record.as_deref(), |record| record.handed(host, right.generation()));
-    if let Err(error) = handed.await {
-        tracing::error!("the owner record does not name this host yet: {}", error.chain());
+    // First the owner record, then the journal: an end in the journal says that nothing is left to do.
+    if own(&live, right.generation()).await {
+        enter(&live, Phase::Running, None).await;
     }
-    enter(&live, Phase::Running, None).await;
     live.begun.tracker.end(Phase::Running, Outcome::Moved, None, None);
     let Live { record, definition, process, opened, .. } = *live;
     match process.filter(|process| process.exit().is_none()) {
         Some(process) => Arrived::Running(Box::new(Guest { process, right, record, definition })),
         None => Arrived::Owned { definition: Box::new(definition), persistent: opened.persistent },
+    }
+}
+
+/// Writes this host into the owner record; what fails is tried again.
+async fn own(live: &Live, generation: u64) -> bool {
+    let host = &live.begun.node.config.host;
+    let write =
+        || change_owner(live.record.owner_record.as_deref(), |record| record.handed(host, generation));
+    let tries = backon::ExponentialBuilder::default().with_max_times(OWNER_TRIES_MAX);
+    match write.retry(tries).await {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::error!(
+                "the owner record does not name this host; the source writes it too: {}",
+                error.chain()
+            );
+            false
+        }
     }
 }
 
@@ -510,12 +534,36 @@ async fn refuse(
 }
 
 async fn lost(live: Box<Live>, reply: Option<Reply<Verdict>>) -> Arrived {
+    if is_owner(&live).await {
+        return owned(live, reply).await;
+    }
     let reason = "its QEMU ended, and nobody can say that the guest never ran there".to_owned();
     give_back(&live.begun.node, &live.record, live.process.as_ref()).await;
     enter(&live, Phase::Lost, Some(reason.clone())).await;
     live.begun.tracker.end(Phase::Lost, Outcome::Lost, Some(reason.clone()), None);
     answer(reply, Ok(Verdict::Lost { reason }));
     Arrived::Gone
+}
+
+/// The guest ran here and its QEMU ended before this agent could take it up: the domain is this host's, shut off.
+async fn owned(live: Box<Live>, reply: Option<Reply<Verdict>>) -> Arrived {
+    give_back(&live.begun.node, &live.record, live.process.as_ref()).await;
+    if own(&live, live.pledge().generation).await {
+        enter(&live, Phase::Running, None).await;
+    }
+    live.begun.tracker.end(Phase::Running, Outcome::Moved, None, None);
+    answer(reply, Ok(Verdict::Running { resumed_at: None }));
+    let Live { definition, opened, .. } = *live;
+    Arrived::Owned { definition: Box::new(definition), persistent: opened.persistent }
+}
+
+/// Whether the owner record already names this host.
+async fn is_owner(live: &Live) -> bool {
+    let Some(path) = &live.record.owner_record else { return false };
+    let record = read_owner(path).await.ok().flatten();
+    record.is_some_and(|record| {
+        record.host == live.begun.node.config.host && record.generation == live.pledge().generation
+    })
 }
 
 async fn enter(live: &Live, phase: Phase, reason: Option<String>) {
@@ -532,17 +580,23 @@ fn answer(reply: Option<Reply<Verdict>>, verdict: Result<Verdict, Failure>) {
     }
 }
 
-/// What the target's QEMU is doing.
+/// What the target's QEMU is doing. One that lives and does not answer is asked until it does.
 async fn target_qemu(process: Option<&Process>) -> TargetQemu {
-    let Some(process) = process.filter(|process| process.exit().is_none()) else { return TargetQemu::Gone };
-    match process.qmp.execute(QueryStatus).await {
-        Ok(status) => match status.status {
-            RunState::Prelaunch | RunState::Inmigrate => TargetQemu::Incoming,
-            RunState::Paused => TargetQemu::Loaded,
-            _ => TargetQemu::Ran,
-        },
-        // A QEMU that lives and does not answer may be running its guest.
-        Err(_) if process.exit().is_none() => TargetQemu::Ran,
-        Err(_) => TargetQemu::Gone,
+    let Some(process) = process else { return TargetQemu::Gone };
+    loop {
+        if process.exit().is_some() {
+            return TargetQemu::Gone;
+        }
+        match process.qmp.execute(QueryStatus).await {
+            Ok(status) => {
+                return match status.status {
+                    RunState::Prelaunch | RunState::Inmigrate => TargetQemu::Incoming,
+                    RunState::Paused => TargetQemu::Loaded,
+                    _ => TargetQemu::Ran,
+                };
+            }
+            Err(error) => tracing::warn!("QEMU does not say what it does: {error}"),
+        }
+        ask_again(process).await;
     }
 }
