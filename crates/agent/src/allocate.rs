@@ -26,10 +26,14 @@ impl Freezer for Allocator<'_> {
     }
 }
 
-/// The tap of a domain's interface. The same on every host, within the kernel's 15 bytes.
+/// The tap of a domain's interface. The same on every host, within the kernel's 15 bytes; all of the UUID counts, since
+/// people make UUIDs up.
 pub(crate) fn tap_name(domain: Uuid, interface: usize) -> String {
-    let domain = domain.simple().to_string();
-    format!("tap{}-{interface}", &domain[..8])
+    let folded = domain.as_u128().to_be_bytes().chunks(4).fold([0; 4], |mut folded: [u8; 4], part| {
+        folded.iter_mut().zip(part).for_each(|(byte, other)| *byte ^= other);
+        folded
+    });
+    format!("tap{:08x}-{interface}", u32::from_be_bytes(folded))
 }
 
 #[cfg(test)]
@@ -40,6 +44,7 @@ mod tests {
     #[test]
     fn tap_names_fit_the_kernel() {
         assert_eq!(tap_name(Uuid::from_u128(0xabcd_ef01 << 96), 0), "tapabcdef01-0");
+        assert_ne!(tap_name(Uuid::from_u128(1), 0), tap_name(Uuid::from_u128(2), 0));
         assert!(tap_name(Uuid::max(), 99).len() <= network::LINK_NAME_BYTES_MAX);
     }
 }

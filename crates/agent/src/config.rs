@@ -129,6 +129,11 @@ impl Config {
         if config.emulators.is_empty() {
             return Err(fault("`emulators` is empty; name at least one QEMU"));
         }
+        if config.listen.is_some_and(|listen| qemu::migrate::is_wildcard(listen.ip())) {
+            return Err(fault(
+                "`listen` must be an address of this host that other hosts reach, not the wildcard",
+            ));
+        }
         Ok(config)
     }
 

@@ -124,6 +124,16 @@ pub(crate) enum Failure {
     TicketAddress { address: String },
     #[error("this agent has no address for other agents; set `listen` in its configuration")]
     NotListening,
+    #[error(
+        "a QEMU of domain {domain} still runs here with process id {pid}, though nothing was known of it"
+    )]
+    StillRuns { domain: String, pid: u32 },
+    #[error("whether a QEMU of the domain still runs here is not known")]
+    Find(#[from] qemu::process::FindError),
+    #[error("the definition is not frozen: it has no UUID")]
+    NotFrozen,
+    #[error("migration {id} is known here already")]
+    MigrationKnown { id: Uuid },
     #[error("there is no such endpoint")]
     NoEndpoint,
     #[error("the agent is stopping")]

@@ -23,6 +23,9 @@ use crate::tracker::now;
 /// Name of the [`GuestRecord`] in the run directory.
 pub(crate) const RECORD: &str = "guest.json";
 
+/// Devices that give nothing but random bytes.
+const ENTROPY: [&str; 3] = ["/dev/random", "/dev/urandom", "/dev/hwrng"];
+
 /// A domain that has a QEMU here, and the right to run it.
 #[derive(Debug)]
 pub(crate) struct Guest {
@@ -103,14 +106,26 @@ pub(crate) async fn change_owner(
     Ok(())
 }
 
+/// Writes what an earlier write may have missed while storage was away: the record of a guest that runs here names this
+/// host.
+pub(crate) async fn mend_owner(node: &Node, guest: &GuestRecord) -> Result<(), Failure> {
+    let (here, generation) = (&node.config.host, guest.generation);
+    change_owner(guest.owner_record.as_deref(), |record| {
+        record.handed(here, generation).or_else(|| record.withdrawn(here, generation))
+    })
+    .await
+}
+
 /// Whether this host may open and run what a definition names.
 pub(crate) fn check_paths(node: &Node, domain: &Domain) -> Result<(), Failure> {
     node.emulator(domain)?;
     for file in domain.files() {
         match file.role {
-            FileRole::Emulator | FileRole::Entropy => {}
-            FileRole::Boot | FileRole::Disk | FileRole::Character => {
-                if !node.config.allows(file.path) {
+            FileRole::Emulator => {}
+            FileRole::Boot | FileRole::Disk | FileRole::Character | FileRole::Entropy => {
+                let entropy =
+                    file.role == FileRole::Entropy && ENTROPY.iter().any(|path| file.path == Path::new(path));
+                if !entropy && !node.config.allows(file.path) {
                     return Err(Failure::PathNotAllowed {
                         path: file.path.to_owned(),
                         allowed: node.config.allowed_paths.clone(),
@@ -199,6 +214,9 @@ pub(crate) async fn launch(
         vhost: record.kvm && Path::new("/dev/vhost-net").exists(),
         incoming,
     })?;
+    if let Some(process) = Process::find(&run_directory).await? {
+        return Err(Failure::StillRuns { domain: domain.name.clone(), pid: process.pid() });
+    }
     node.store.write_run(record.uuid, RECORD, record)?;
     let log = node.store.log_path(&domain.name);
     let process = match Process::spawn(&record.emulator, &line, &run_directory, &log).await {

@@ -33,20 +33,12 @@ pub(crate) struct Journal {
 impl Journal {
     /// Makes a new journal with its first record; room for the others is set aside, so that a full disk shows now.
     pub(crate) async fn create(path: PathBuf, opened: Opened) -> Result<Journal, JournalError> {
-        let fault = |source| JournalError { path: path.clone(), source };
-        let file = OpenOptions::new().write(true).create_new(true).open(&path).map_err(fault)?;
-        let reserve = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::KEEP_SIZE, 0, JOURNAL_BYTES);
-        // A file system that cannot set room aside is no reason to refuse; one that is full is.
-        if let Err(error) = reserve
-            && error != rustix::io::Errno::OPNOTSUPP
-        {
-            // The error that is reported is the full disk's; an empty journal means nothing to a recovery.
-            let _ = std::fs::remove_file(&path);
-            return Err(fault(error.into()));
-        }
+        let place = path.clone();
+        let made = blocking(move || make(&place)).await;
+        let file = made.map_err(|source| JournalError { path: path.clone(), source })?;
         let journal = Journal { file: Arc::new(Mutex::new(file)), path };
         if let Err(error) = journal.append(Record::Opened(opened)).await {
-            let _ = std::fs::remove_file(&journal.path);
+            journal.discard();
             return Err(error);
         }
         Ok(journal)
@@ -72,14 +64,11 @@ impl Journal {
             file.write_all(&encode(&record))?;
             file.sync_data()
         };
-        match tokio::task::spawn_blocking(write).await {
-            Ok(written) => written.map_err(|source| JournalError { path, source }),
-            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
-        }
+        blocking(write).await.map_err(|source| JournalError { path, source })
     }
 
     /// Removes a journal of which nothing has to be remembered.
-    pub(crate) fn discard(self) {
+    pub(crate) fn discard(&self) {
         if let Err(error) = std::fs::remove_file(&self.path) {
             tracing::warn!(path = %self.path.display(), "a journal was left behind: {error}");
         }
@@ -88,6 +77,29 @@ impl Journal {
     /// Writes that a phase was entered.
     pub(crate) async fn enter(&self, phase: Phase, reason: Option<String>) -> Result<(), JournalError> {
         self.append(Record::Entered { phase, at_ms: unix_ms(), reason }).await
+    }
+}
+
+/// An empty journal, with room set aside, whose name is on disk too.
+fn make(path: &Path) -> std::io::Result<File> {
+    let file = OpenOptions::new().write(true).create_new(true).open(path)?;
+    let reserved = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::KEEP_SIZE, 0, JOURNAL_BYTES);
+    // A file system that cannot set room aside is no reason to refuse; one that is full is.
+    if let Err(error) = reserved
+        && error != rustix::io::Errno::OPNOTSUPP
+    {
+        _ = std::fs::remove_file(path);
+        return Err(error.into());
+    }
+    let directory = path.parent().unwrap_or(Path::new("."));
+    File::open(directory)?.sync_all()?;
+    Ok(file)
+}
+
+async fn blocking<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(job).await {
+        Ok(done) => done,
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
     }
 }
 

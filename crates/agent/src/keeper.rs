@@ -12,11 +12,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::{DomainState, MigrationRequest, Outcome, SourceDefinition};
+use api::{DomainState, MigrationPhase, MigrationRequest, Outcome, SourceDefinition};
 use domain::Definition;
 use qemu::command::{Cont, QueryStatus, RunState, Stop, SystemPowerdown};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -24,7 +25,7 @@ use crate::drive::source::{self, Left};
 use crate::drive::target::{self, Arrived};
 use crate::failure::Failure;
 use crate::guest::{self, Guest, GuestRecord};
-use crate::limits::{DRIVE_QUEUE, KEEPER_QUEUE};
+use crate::limits::{DRIVE_QUEUE, KEEPER_QUEUE, QUIT_TIMEOUT, SHOW_TIMEOUT};
 use crate::node::Node;
 use crate::store::{DomainRecord, MovedTo};
 use crate::tracker::{Tracker, now};
@@ -81,9 +82,9 @@ pub(crate) enum Begin {
     /// It comes here for the first time.
     Offered,
     /// A migration away from here was under way when the agent ended.
-    Leaving(Box<source::Resumed>, DomainRecord),
+    Leaving(Box<source::Resumed>, Tracker, DomainRecord),
     /// A migration to here was under way when the agent ended.
-    Arriving(Box<target::Resumed>, DomainRecord),
+    Arriving(Box<target::Resumed>, Tracker, DomainRecord),
 }
 
 struct Keeper {
@@ -153,13 +154,13 @@ pub(crate) fn begin(
             keeper.record = record;
             keeper.activate(guest);
         }
-        Begin::Leaving(resumed, record) => {
+        Begin::Leaving(resumed, tracker, record) => {
             keeper.record = record;
-            keeper.resume_leaving(*resumed);
+            keeper.resume_leaving(*resumed, tracker);
         }
-        Begin::Arriving(resumed, record) => {
+        Begin::Arriving(resumed, tracker, record) => {
             keeper.record = record;
-            keeper.resume_arriving(*resumed);
+            keeper.resume_arriving(*resumed, tracker);
         }
     }
     tokio::spawn(keeper.run(inbox));
@@ -281,16 +282,18 @@ impl Keeper {
                 Some(moved) => (DomainState::Moved, Some(format!("moved to {} at {}", moved.host, moved.at))),
                 None => (DomainState::ShutOff, reason.clone()),
             },
-            State::Active { guest, .. } => match guest.process.qmp.execute(QueryStatus).await {
-                Ok(status) if status.running => (DomainState::Running, None),
-                Ok(status) => match status.status {
-                    RunState::Paused | RunState::Prelaunch | RunState::Postmigrate => {
-                        (DomainState::Suspended, None)
-                    }
-                    other => (DomainState::Stopped, Some(format!("QEMU says {}", other.as_str()))),
-                },
-                Err(error) => (DomainState::Stopped, Some(error.to_string())),
-            },
+            State::Active { guest, .. } => {
+                match guest.process.qmp.execute_within(QueryStatus, SHOW_TIMEOUT).await {
+                    Ok(status) if status.running => (DomainState::Running, None),
+                    Ok(status) => match status.status {
+                        RunState::Paused | RunState::Prelaunch | RunState::Postmigrate => {
+                            (DomainState::Suspended, None)
+                        }
+                        other => (DomainState::Stopped, Some(format!("QEMU says {}", other.as_str()))),
+                    },
+                    Err(error) => (DomainState::Stopped, Some(error.to_string())),
+                }
+            }
             State::Leaving { tracker, .. } => match tracker.migration().report.outcome {
                 Some(Outcome::InDoubt) => (DomainState::InDoubt, tracker.migration().report.reason),
                 Some(Outcome::Moved | Outcome::Kept | Outcome::Lost) | None => (DomainState::Leaving, None),
@@ -304,7 +307,8 @@ impl Keeper {
     /// The pty or socket of the first serial port.
     async fn console(&self) -> Option<String> {
         let State::Active { guest, .. } = &self.state else { return None };
-        let chardevs = guest.process.qmp.execute(qemu::command::QueryChardev).await.ok()?;
+        let chardevs =
+            guest.process.qmp.execute_within(qemu::command::QueryChardev, SHOW_TIMEOUT).await.ok()?;
         let serial = chardevs.into_iter().find(|chardev| chardev.label.contains("serial0"))?;
         serial.filename
     }
@@ -371,7 +375,10 @@ impl Keeper {
     async fn destroy(&mut self) -> Result<api::Domain, Failure> {
         let guest = self.active()?;
         guest.process.kill();
-        guest.process.exited().await;
+        if timeout(QUIT_TIMEOUT, guest.process.exited()).await.is_err() {
+            return Err(self
+                .wrong_state("not ending: QEMU hangs in the kernel", "look at its storage, then ask again"));
+        }
         self.exited("destroyed".into()).await;
         Ok(self.show().await)
     }
@@ -476,11 +483,10 @@ impl Keeper {
         });
     }
 
-    fn resume_leaving(&mut self, resumed: source::Resumed) {
+    fn resume_leaving(&mut self, resumed: source::Resumed, tracker: Tracker) {
         let (record, pid) =
             (resumed.record.clone(), resumed.process.as_ref().map(qemu::process::Process::pid));
         let keep_definition = resumed.opened.keep_definition;
-        let tracker = resumed.tracker.clone();
         self.leave(record, pid, keep_definition, tracker, |begun| source::recover(begun, resumed));
     }
 
@@ -508,10 +514,14 @@ impl Keeper {
     fn cancel(&mut self) -> Result<(), Failure> {
         match &self.state {
             State::Leaving { cancel, tracker, .. } => {
-                if tracker.migration().report.outcome == Some(Outcome::InDoubt) {
+                let phase = tracker.migration().report.phase;
+                if matches!(
+                    phase,
+                    MigrationPhase::Pledged | MigrationPhase::Serving | MigrationPhase::InDoubt
+                ) {
                     return Err(self.wrong_state(
-                        "in doubt: the pledge was given and cannot be taken back",
-                        "`ferry migrations resolve` ends it by your word",
+                        "pledged to the target: that cannot be taken back",
+                        "wait for the verdict; `ferry migrations resolve` ends a doubt by your word",
                     ));
                 }
                 cancel.cancel();
@@ -526,6 +536,13 @@ impl Keeper {
 
     async fn resolve(&mut self, word: api::ResolveAs, reply: Reply<()>) {
         match &self.state {
+            State::Leaving { tracker, .. }
+                if tracker.migration().report.outcome != Some(Outcome::InDoubt) =>
+            {
+                let not_yet = "not in doubt: it ends by itself";
+                _ = reply
+                    .send(Err(self.wrong_state(not_yet, "`ferry migrations watch` shows how it goes on")));
+            }
             State::Leaving { says, .. } => {
                 // The task answers; where it has just ended, the reply is dropped and the asker looks again.
                 _ = says.send(source::Said::Resolve(word, reply)).await;
@@ -556,7 +573,8 @@ impl Keeper {
     /// The domain belongs to another host now.
     fn bury(&mut self, tracker: &Tracker, keep_definition: bool) {
         let Some(definition) = &self.definition else { return };
-        if keep_definition {
+        // Without an owner record beside a disk, the tombstone is all that fences it here.
+        if keep_definition && guest::owner_path(definition.domain()).is_some() {
             return;
         }
         let moved = MovedTo { host: tracker.migration().report.target, migration: tracker.id(), at: now() };
@@ -585,8 +603,7 @@ impl Keeper {
         self.arrive(tracker, |begun| target::run(begun, offer, definition, reply));
     }
 
-    fn resume_arriving(&mut self, resumed: target::Resumed) {
-        let tracker = resumed.tracker.clone();
+    fn resume_arriving(&mut self, resumed: target::Resumed, tracker: Tracker) {
         self.arrive(tracker, |begun| target::recover(begun, resumed));
     }
 
@@ -613,12 +630,10 @@ impl Keeper {
         let State::Arriving { tracker, .. } = std::mem::replace(&mut self.state, shut_off) else { return };
         match arrived {
             Arrived::Running(guest) => {
-                self.record = DomainRecord::default();
                 self.settle_in(&guest.definition.clone(), guest.record.persistent);
                 self.activate(guest);
             }
             Arrived::Owned { definition, persistent } => {
-                self.record = DomainRecord::default();
                 self.settle_in(&definition, persistent);
                 let reason = "its QEMU ended after it had come here".to_owned();
                 self.state = State::ShutOff { reason: Some(reason) };
@@ -633,9 +648,12 @@ impl Keeper {
 
     /// Remembers the definition of a domain that came here.
     fn settle_in(&mut self, definition: &Definition, persistent: bool) {
+        let was_tombstone = std::mem::take(&mut self.record).moved.is_some();
         let stored = if persistent {
             self.definition = Some(definition.clone());
             self.node.store.write_definition(definition, &self.record)
+        } else if !was_tombstone {
+            Ok(())
         } else {
             self.definition = None;
             self.node.store.remove_definition(&self.name)
@@ -679,6 +697,6 @@ pub(crate) async fn shutdown(node: &Node, domain: &str, after: Duration) -> Resu
     if !wait {
         return asked.await;
     }
-    let waited = tokio::time::timeout(after, asked).await;
+    let waited = timeout(after, asked).await;
     waited.unwrap_or_else(|_elapsed| Err(Failure::ShutdownTimedOut { domain: domain.to_owned(), after }))
 }

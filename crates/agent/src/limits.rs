@@ -42,6 +42,12 @@ pub(crate) const ASK_QEMU_EVERY: Duration = Duration::from_secs(1);
 /// How often the new owner is tried to be written before the next agent has to do it.
 pub(crate) const OWNER_TRIES_MAX: usize = 8;
 
+/// How long a domain's task waits for QEMU when it is asked to show the domain.
+pub(crate) const SHOW_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Between two tries to find a QEMU again that lives and cannot be talked to.
+pub(crate) const FIND_EVERY: Duration = Duration::from_secs(2);
+
 /// How long a QEMU may take to end after `quit` before it is killed.
 pub(crate) const QUIT_TIMEOUT: Duration = Duration::from_secs(5);
 

@@ -80,7 +80,8 @@ impl Neighbours {
 
     /// A connection of its own to another agent; nothing is sent yet.
     pub(crate) fn client(&self, host: &str) -> Result<Client, Failure> {
-        let (Some(known), Some(tls)) = (self.hosts.get(host), &self.tls) else {
+        let tls = self.tls.as_ref().ok_or(Failure::NotListening)?;
+        let Some(known) = self.hosts.get(host) else {
             return Err(Failure::HostUnknown {
                 host: host.to_owned(),
                 here: self.here.clone(),

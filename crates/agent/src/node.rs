@@ -168,6 +168,11 @@ impl Node {
         self.registry().migrations.insert(tracker.id(), (domain, tracker.clone()));
     }
 
+    /// Forgets a migration that was refused before anything was changed.
+    pub(crate) fn untrack(&self, id: Uuid) {
+        self.registry().migrations.remove(&id);
+    }
+
     /// All migrations, oldest first (their ids are UUIDv7).
     pub(crate) fn migrations(&self) -> Vec<Tracker> {
         self.registry().migrations.values().map(|(_, tracker)| tracker.clone()).collect()

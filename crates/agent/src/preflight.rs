@@ -1,8 +1,6 @@
 //! Gathers what the preflight's rules judge: this host as a target, for one offer. Changes nothing. Main function:
 //! [`check`].
 
-use std::path::PathBuf;
-
 use api::{Finding, Offer};
 use domain::{CpuMode, Definition, Domain, FileRole};
 use migration::preflight::{BridgeFault, DiskView, DomainView, Shared, SourceView, TargetView, findings};
@@ -23,7 +21,7 @@ pub(crate) async fn check(node: &Node, offer: &Offer) -> Result<Definition, Fail
     let machine = domain.os.machine.clone();
     let wanted = DomainView {
         name: domain.name.clone(),
-        uuid: frozen_uuid(domain),
+        uuid: domain.uuid.ok_or(Failure::NotFrozen)?,
         machine: machine.clone(),
         memory_bytes: domain.memory.0,
         channels: offer.channels,
@@ -76,8 +74,12 @@ async fn target_view(
         };
         bridges.push((interface.bridge.clone(), fault));
     }
-    let missing = |path: &PathBuf| std::fs::File::open(path).is_err();
-    let boot = domain.files().into_iter().filter(|file| file.role == FileRole::Boot);
+    let mut files_missing = Vec::new();
+    for file in domain.files().into_iter().filter(|file| file.role == FileRole::Boot) {
+        if storage::open_check(file.path, false).await.is_err() {
+            files_missing.push(file.path.to_owned());
+        }
+    }
     Ok(TargetView {
         host: node.config.host.clone(),
         arch: facts.machine_arch,
@@ -92,7 +94,7 @@ async fn target_view(
         same_uuid: name_of_uuid.filter(|name| *name != domain.name),
         disks,
         bridges,
-        files_missing: boot.map(|file| file.path.to_owned()).filter(missing).collect(),
+        files_missing,
     })
 }
 

@@ -15,15 +15,27 @@ use uuid::Uuid;
 use crate::drive::{source, target};
 use crate::failure::Failure;
 use crate::guest::{self, Guest, GuestRecord, frozen_uuid};
-use crate::journal::Journal;
+use crate::journal::{Journal, JournalError};
 use crate::keeper::{self, Begin};
+use crate::limits::FIND_EVERY;
 use crate::node::Node;
 use crate::store::{DomainRecord, StoreError};
 use crate::tracker::{self, Tracker};
 
-/// A QEMU that may be there.
+/// What was left cannot be read, and to go on without it could run a domain twice.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "what an earlier agent left cannot be read; make it readable, or move it away if you know that no QEMU runs"
+)]
+pub(crate) enum RecoveryError {
+    Store(#[from] StoreError),
+    Journal(#[from] JournalError),
+}
+
+/// A run directory: a guest that was here when the last agent ended.
 struct Found {
     record: GuestRecord,
+    /// None where its QEMU has ended.
     process: Option<Process>,
 }
 
@@ -35,8 +47,8 @@ struct Open {
     journal: Journal,
 }
 
-/// Takes everything up. Problems with one domain are logged and do not stop the others.
-pub(crate) async fn recover(node: &Arc<Node>) -> Result<(), StoreError> {
+/// Takes everything up, or says what cannot be read.
+pub(crate) async fn recover(node: &Arc<Node>) -> Result<(), RecoveryError> {
     let mut reported = HashSet::new();
     for migration in node.store.reports()? {
         reported.insert(migration.report.id);
@@ -44,30 +56,62 @@ pub(crate) async fn recover(node: &Arc<Node>) -> Result<(), StoreError> {
         node.track(domain, &Tracker::ended(migration.role, migration.report));
     }
     let mut open = open_journals(node, &reported)?;
-    let mut found = find_guests(node).await?;
+    let mut records = guest_records(node)?;
+    let mut left = Vec::new();
     for (definition, record) in node.store.definitions()? {
         let uuid = frozen_uuid(definition.domain());
-        take_up(node, uuid, Some(definition), record, found.remove(&uuid), open.remove(&uuid)).await;
+        let (guest, open) = (records.remove(&uuid), open.remove(&uuid));
+        left.push(Left { uuid, definition: Some(definition), record, guest, open });
     }
     // Domains without a stored definition: transient ones, and those that are just coming here.
-    let rest: HashSet<Uuid> = found.keys().chain(open.keys()).copied().collect();
+    let rest: HashSet<Uuid> = records.keys().chain(open.keys()).copied().collect();
     for uuid in rest {
-        take_up(node, uuid, None, DomainRecord::default(), found.remove(&uuid), open.remove(&uuid)).await;
+        let (guest, open) = (records.remove(&uuid), open.remove(&uuid));
+        left.push(Left { uuid, definition: None, record: DomainRecord::default(), guest, open });
+    }
+    for left in left {
+        find_again(node, left).await;
     }
     Ok(())
 }
 
+/// What is left of one domain.
+struct Left {
+    uuid: Uuid,
+    definition: Option<Definition>,
+    record: DomainRecord,
+    guest: Option<GuestRecord>,
+    open: Option<Open>,
+}
+
+/// Looks for the domain's QEMU and takes the domain up. While it is not known whether a QEMU lives, nothing may be done or
+/// said about the domain: it is looked for until it is known.
+async fn find_again(node: &Arc<Node>, left: Left) {
+    let Some(guest) = &left.guest else { return take_up(node, left, None).await };
+    match Process::find(&node.store.run_directory(left.uuid)).await {
+        Ok(process) => take_up(node, left, process).await,
+        Err(error) => {
+            tracing::error!(uuid = %guest.uuid, "a QEMU lives and cannot be talked to; it is tried again: {error}");
+            let node = Arc::clone(node);
+            tokio::spawn(async move {
+                let directory = node.store.run_directory(left.uuid);
+                let process = loop {
+                    tokio::time::sleep(FIND_EVERY).await;
+                    if let Ok(process) = Process::find(&directory).await {
+                        break process;
+                    }
+                };
+                take_up(&node, left, process).await;
+            });
+        }
+    }
+}
+
 /// The journals without a report, by domain. The last one of a domain counts; it had to end before the next began.
-fn open_journals(node: &Node, reported: &HashSet<Uuid>) -> Result<HashMap<Uuid, Open>, StoreError> {
+fn open_journals(node: &Node, reported: &HashSet<Uuid>) -> Result<HashMap<Uuid, Open>, RecoveryError> {
     let mut open = HashMap::new();
     for path in node.store.journals()? {
-        let (journal, decoded) = match Journal::open(&path) {
-            Ok(read) => read,
-            Err(error) => {
-                tracing::error!("{}", Failure::from(error).chain());
-                continue;
-            }
-        };
+        let (journal, decoded) = Journal::open(&path)?;
         let Some(opened) = decoded.opened().cloned() else {
             // Torn in its first record: nothing had been done yet.
             journal.discard();
@@ -79,43 +123,32 @@ fn open_journals(node: &Node, reported: &HashSet<Uuid>) -> Result<HashMap<Uuid, 
         let first = if opened.side == Side::Source { Phase::Reserved } else { Phase::Offered };
         let (last, reason) = decoded.last_phase().unwrap_or((first, None));
         let reason = reason.map(str::to_owned);
-        open.insert(opened.domain, Open { opened, last, reason, journal });
+        let older = open.insert(opened.domain, Open { opened, last, reason, journal });
+        if let Some(older) = older {
+            older.journal.discard();
+        }
     }
     Ok(open)
 }
 
-/// QEMU processes that live, and run directories of those that do not.
-async fn find_guests(node: &Node) -> Result<HashMap<Uuid, Found>, StoreError> {
-    let mut found = HashMap::new();
+/// What is remembered of guests that had a QEMU. One that cannot be read stops the agent: to take its domain for shut off
+/// could run it twice.
+fn guest_records(node: &Node) -> Result<HashMap<Uuid, GuestRecord>, StoreError> {
+    let mut records = HashMap::new();
     for uuid in node.store.run_directories()? {
-        let record = match node.store.read_run::<GuestRecord>(uuid, guest::RECORD) {
-            Ok(Some(record)) => record,
-            Ok(None) => {
-                _ = node.store.remove_run_directory(uuid);
-                continue;
-            }
-            Err(error) => {
-                tracing::error!(%uuid, "a guest is left alone: {error}");
-                continue;
-            }
-        };
-        match Process::find(&node.store.run_directory(uuid)).await {
-            Ok(process) => _ = found.insert(uuid, Found { record, process }),
-            Err(error) => tracing::error!(%uuid, "a guest is left alone: {error}"),
+        match node.store.read_run::<GuestRecord>(uuid, guest::RECORD)? {
+            Some(record) => _ = records.insert(uuid, record),
+            // The record is written before QEMU is started, so there is none.
+            None => node.store.remove_run_directory(uuid)?,
         }
     }
-    Ok(found)
+    Ok(records)
 }
 
-async fn take_up(
-    node: &Arc<Node>,
-    uuid: Uuid,
-    definition: Option<Definition>,
-    record: DomainRecord,
-    found: Option<Found>,
-    open: Option<Open>,
-) {
-    let live = found.as_ref().and_then(|found| Definition::parse(&found.record.xml).ok());
+async fn take_up(node: &Arc<Node>, left: Left, process: Option<Process>) {
+    let Left { uuid, definition, record, guest, open } = left;
+    let open = open.filter(|open| of_this_life(node, open, guest.as_ref()));
+    let live = guest.as_ref().and_then(|guest| Definition::parse(&guest.xml).ok());
     let arriving = || open.as_ref().and_then(|open| node.store.read_arrival(open.opened.migration));
     let Some(described) = live.or_else(arriving).or_else(|| definition.clone()) else {
         if let Some(open) = open {
@@ -124,6 +157,7 @@ async fn take_up(
         return;
     };
     let name = described.domain().name.clone();
+    let found = guest.map(|record| Found { record, process });
     let begin = match (open, found) {
         (Some(open), found) => migrating(node, described, record, found, open),
         (None, Some(Found { record: guest, process: Some(process) })) => {
@@ -146,6 +180,21 @@ async fn take_up(
     }
 }
 
+/// Whether a journal is about the guest that was found. One that is not ended long ago, and only its report is missing:
+/// the domain has been elsewhere since.
+fn of_this_life(node: &Node, open: &Open, guest: Option<&GuestRecord>) -> bool {
+    let expected = match open.opened.side {
+        Side::Source => open.opened.generation,
+        Side::Target => open.opened.generation + 1,
+    };
+    let same = guest.is_none_or(|guest| guest.generation == expected);
+    if !same {
+        tracing::warn!(migration = %open.opened.migration, "its journal is about an earlier life of the domain");
+        close(node, open, open.last, None);
+    }
+    same
+}
+
 /// A domain in the middle of a migration.
 fn migrating(
     node: &Arc<Node>,
@@ -155,31 +204,23 @@ fn migrating(
     open: Open,
 ) -> Begin {
     let Open { opened, last, reason, journal } = open;
-    let role = if opened.side == Side::Source { Role::Source } else { Role::Target };
-    let tracker = begin_again(&opened, role, last);
+    let tracker = begin_again(&opened, last);
     node.track(opened.domain, &tracker);
     let (guest, process) = match found {
         Some(found) => (found.record, found.process),
         None => (gone(node, &definition, &opened), None),
     };
     match opened.side {
-        Side::Source => Begin::Leaving(
-            Box::new(source::Resumed {
-                opened,
-                last,
-                reason,
-                journal,
-                process,
-                record: guest,
-                definition,
-                tracker,
-            }),
-            record,
-        ),
-        Side::Target => Begin::Arriving(
-            Box::new(target::Resumed { opened, journal, process, record: guest, definition, tracker }),
-            record,
-        ),
+        Side::Source => {
+            let resumed =
+                source::Resumed { opened, last, reason, journal, process, record: guest, definition };
+            Begin::Leaving(Box::new(resumed), tracker, record)
+        }
+        Side::Target => {
+            let resumed =
+                target::Resumed { opened, last, reason, journal, process, record: guest, definition };
+            Begin::Arriving(Box::new(resumed), tracker, record)
+        }
     }
 }
 
@@ -202,27 +243,37 @@ fn gone(node: &Node, definition: &Definition, opened: &Opened) -> GuestRecord {
 /// A journal of a domain of which nothing else is left: an offer that was not answered yet, or a transient domain whose
 /// host was rebooted. Nothing of it can run here; the other side is told so when it asks.
 async fn forget(node: &Node, open: Open) {
-    let Open { opened, last, journal, .. } = open;
-    let (role, end, outcome) = match (opened.side, last) {
+    let end = match (open.opened.side, open.last) {
+        (_, ended) if ended.is_end() => ended,
         // A ticket is given only after `Receiving` is in the journal, so this was never granted anything.
-        (Side::Target, Phase::Offered) => (Role::Target, Phase::Refused, Outcome::Kept),
-        (Side::Target, _) => (Role::Target, Phase::Lost, Outcome::Lost),
-        (Side::Source, _) => (Role::Source, Phase::Lost, Outcome::Lost),
+        (Side::Target, Phase::Offered) => Phase::Refused,
+        (Side::Target | Side::Source, _) => Phase::Lost,
     };
     let reason = "nothing was left of it after a restart".to_owned();
-    if let Err(error) = journal.enter(end, Some(reason.clone())).await {
+    if let Err(error) = open.journal.enter(end, Some(reason.clone())).await {
         tracing::error!("{}", Failure::from(error).chain());
     }
-    let tracker = begin_again(&opened, role, last);
-    tracker.end(end, outcome, Some(reason), None);
-    node.track(opened.domain, &tracker);
+    close(node, &open, end, Some(reason));
+}
+
+/// Tells the end of a migration of which nothing is left to do.
+fn close(node: &Node, open: &Open, end: Phase, reason: Option<String>) {
+    let tracker = begin_again(&open.opened, open.last);
+    let outcome = match end {
+        Phase::Running | Phase::Moved => Outcome::Moved,
+        Phase::Refused | Phase::Kept => Outcome::Kept,
+        _ => Outcome::Lost,
+    };
+    tracker.end(end, outcome, reason, None);
+    node.track(open.opened.domain, &tracker);
     if let Err(error) = node.store.write_report(&tracker.migration()) {
         tracing::warn!("a report was not kept: {error}");
     }
 }
 
 /// The story of a migration that an earlier agent had begun.
-fn begin_again(opened: &Opened, role: Role, last: Phase) -> Tracker {
+fn begin_again(opened: &Opened, last: Phase) -> Tracker {
+    let role = if opened.side == Side::Source { Role::Source } else { Role::Target };
     Tracker::begin(tracker::Begin {
         id: opened.migration,
         role,

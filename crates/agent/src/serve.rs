@@ -34,6 +34,8 @@ pub struct RunError(#[from] Fault);
 enum Fault {
     #[error("the agent's directories cannot be used")]
     Store(#[from] StoreError),
+    #[error("the domains of this host cannot be taken up")]
+    Recovery(#[from] recovery::RecoveryError),
     #[error("the network cannot be talked to")]
     Network(#[from] network::NetworkError),
     #[error("this host's identity cannot be used")]
@@ -63,7 +65,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
     let to_others = identity.as_ref().map(Identity::client).transpose().map_err(Fault::from)?;
     let neighbours = Neighbours::new(&config, to_others);
     let local = listen_local(&config).await?;
-    let remote = match (config.listen, &identity) {
+    let others = match (config.listen, &identity) {
         (Some(address), Some(identity)) => {
             let listener = TcpListener::bind(address).await;
             let listener =
@@ -82,7 +84,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
 
     let router = router(Arc::clone(&node));
     let serving = async {
-        match remote {
+        match others {
             Some((listener, tls)) => {
                 tokio::join!(serve_local(local, router.clone()), serve_agents(listener, tls, router));
             }

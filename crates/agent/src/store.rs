@@ -206,8 +206,9 @@ impl Store {
         let surplus = reports.len().saturating_sub(REPORTS_KEPT);
         // Ids are UUIDv7: their order is the order of time.
         for old in &reports[..surplus] {
-            remove(old)?;
+            // A journal without a report would be taken up again.
             remove(&old.with_extension("journal"))?;
+            remove(old)?;
         }
         Ok(())
     }

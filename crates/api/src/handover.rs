@@ -83,6 +83,13 @@ pub struct Ticket {
     pub warnings: Vec<Finding>,
 }
 
+/// `POST /agent/migrations/{id}/pledge`: the source's irrevocable word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Pledge {
+    /// The ticket's token.
+    pub token: Uuid,
+}
+
 /// Where the target stands, as its agent knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]

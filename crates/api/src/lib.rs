@@ -10,7 +10,9 @@ mod migration;
 mod problem;
 
 pub use domain::{DefineRequest, Disk, Domain, DomainState, Interface, ShutdownRequest};
-pub use handover::{Finding, Offer, Settlement, SourceFacts, TargetPhase, TargetStatus, Ticket, Verdict};
+pub use handover::{
+    Finding, Offer, Pledge, Settlement, SourceFacts, TargetPhase, TargetStatus, Ticket, Verdict,
+};
 pub use host::{Accelerator, Cpu, Host, Neighbour, Version};
 pub use migration::{
     Downtime, Memory, Migration, MigrationEvent, MigrationPhase, MigrationReport, MigrationRequest,

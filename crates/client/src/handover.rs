@@ -2,18 +2,12 @@
 //! the conversation; another version is an error before the body is looked at. Nothing here is repeated, least of
 //! all a pledge. The order of the calls is in [`api`]'s handover types.
 
-use api::{Offer, Settlement, TargetStatus, Ticket, Verdict};
+use api::{Offer, Pledge, Settlement, TargetStatus, Ticket, Verdict};
 use uuid::Uuid;
 
 use crate::client::Call;
 use crate::limits::{ABANDON_WITHIN, OFFER_WITHIN, PLEDGE_WITHIN, TARGET_STATUS_WITHIN};
 use crate::{Client, ClientError};
-
-/// The body of a pledge.
-#[derive(serde::Serialize)]
-struct Pledge {
-    token: Uuid,
-}
 
 /// Every method fails with [`ClientError`]; a refusal of the agent is [`ClientError::Problem`].
 impl Client {

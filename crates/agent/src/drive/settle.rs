@@ -11,9 +11,9 @@ use qemu::command::{QueryMigrate, Quit};
 use tokio::time::timeout;
 
 use super::source::{Left, Live, Said, source_qemu};
-use super::stay::{enter, lose, stay};
+use super::stay::{enter, go_back, lose};
 use crate::failure::Failure;
-use crate::guest::{change_owner, give_back};
+use crate::guest::{change_owner, give_back, read_owner};
 use crate::keeper::Reply;
 use crate::limits::{QUIT_TIMEOUT, SETTLE_PAUSE_MAX, SETTLE_PAUSE_MIN, VERDICT_TIMEOUT};
 
@@ -27,7 +27,7 @@ struct Heard {
 /// Sends the pledge and waits for the verdict.
 pub(crate) async fn settle(pledged: Pledged<Box<Live>>) -> Left {
     pledged.live.begun.tracker.enter(Phase::Pledged);
-    let word = pledged.live.reserved.as_ref().map(|room| room.word.clone());
+    let word = pledged.live.reserved.as_ref().and_then(|room| room.word.clone());
     let first = match &word {
         Some(word) => put(Question::Pledge, word, &pledged.live).await,
         None => Err("the target is not in this host's configuration any more".to_owned()),
@@ -116,13 +116,16 @@ async fn doubt(mut pledged: Pledged<Box<Live>>, question: Question) -> Left {
         {
             return end(pledged, heard).await;
         }
+        if is_handed(&pledged.live, pledged.generation()).await {
+            return end(pledged, heard(api::Verdict::Running { resumed_at: None })).await;
+        }
         let wait = tokio::time::sleep(pause.next().unwrap_or(SETTLE_PAUSE_MAX));
         let said = tokio::select! {
             () = wait => None,
             said = pledged.live.begun.heard.recv() => said,
         };
         if let Some(Said::Resolve(word, reply)) = said {
-            match take_word(&pledged.live, question, word).await {
+            match take_word(&pledged.live, pledged.generation(), question, word).await {
                 Ok((settled, heard)) => return resolved(pledged, settled, heard, reply).await,
                 Err(failure) => _ = reply.send(Err(failure)),
             }
@@ -131,14 +134,35 @@ async fn doubt(mut pledged: Pledged<Box<Live>>, question: Question) -> Left {
     }
 }
 
+/// Whether the owner record beside the disk says that the target has run the guest. The target wrote it, so it is an answer.
+async fn is_handed(live: &Live, generation: u64) -> bool {
+    let Some(path) = &live.record.owner_record else { return false };
+    let record = read_owner(path).await.ok().flatten();
+    record.is_some_and(|record| record.host == live.target && record.generation == generation + 1)
+}
+
 /// An operator's word, held against what the target says now.
 async fn take_word(
     live: &Live,
+    generation: u64,
     question: Question,
     word: ResolveAs,
 ) -> Result<(Settled, Option<Heard>), Failure> {
-    let client = live.begun.node.neighbours.client(&live.target)?;
-    let heard = put(question, &client, live).await.ok();
+    // A pledge that was asked for anew could still arrive after the guest went on here.
+    let question = match word {
+        ResolveAs::Moved => question,
+        ResolveAs::Kept | ResolveAs::Lost => Question::Abandon,
+    };
+    let heard = match live.begun.node.neighbours.client(&live.target) {
+        Ok(client) => put(question, &client, live).await.ok(),
+        Err(_not_in_the_configuration) => None,
+    };
+    let heard = match heard {
+        None if is_handed(live, generation).await => {
+            Some(self::heard(api::Verdict::Running { resumed_at: None }))
+        }
+        heard => heard,
+    };
     let word = match word {
         ResolveAs::Moved => Word::Moved,
         ResolveAs::Kept => Word::Kept,
@@ -187,7 +211,11 @@ async fn ended(end: End<Box<Live>>, generation: u64, reason: String) -> Left {
         End::Moved(done) => moved(done.live, generation).await,
         End::Kept(kept) => {
             let failure = Failure::VerdictRefused { host: kept.live.target.clone(), reason };
-            stay(kept, failure).await
+            // The guest goes on only when no later agent can pledge it again.
+            while !enter(&kept.live, Phase::Kept, &failure.chain()).await {
+                tokio::time::sleep(SETTLE_PAUSE_MAX).await;
+            }
+            go_back(kept, failure).await
         }
         End::Lost(lost) => {
             let failure = Failure::VerdictLost { host: lost.live.target.clone(), reason };

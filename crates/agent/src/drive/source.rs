@@ -32,7 +32,7 @@ use super::settle::settle;
 use super::stay::{lose, stay};
 use super::watch::{Waited, Watch};
 use crate::failure::Failure;
-use crate::guest::{Guest, GuestRecord, change_owner};
+use crate::guest::{Guest, GuestRecord, change_owner, mend_owner};
 use crate::journal::{Journal, JournalError};
 use crate::keeper::Reply;
 use crate::limits::{ASK_QEMU_EVERY, SWITCHOVER_TIMEOUT};
@@ -79,7 +79,6 @@ pub(crate) struct Resumed {
     pub(crate) process: Option<Process>,
     pub(crate) record: GuestRecord,
     pub(crate) definition: Definition,
-    pub(crate) tracker: Tracker,
 }
 
 /// The live resources of a source.
@@ -99,8 +98,9 @@ pub(crate) struct Live {
 pub(crate) struct Room {
     pub(crate) token: Uuid,
     pub(crate) journal: Journal,
-    /// The connection that the pledge goes over; open, and used for nothing else meanwhile.
-    pub(crate) word: Client,
+    /// The connection that the pledge goes over; open, and used for nothing else meanwhile. None where the target is not
+    /// in the configuration any more.
+    pub(crate) word: Option<Client>,
 }
 
 /// The guest stays, because of a failure.
@@ -135,17 +135,21 @@ pub(crate) async fn run(begun: Begun, guest: Guest, wish: Wish, reply: Reply<Uui
         target: wish.request.to.clone(),
         reserved: None,
     };
+    live.begun.node.track(live.record.uuid, &live.begun.tracker);
     let (reserved, ticket) = match reserve(Planned::new(right, Box::new(live)), &wish).await {
         Ok(reserved) => reserved,
         Err(broken) => {
             // Nothing was changed, so there is no migration to remember: the answer says why.
             let (kept, failure) = *broken;
+            kept.live.begun.node.untrack(id);
             _ = reply.send(Err(failure));
             return Left::Kept(Box::new(back(kept.right, *kept.live)));
         }
     };
-    reserved.live.begun.node.track(reserved.live.record.uuid, &reserved.live.begun.tracker);
-    _ = reply.send(Ok(id));
+    if reply.send(Ok(id)).is_err() {
+        // Whoever asked for it has gone away before it began.
+        reserved.live.begun.cancelled.cancel();
+    }
     match towards_the_pledge(reserved, &wish, &ticket, events).await {
         Ok(stopped) => {
             let (_pledge, pledged) = stopped.pledge();
@@ -161,7 +165,7 @@ pub(crate) async fn run(begun: Begun, guest: Guest, wish: Wish, reply: Reply<Uui
 /// Takes up a migration that an earlier agent had begun.
 pub(crate) async fn recover(begun: Begun, resumed: Resumed) -> Left {
     let qemu = source_qemu(resumed.process.as_ref()).await;
-    let Resumed { opened, last, reason, journal, process, record, definition, tracker: _ } = resumed;
+    let Resumed { opened, last, reason, journal, process, record, definition } = resumed;
     let word = begun.node.neighbours.client(&opened.target);
     let suspended = opened.suspended;
     let live = Box::new(Live {
@@ -171,7 +175,7 @@ pub(crate) async fn recover(begun: Begun, resumed: Resumed) -> Left {
         definition,
         suspended,
         target: opened.target.clone(),
-        reserved: word.ok().map(|word| Room { token: opened.token, journal, word }),
+        reserved: Some(Room { token: opened.token, journal, word: word.ok() }),
     });
     let restarted = || Failure::AgentRestarted { before: reason.clone() };
     let decided = recover_source(last, qemu);
@@ -214,14 +218,9 @@ async fn reserve(
     mut planned: Planned<Box<Live>>,
     wish: &Wish,
 ) -> Result<(Reserved<Box<Live>>, Ticket), Broken> {
-    let cancelled = planned.live.begun.cancelled.clone();
     let generation = planned.generation();
     let reserving = make_room(&mut planned.live, generation, wish);
-    let made = tokio::select! {
-        made = reserving => made,
-        () = cancelled.cancelled() => Err(Failure::Cancelled),
-    };
-    match made {
+    match reserving.await {
         Ok(ticket) => {
             let reserved = planned.reserved();
             reserved.live.begun.tracker.enter(Phase::Reserved);
@@ -243,7 +242,7 @@ async fn make_room(live: &mut Live, generation: u64, wish: &Wish) -> Result<Tick
     let status = process.qmp.execute(QueryStatus).await?;
     live.suspended = match status.status {
         RunState::Running => false,
-        RunState::Paused | RunState::Prelaunch | RunState::Postmigrate => true,
+        RunState::Paused => true,
         _other => {
             return Err(Failure::WrongState {
                 domain: live.definition.domain().name.clone(),
@@ -260,9 +259,13 @@ async fn make_room(live: &mut Live, generation: u64, wish: &Wish) -> Result<Tick
             findings: vec![crate::preflight::same_host(&node)],
         });
     }
+    mend_owner(&node, &live.record).await?;
     let word = node.neighbours.client(&live.target)?;
     let offer = offer(&node, live, generation, wish).await?;
-    let ticket = word.offer(&offer).await.map_err(|error| refused(&live.target, error))?;
+    let ticket = tokio::select! {
+        answer = word.offer(&offer) => answer.map_err(|error| refused(&live.target, error))?,
+        () = live.begun.cancelled.cancelled() => return Err(Failure::Cancelled),
+    };
     let opened = Opened {
         migration: id,
         side: Side::Source,
@@ -278,7 +281,7 @@ async fn make_room(live: &mut Live, generation: u64, wish: &Wish) -> Result<Tick
         at_ms: unix_ms(),
     };
     let journal = Journal::create(node.store.journal_path(id), opened).await?;
-    live.reserved = Some(Room { token: ticket.token, journal, word });
+    live.reserved = Some(Room { token: ticket.token, journal, word: Some(word) });
     Ok(ticket)
 }
 
@@ -363,7 +366,7 @@ async fn begin_stream(live: &Live, wish: &Wish, ticket: &Ticket) -> Result<(), F
 }
 
 /// Waits until QEMU has stopped the guest for the last round. Meanwhile `Pledging` is written to the journal, so that
-/// no fsync lies in the blackout, and the connection for the pledge is opened where it was closed.
+/// no fsync lies in the blackout.
 async fn stop(
     streaming: Streaming<Box<Live>>,
     watch: &mut Watch,
@@ -371,9 +374,8 @@ async fn stop(
     let mut pledging = None;
     let waited = loop {
         match watch.next().await {
-            Waited::Qemu(What::Pass(round)) if round > 1 && pledging.is_none() => {
-                pledging = Some(write_pledging(&streaming.live));
-            }
+            Waited::Qemu(What::Pass(1)) => pledging = Some(write_pledging(&streaming.live)),
+            Waited::Qemu(What::Pass(2)) => freshen(&streaming.live),
             Waited::Qemu(What::Migration(MigrationStatus::PreSwitchover)) => break Ok(()),
             Waited::Qemu(What::Migration(status)) if has_failed(&status) => {
                 break Err(stream_failed(&streaming.live, &status).await);
@@ -394,12 +396,12 @@ async fn stop(
 }
 
 fn write_pledging(live: &Live) -> JoinHandle<Result<(), JournalError>> {
-    let room = live.reserved.as_ref().map(|room| (room.journal.clone(), room.word.clone()));
+    let journal = live.reserved.as_ref().map(|room| room.journal.clone());
     tokio::spawn(async move {
-        let Some((journal, word)) = room else { return Ok(()) };
-        // The pledge is to find its connection open; where it cannot be opened now, the pledge itself will say so.
-        let (written, _opened) = tokio::join!(journal.enter(Phase::Pledging, None), word.connect());
-        written
+        match journal {
+            Some(journal) => journal.enter(Phase::Pledging, None).await,
+            None => Ok(()),
+        }
     })
 }
 
@@ -436,6 +438,17 @@ fn has_failed(status: &MigrationStatus) -> bool {
     matches!(status, MigrationStatus::Failed | MigrationStatus::Cancelled | MigrationStatus::Cancelling)
 }
 
+/// Uses the connection for the pledge once, so that the pledge finds it open and alive. A failure shows in the pulse.
+fn freshen(live: &Live) {
+    let word = live.reserved.as_ref().and_then(|room| room.word.clone());
+    let id = live.begun.tracker.id();
+    tokio::spawn(async move {
+        if let Some(word) = word {
+            _ = word.target_status(id).await;
+        }
+    });
+}
+
 async fn stream_failed(live: &Live, status: &MigrationStatus) -> Failure {
     let said = match &live.process {
         Some(process) => process.qmp.execute(QueryMigrate).await.ok().and_then(|info| info.error_desc),
@@ -459,12 +472,14 @@ pub(crate) async fn source_qemu(process: Option<&Process>) -> SourceQemu {
         ask_again(process).await;
     };
     match (status, migration) {
-        (RunState::Postmigrate, _) => SourceQemu::Completed,
+        (RunState::Postmigrate, _) | (RunState::FinishMigrate, Some(MigrationStatus::Completed)) => {
+            SourceQemu::Completed
+        }
         (_, None | Some(MigrationStatus::None | MigrationStatus::Failed | MigrationStatus::Cancelled)) => {
             SourceQemu::Here
         }
-        (RunState::Running, Some(MigrationStatus::Completed)) => SourceQemu::Here,
-        (_, Some(MigrationStatus::Completed)) => SourceQemu::Completed,
+        // It was continued after it had completed.
+        (_, Some(MigrationStatus::Completed)) => SourceQemu::Here,
         (_, Some(_)) => SourceQemu::Migrating,
     }
 }

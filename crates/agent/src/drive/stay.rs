@@ -11,27 +11,35 @@ use qemu::migrate::{Events, EventsError, What};
 use qemu::process::Process;
 use tokio::time::timeout;
 
-use super::source::{Left, Live, back};
+use super::source::{Left, Live, ask_again, back};
 use crate::failure::Failure;
 use crate::guest::{change_owner, give_back};
 use crate::limits::{ABANDON_TIMEOUT, CANCEL_TIMEOUT};
 
-/// The guest stays here because of `failure`; nothing was pledged, or the target has proved that it never ran there.
+/// The guest stays here because of `failure`; nothing was pledged.
 pub(crate) async fn stay(kept: Kept<Box<Live>>, failure: Failure) -> Left {
+    // A journal that cannot be written is no harm here: the next agent sees that QEMU has not completed.
+    enter(&kept.live, Phase::Kept, &failure.chain()).await;
+    go_back(kept, failure).await
+}
+
+/// Continues the guest here. *Kept* is in the journal already: a guest that goes on while its pledge still stands in the
+/// journal would be pledged again.
+pub(crate) async fn go_back(kept: Kept<Box<Live>>, failure: Failure) -> Left {
     let Kept { right, live } = kept;
     let reason = failure.chain();
     let Some(process) = live.process.clone().filter(|process| process.exit().is_none()) else {
         return lose(live, right.generation(), failure).await;
     };
-    // First the journal: a guest that goes on while its pledge still stands in the journal would be pledged again.
-    enter(&live, Phase::Kept, &reason).await;
     stop_stream(&process).await;
-    if !live.suspended && !go_on(&process).await {
-        // A target's QEMU may hold the image; it goes first, then once more.
-        abandon(&live).await;
-        if !go_on(&process).await && process.exit().is_some() {
+    while !live.suspended && !go_on(&process).await {
+        if process.exit().is_some() {
             return lose(live, right.generation(), failure).await;
         }
+        // A target's QEMU may hold the image: it goes first.
+        live.begun.tracker.note("the guest cannot go on yet; it is tried again");
+        abandon(&live).await;
+        ask_again(&process).await;
     }
     abandon(&live).await;
     withdraw(&live, right.generation()).await;
@@ -64,11 +72,15 @@ async fn withdraw(live: &Live, generation: u64) {
     }
 }
 
-/// Writes an end to the journal; a journal that cannot be written is asked again by the next agent, with the same answer.
-pub(crate) async fn enter(live: &Live, phase: Phase, reason: &str) {
-    let Some(room) = &live.reserved else { return };
-    if let Err(error) = room.journal.enter(phase, Some(reason.to_owned())).await {
-        tracing::error!(?phase, "the end is not in the journal: {}", Failure::from(error).chain());
+/// Writes an end to the journal, and says whether it is there.
+pub(crate) async fn enter(live: &Live, phase: Phase, reason: &str) -> bool {
+    let Some(room) = &live.reserved else { return true };
+    match room.journal.enter(phase, Some(reason.to_owned())).await {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::error!(?phase, "the end is not in the journal: {}", Failure::from(error).chain());
+            false
+        }
     }
 }
 
@@ -77,6 +89,9 @@ pub(crate) async fn abandon(live: &Live) {
     let id = live.begun.tracker.id();
     let Ok(client) = live.begun.node.neighbours.client(&live.target) else { return };
     match timeout(ABANDON_TIMEOUT, client.abandon(id)).await {
+        Ok(Ok(verdict @ api::Verdict::Running { .. })) => {
+            tracing::error!(migration = %id, ?verdict, "the target says that the guest runs there: look at both hosts");
+        }
         Ok(Ok(verdict)) => tracing::info!(migration = %id, ?verdict, "the target gives everything back"),
         Ok(Err(error)) => {
             tracing::warn!(migration = %id, "the target did not hear of it and will ask: {error}")

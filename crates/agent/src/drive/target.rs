@@ -70,11 +70,12 @@ pub(crate) struct Begun {
 /// A target that is taken up again by a new agent.
 pub(crate) struct Resumed {
     pub(crate) opened: Opened,
+    pub(crate) last: Phase,
+    pub(crate) reason: Option<String>,
     pub(crate) journal: Journal,
     pub(crate) process: Option<Process>,
     pub(crate) record: GuestRecord,
     pub(crate) definition: Definition,
-    pub(crate) tracker: Tracker,
 }
 
 /// The live resources of a target.
@@ -94,7 +95,7 @@ impl Live {
     /// What is known now.
     async fn knowledge(&self, continued: bool) -> TargetKnowledge {
         TargetKnowledge {
-            qemu: target_qemu(self.process.as_ref()).await,
+            qemu: target_qemu(self.process.as_ref(), self.alive_since_prepared && !continued).await,
             alive_since_prepared: self.alive_since_prepared,
             continued,
             ended: None,
@@ -143,19 +144,27 @@ pub(crate) async fn run(begun: Begun, offer: Offer, definition: Definition, repl
 
 /// Takes up a migration that an earlier agent had begun.
 pub(crate) async fn recover(begun: Begun, resumed: Resumed) -> Arrived {
-    let Resumed { opened, journal, process, record, definition, tracker: _ } = resumed;
-    let qemu = target_qemu(process.as_ref()).await;
-    let decided = recover_target(qemu);
-    tracing::info!(migration = %opened.migration, ?qemu, ?decided, "taken up again");
+    let Resumed { opened, last, reason, journal, process, record, definition } = resumed;
     let live = Live { begun, opened, journal, record, definition, process, alive_since_prepared: false };
-    let receiving = Receiving::recovered(live.record.uuid, Box::new(live));
-    match decided {
-        TargetRecovery::Adopt => {
-            let pledge = receiving.live.pledge();
-            settle_in(receiving.loaded().grant(pledge).running()).await
-        }
-        TargetRecovery::Wait | TargetRecovery::AskSource => wait(receiving).await,
+    let live = Box::new(live);
+    match last {
+        Phase::Refused => return end(live, Phase::Refused, reason.unwrap_or_default(), None).await,
+        Phase::Lost => return end(live, Phase::Lost, reason.unwrap_or_default(), None).await,
+        _not_given_back => {}
     }
+    // A guest that stands for a reason of its own may have run here or not: the source is asked, nothing is taken up.
+    let qemu = target_qemu(live.process.as_ref(), true).await;
+    let decided = recover_target(qemu);
+    tracing::info!(migration = %live.opened.migration, ?last, ?qemu, ?decided, "taken up again");
+    if last == Phase::Running && qemu == TargetQemu::Gone {
+        return owned(live, None).await;
+    }
+    let receiving = Receiving::recovered(live.record.uuid, live);
+    if decided == TargetRecovery::Adopt || last == Phase::Running {
+        let pledge = receiving.live.pledge();
+        return settle_in(receiving.loaded().grant(pledge).running()).await;
+    }
+    wait(receiving).await
 }
 
 /// Makes room: journal, QEMU, muted taps, an address for memory. What was made is given back when a step fails.
@@ -290,7 +299,7 @@ async fn wait(mut receiving: Receiving<Box<Live>>) -> Arrived {
             Came::Source(Settlement::Open) => {}
             // The source has given its word durably and may be gone since: it is the pledge.
             Came::Source(Settlement::Moved) => {
-                return match target_qemu(receiving.live.process.as_ref()).await {
+                return match target_qemu(receiving.live.process.as_ref(), false).await {
                     TargetQemu::Gone => owned(receiving.live, None).await,
                     TargetQemu::Incoming | TargetQemu::Loaded | TargetQemu::Ran => {
                         pledged(receiving, events, None).await
@@ -394,7 +403,7 @@ async fn wait_loaded(live: &Live) {
     let Some(process) = &live.process else { return };
     let mut events = Events::of(&process.qmp);
     let loading = async {
-        while target_qemu(Some(process)).await == TargetQemu::Incoming {
+        while target_qemu(Some(process), live.alive_since_prepared).await == TargetQemu::Incoming {
             if events.next().await == Err(EventsError::Gone) {
                 return;
             }
@@ -415,32 +424,56 @@ async fn grant(
     if receiving.live.opened.suspended {
         return grant_suspended(receiving, reply).await;
     }
-    let (Some(process), Some(mut events)) = (receiving.live.process.clone(), events) else {
-        return lost(receiving.live, reply).await;
-    };
-    receiving.live.begun.tracker.enter(Phase::Granted);
-    let unmuting = unmute(&receiving.live);
-    let (continued, ()) = tokio::join!(process.qmp.execute(Cont), unmuting);
-    if let Err(QmpError::Refused { .. }) = continued {
-        // QEMU says that it did not continue: it is as it was, and that is a proof.
-        let reason = continued.map_or_else(|error| error.to_string(), |_| String::new());
-        tracing::error!("cont was refused: {reason}");
-        if let OnPledge::Refuse(proof) = on_abandon(&receiving.live.knowledge(false).await) {
-            return refuse(receiving, proof, reason, reply).await;
+    let Some(mut events) = events else { return lost(receiving.live, reply).await };
+    match let_go(&receiving.live, &mut events).await {
+        Continued::Runs { resumed_at } => {
+            answer(reply, Ok(Verdict::Running { resumed_at: resumed_at.clone() }));
+            let granted = receiving.loaded().grant(pledge);
+            granted.live.begun.tracker.enter(Phase::Granted);
+            granted.live.begun.tracker.record(|report| report.downtime.target_resumed_at = resumed_at);
+            settle_in(granted.running()).await
+        }
+        Continued::Refused { proof, reason } => refuse(receiving, proof, reason, reply).await,
+        Continued::Gone => lost(receiving.loaded().grant(pledge).lost().live, reply).await,
+    }
+}
+
+/// What became of `cont`.
+enum Continued {
+    /// The guest runs; the time stamp where its RESUME was heard.
+    Runs { resumed_at: Option<String> },
+    /// QEMU refused, and is as it was.
+    Refused { proof: NeverRan, reason: String },
+    /// QEMU ended.
+    Gone,
+}
+
+/// Sends `cont`, again where it was not heard, until QEMU says that the guest runs, refuses, or is gone.
+async fn let_go(live: &Live, events: &mut Events) -> Continued {
+    let Some(process) = &live.process else { return Continued::Gone };
+    let (mut continued, ()) = tokio::join!(process.qmp.execute(Cont), unmute(live));
+    loop {
+        match continued {
+            Ok(_) => {
+                let resumed = events.find(|happened| (happened.what == What::Resumed).then_some(happened.at));
+                if let Ok(Ok(at)) = timeout(RESUME_TIMEOUT, resumed).await {
+                    return Continued::Runs { resumed_at: Some(rfc3339(at)) };
+                }
+            }
+            Err(QmpError::Refused { .. }) => {
+                let reason = continued.map_or_else(|error| error.to_string(), |_| String::new());
+                if let OnPledge::Refuse(proof) = on_abandon(&live.knowledge(false).await) {
+                    return Continued::Refused { proof, reason };
+                }
+            }
+            Err(error) => tracing::warn!("cont was not answered: {error}"),
+        }
+        match on_pledge(&live.knowledge(true).await) {
+            OnPledge::Continue => continued = process.qmp.execute(Cont).await,
+            OnPledge::Answer(_running) => return Continued::Runs { resumed_at: None },
+            OnPledge::Refuse(_) | OnPledge::Lose => return Continued::Gone,
         }
     }
-    let resumed = events.find(|happened| (happened.what == What::Resumed).then_some(happened.at));
-    let resumed_at = match timeout(RESUME_TIMEOUT, resumed).await {
-        Ok(Ok(at)) => Some(rfc3339(at)),
-        Ok(Err(_)) | Err(_) => None,
-    };
-    let granted = receiving.loaded().grant(pledge);
-    if resumed_at.is_none() && target_qemu(granted.live.process.as_ref()).await != TargetQemu::Ran {
-        return lost(granted.lost().live, reply).await;
-    }
-    answer(reply, Ok(Verdict::Running { resumed_at: resumed_at.clone() }));
-    granted.live.begun.tracker.record(|report| report.downtime.target_resumed_at = resumed_at);
-    settle_in(granted.running()).await
 }
 
 /// A suspended domain stays suspended, so its QEMU cannot prove later that the right came here: the journal does.
@@ -524,12 +557,19 @@ async fn refuse(
     reason: String,
     reply: Option<Reply<Verdict>>,
 ) -> Arrived {
-    let live = receiving.refuse(proof).live;
-    // First its QEMU goes, then the journal says so, then the source hears it: it cannot run here any more.
+    end(receiving.refuse(proof).live, Phase::Refused, reason, reply).await
+}
+
+/// Gives everything back. First the journal says so, for good; then its QEMU goes; then the source hears it.
+async fn end(live: Box<Live>, phase: Phase, reason: String, reply: Option<Reply<Verdict>>) -> Arrived {
+    enter(&live, phase, Some(reason.clone())).await;
     give_back(&live.begun.node, &live.record, live.process.as_ref()).await;
-    enter(&live, Phase::Refused, Some(reason.clone())).await;
-    live.begun.tracker.end(Phase::Refused, Outcome::Kept, Some(reason.clone()), None);
-    answer(reply, Ok(Verdict::Refused { reason }));
+    let (outcome, verdict) = match phase {
+        Phase::Refused => (Outcome::Kept, Verdict::Refused { reason: reason.clone() }),
+        _lost => (Outcome::Lost, Verdict::Lost { reason: reason.clone() }),
+    };
+    live.begun.tracker.end(phase, outcome, Some(reason), None);
+    answer(reply, Ok(verdict));
     Arrived::Gone
 }
 
@@ -538,11 +578,7 @@ async fn lost(live: Box<Live>, reply: Option<Reply<Verdict>>) -> Arrived {
         return owned(live, reply).await;
     }
     let reason = "its QEMU ended, and nobody can say that the guest never ran there".to_owned();
-    give_back(&live.begun.node, &live.record, live.process.as_ref()).await;
-    enter(&live, Phase::Lost, Some(reason.clone())).await;
-    live.begun.tracker.end(Phase::Lost, Outcome::Lost, Some(reason.clone()), None);
-    answer(reply, Ok(Verdict::Lost { reason }));
-    Arrived::Gone
+    end(live, Phase::Lost, reason, reply).await
 }
 
 /// The guest ran here and its QEMU ended before this agent could take it up: the domain is this host's, shut off.
@@ -580,8 +616,9 @@ fn answer(reply: Option<Reply<Verdict>>, verdict: Result<Verdict, Failure>) {
     }
 }
 
-/// What the target's QEMU is doing. One that lives and does not answer is asked until it does.
-async fn target_qemu(process: Option<&Process>) -> TargetQemu {
+/// What the target's QEMU is doing. One that lives and does not answer is asked until it does. `untouched`: nobody can have
+/// continued it, so a guest that stands for a reason of its own brought that from the source.
+async fn target_qemu(process: Option<&Process>, untouched: bool) -> TargetQemu {
     let Some(process) = process else { return TargetQemu::Gone };
     loop {
         if process.exit().is_some() {
@@ -590,8 +627,10 @@ async fn target_qemu(process: Option<&Process>) -> TargetQemu {
         match process.qmp.execute(QueryStatus).await {
             Ok(status) => {
                 return match status.status {
-                    RunState::Prelaunch | RunState::Inmigrate => TargetQemu::Incoming,
+                    RunState::Running => TargetQemu::Ran,
                     RunState::Paused => TargetQemu::Loaded,
+                    RunState::Prelaunch | RunState::Inmigrate => TargetQemu::Incoming,
+                    _ if untouched => TargetQemu::Incoming,
                     _ => TargetQemu::Ran,
                 };
             }

@@ -177,6 +177,14 @@ fn words(failure: &Failure) -> (u16, &'static str, Option<String>) {
         Failure::NotListening => {
             (409, "not-listening", some("add `listen = \"ADDRESS:PORT\"` and restart the agent"))
         }
+        Failure::StillRuns { .. } => {
+            (409, "still-runs", some("restart the agent: it takes that QEMU up again"))
+        }
+        Failure::Find(_) => {
+            (500, "qemu-not-found-again", some("restart the agent: it takes that QEMU up again"))
+        }
+        Failure::NotFrozen => (422, "not-frozen", some("define the domain with Ferry, which fills it in")),
+        Failure::MigrationKnown { .. } => (409, "migration-known", None),
         Failure::NoEndpoint => (404, "no-endpoint", some("`/api/v1/openapi.json` lists them all")),
         Failure::Stopping => (503, "stopping", some("ask again when the agent is back")),
     }

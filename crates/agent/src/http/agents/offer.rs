@@ -29,6 +29,11 @@ pub(crate) async fn offer(
 }
 
 async fn take_in(node: &Arc<Node>, offer: Offer) -> Result<Ticket, Failure> {
+    // A target must be able to ask its source what became of a migration.
+    node.neighbours.client(&offer.source)?;
+    if node.migration(offer.migration).is_ok() {
+        return Err(Failure::MigrationKnown { id: offer.migration });
+    }
     let definition = preflight::check(node, &offer).await?;
     let (uuid, name) = (frozen_uuid(definition.domain()), definition.domain().name.clone());
     let handle = node.admit(uuid, &name, || keeper::begin(node, uuid, name.clone(), None, Begin::Offered))?;

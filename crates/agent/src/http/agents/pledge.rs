@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use api::{Role, Verdict};
+use api::{Pledge, Role, Verdict};
 use axum::extract::{Path, State};
 use axum::{Extension, Json};
-use serde::Deserialize;
 use uuid::Uuid;
 
 use super::{party, verdict};
@@ -15,13 +14,6 @@ use crate::http::asker::Asker;
 use crate::http::problem::Refusal;
 use crate::keeper::Ask;
 use crate::node::Node;
-
-/// The body of a pledge.
-#[derive(Deserialize, utoipa::ToSchema)]
-pub(crate) struct Pledge {
-    /// The ticket's token.
-    token: Uuid,
-}
 
 /// The source gives the right to run away, irrevocably. May be repeated; the answer is the same.
 #[utoipa::path(post, path = "/agent/migrations/{id}/pledge", tag = "agents",
