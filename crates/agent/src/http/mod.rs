@@ -7,6 +7,7 @@ mod domains;
 mod host;
 mod migrations;
 pub(crate) mod problem;
+mod rows;
 mod version;
 
 use std::sync::Arc;

@@ -1,10 +1,14 @@
 //! The one place where a failure becomes HTTP: status, stable code, message, mend, details. Main function:
 //! [`problem`].
 
+use std::path::PathBuf;
+
 use api::{Detail, Problem};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use uuid::Uuid;
 
+use super::rows::{self, Row};
 use crate::failure::Failure;
 
 /// A failure on its way to the one who asked.
@@ -43,179 +47,124 @@ pub(crate) fn problem(failure: &Failure) -> Problem {
     if let Failure::RefusedByTarget { host, problem } = failure {
         return Problem { detail: format!("host {host} refuses: {}", problem.detail), ..(**problem).clone() };
     }
-    let (status, code, mend) = words(failure);
+    let Row { status, code, mend } = row(failure);
+    let mend = (!mend.is_empty()).then(|| mend.into_owned());
     Problem { status, code: code.into(), detail: failure.chain(), mend, details: details(failure) }
 }
 
-#[expect(clippy::too_many_lines, reason = "one exhaustive table, a row a failure")]
-fn words(failure: &Failure) -> (u16, &'static str, Option<String>) {
-    let some = |text: &str| Some(text.to_owned());
+/// The row of a failure. One exhaustive match: a failure without a row does not compile.
+fn row(failure: &Failure) -> Row {
     match failure {
-        Failure::DomainNotFound { .. } => {
-            (404, "domain-not-found", some("`ferry list --all` shows all domains"))
-        }
-        Failure::MigrationNotFound { .. } => {
-            (404, "migration-not-found", some("`ferry migrations list` shows all that are known"))
-        }
-        Failure::Definition(_) => {
-            (422, "definition-invalid", some("mend the places named and define it again"))
-        }
-        Failure::PathNotAllowed { allowed, .. } => (
-            422,
-            "path-not-allowed",
-            Some(format!(
-                "move the file below one of: {}; or add its directory to `allowed_paths` in the agent's configuration",
-                join(allowed.iter().map(|path| path.display()))
-            )),
-        ),
-        Failure::EmulatorNotAllowed { allowed, .. } => (
-            422,
-            "emulator-not-allowed",
-            Some(format!(
-                "name one of: {}; or add it to `emulators` in the agent's configuration",
-                join(allowed.iter().map(|path| path.display()))
-            )),
-        ),
-        Failure::KvmUnusable { .. } => (
-            422,
-            "kvm-unusable",
-            some("make KVM work (firmware setting, kvm module), or use <domain type='qemu'>, which is slow"),
-        ),
-        Failure::NameTaken { .. } => (
-            409,
-            "name-taken",
-            some("choose another name, or give the definition that domain's UUID to replace it"),
-        ),
-        Failure::UuidTaken { .. } => (
-            409,
-            "uuid-taken",
-            some("leave <uuid> out to get a new one, or keep that domain's name to replace it"),
-        ),
-        Failure::WrongState { mend, .. } => (409, "wrong-state", some(mend)),
-        Failure::Migrating { migration, .. } => (
-            409,
-            "migrating",
-            Some(format!("wait for it (`ferry migrations watch {migration}`) or cancel it")),
-        ),
+        Failure::DomainNotFound { .. } => rows::DOMAIN_NOT_FOUND,
+        Failure::MigrationNotFound { .. } => rows::MIGRATION_NOT_FOUND,
+        Failure::Definition(_) => rows::DEFINITION_INVALID,
+        Failure::PathNotAllowed { allowed, .. } => rows::PATH_NOT_ALLOWED.say(below_one_of(allowed)),
+        Failure::EmulatorNotAllowed { allowed, .. } => rows::EMULATOR_NOT_ALLOWED.say(one_of(allowed)),
+        Failure::KvmUnusable { .. } => rows::KVM_UNUSABLE,
+        Failure::NameTaken { .. } => rows::NAME_TAKEN,
+        Failure::UuidTaken { .. } => rows::UUID_TAKEN,
+        Failure::WrongState { mend, .. } => rows::WRONG_STATE.say((*mend).to_owned()),
+        Failure::Migrating { migration, .. } => rows::MIGRATING.say(wait_for(*migration)),
         Failure::MovedAway { to, .. } => {
-            (409, "moved-away", Some(format!("use it on host {to}, or migrate it back from there")))
+            rows::MOVED_AWAY.say(format!("use it on host {to}, or migrate it back from there"))
         }
-        Failure::Fenced { .. } => (
-            409,
-            "fenced",
-            some(
-                "start it where it belongs; if that host is gone for good and you are certain that the guest is not \
-                 running, remove the record beside its first disk (its name ends in .ferry)",
-            ),
-        ),
-        Failure::Record { .. } => {
-            (409, "owner-record-unreadable", some("look at the file; Ferry did not write it so"))
-        }
-        Failure::RecordFile(_) => {
-            (500, "owner-record-failed", some("make the storage writable for this host's root"))
-        }
-        Failure::Disk(_) => (409, "disk-unusable", some("make the disk readable and writable on this host")),
-        Failure::Facts(_) => (500, "facts-unreadable", None),
-        Failure::CommandLine(_) => (422, "command-line", some("change the definition as the message says")),
-        Failure::Spawn(_) => (500, "qemu-did-not-start", some("QEMU's own words are in the domain's log")),
-        Failure::Probe(_) => {
-            (500, "qemu-probe-failed", some("check that the emulator is installed and runs"))
-        }
-        Failure::Qmp(_) => (500, "qmp-failed", some("QEMU's own words are in the domain's log")),
-        Failure::Network(_) => (409, "network-failed", some("check the bridges that the definition names")),
-        Failure::Store(_) => (507, "store-failed", some("make room in the agent's state directory")),
-        Failure::Journal(_) => (507, "journal-failed", some("make room in the agent's state directory")),
-        Failure::ShutdownTimedOut { .. } => (
-            504,
-            "shutdown-timed-out",
-            some("look at its console; `ferry destroy` ends it without asking the guest"),
-        ),
+        Failure::Fenced { .. } => rows::FENCED,
+        Failure::Record { .. } => rows::OWNER_RECORD_UNREADABLE,
+        Failure::RecordFile(_) => rows::OWNER_RECORD_FAILED,
+        Failure::Disk(_) => rows::DISK_UNUSABLE,
+        Failure::Facts(_) => rows::FACTS_UNREADABLE,
+        Failure::CommandLine(_) => rows::COMMAND_LINE,
+        Failure::Spawn(_) => rows::QEMU_DID_NOT_START,
+        Failure::Probe(_) => rows::QEMU_PROBE_FAILED,
+        Failure::Qmp(_) => rows::QMP_FAILED,
+        Failure::Network(_) => rows::NETWORK_FAILED,
+        Failure::Store(_) => rows::STORE_FAILED,
+        Failure::Journal(_) => rows::JOURNAL_FAILED,
+        Failure::ShutdownTimedOut { .. } => rows::SHUTDOWN_TIMED_OUT,
         Failure::HostUnknown { known, .. } => {
-            (404, "host-unknown", Some(format!("hosts known here: {}", join(known))))
+            rows::HOST_UNKNOWN.say(format!("hosts known here: {}", join(known)))
         }
-        Failure::Neighbour { source, .. } => match &**source {
-            client::ClientError::ProtocolVersion { .. } => {
-                (409, "protocol-version", some("run the same version of Ferry on both hosts"))
-            }
-            _unreachable => (502, "host-unreachable", source.mend()),
-        },
+        Failure::Neighbour { source, .. } => neighbour(source),
         Failure::RefusedByTarget { problem, .. } => {
-            (problem.status, "refused-by-target", problem.mend.clone())
+            rows::REFUSED_BY_TARGET.say(problem.mend.clone().unwrap_or_default())
         }
-        Failure::Preflight { .. } => (422, "preflight-refused", some("mend what is named and migrate again")),
-        Failure::MigrationEnded { .. } => (409, "migration-ended", None),
-        Failure::WrongSide { .. } => (409, "wrong-side", some("ask the agent of the source host")),
-        Failure::Word(_) => {
-            (409, "word-refused", some("look at both hosts again with `ferry migrations show`"))
-        }
-        Failure::WrongToken => (403, "wrong-token", None),
-        Failure::Protocol { .. } => {
-            (409, "protocol-version", some("run the same version of Ferry on both hosts"))
-        }
-        Failure::NotAnAgent => (403, "not-an-agent", None),
-        Failure::NotLocal => (403, "not-local", None),
-        Failure::Cancelled => (409, "cancelled", None),
-        Failure::TargetSilent { .. } => (502, "target-silent", some("check the network between the hosts")),
-        Failure::TargetGaveUp { .. } => (502, "target-gave-up", some("the target agent's log says why")),
-        Failure::StreamFailed { .. } => (502, "stream-failed", some("QEMU's logs on both hosts say more")),
-        Failure::SourceQemuGone => {
-            (500, "source-qemu-gone", some("the domain's log says why; it may be started afresh"))
-        }
-        Failure::SwitchoverTimedOut { .. } => {
-            (504, "switchover-timed-out", some("try again when the link is free"))
-        }
-        Failure::AgentRestarted { .. } => (500, "agent-restarted", some("migrate again")),
-        Failure::VerdictRefused { .. } => (502, "verdict-refused", some("the target agent's log says why")),
-        Failure::VerdictLost { .. } => (502, "verdict-lost", some("`ferry start` boots the domain afresh")),
-        Failure::Prepare(_) => (502, "qemu-not-prepared", some("QEMU's own words are in the domain's log")),
-        Failure::Listen(_) => {
-            (502, "qemu-not-listening", some("check the target's address and certificates"))
-        }
-        Failure::TicketAddress { .. } => {
-            (502, "ticket-address", some("run the same version of Ferry on both hosts"))
-        }
-        Failure::NotListening => {
-            (409, "not-listening", some("add `listen = \"ADDRESS:PORT\"` and restart the agent"))
-        }
-        Failure::StillRuns { .. } => {
-            (409, "still-runs", some("restart the agent: it takes that QEMU up again"))
-        }
-        Failure::Find(_) => {
-            (500, "qemu-not-found-again", some("restart the agent: it takes that QEMU up again"))
-        }
-        Failure::NotFrozen => (422, "not-frozen", some("define the domain with Ferry, which fills it in")),
-        Failure::MigrationKnown { .. } => (409, "migration-known", None),
-        Failure::NoEndpoint => (404, "no-endpoint", some("`/api/v1/openapi.json` lists them all")),
-        Failure::Stopping => (503, "stopping", some("ask again when the agent is back")),
+        Failure::Preflight { .. } => rows::PREFLIGHT_REFUSED,
+        Failure::MigrationEnded { .. } => rows::MIGRATION_ENDED,
+        Failure::WrongSide { .. } => rows::WRONG_SIDE,
+        Failure::Word(_) => rows::WORD_REFUSED,
+        Failure::WrongToken => rows::WRONG_TOKEN,
+        Failure::Protocol { .. } => rows::PROTOCOL_VERSION,
+        Failure::NotAnAgent => rows::NOT_AN_AGENT,
+        Failure::NotLocal => rows::NOT_LOCAL,
+        Failure::Cancelled => rows::CANCELLED,
+        Failure::TargetSilent { .. } => rows::TARGET_SILENT,
+        Failure::TargetGaveUp { .. } => rows::TARGET_GAVE_UP,
+        Failure::StreamFailed { .. } => rows::STREAM_FAILED,
+        Failure::SourceQemuGone => rows::SOURCE_QEMU_GONE,
+        Failure::SwitchoverTimedOut { .. } => rows::SWITCHOVER_TIMED_OUT,
+        Failure::AgentRestarted { .. } => rows::AGENT_RESTARTED,
+        Failure::VerdictRefused { .. } => rows::VERDICT_REFUSED,
+        Failure::VerdictLost { .. } => rows::VERDICT_LOST,
+        Failure::Prepare(_) => rows::QEMU_NOT_PREPARED,
+        Failure::Listen(_) => rows::QEMU_NOT_LISTENING,
+        Failure::TicketAddress { .. } => rows::TICKET_ADDRESS,
+        Failure::NotListening => rows::NOT_LISTENING,
+        Failure::StillRuns { .. } => rows::STILL_RUNS,
+        Failure::Find(_) => rows::QEMU_NOT_FOUND_AGAIN,
+        Failure::NotFrozen => rows::NOT_FROZEN,
+        Failure::MigrationKnown { .. } => rows::MIGRATION_KNOWN,
+        Failure::NoEndpoint => rows::NO_ENDPOINT,
+        Failure::Stopping => rows::STOPPING,
+    }
+}
+
+fn below_one_of(allowed: &[PathBuf]) -> String {
+    let allowed = join(allowed.iter().map(|path| path.display()));
+    format!(
+        "move the file below one of: {allowed}; or add its directory to `allowed_paths` in the agent's configuration"
+    )
+}
+
+fn one_of(allowed: &[PathBuf]) -> String {
+    let allowed = join(allowed.iter().map(|path| path.display()));
+    format!("name one of: {allowed}; or add it to `emulators` in the agent's configuration")
+}
+
+fn wait_for(migration: Uuid) -> String {
+    format!("wait for it (`ferry migrations watch {migration}`) or cancel it")
+}
+
+fn neighbour(error: &client::ClientError) -> Row {
+    match error {
+        client::ClientError::ProtocolVersion { .. } => rows::PROTOCOL_VERSION,
+        unreachable => rows::HOST_UNREACHABLE.say(unreachable.mend().unwrap_or_default()),
     }
 }
 
 fn details(failure: &Failure) -> Vec<Detail> {
-    match failure {
-        Failure::Definition(error) => {
-            let detail = |problem: &domain::Problem| Detail {
-                code: "definition-invalid".into(),
-                message: if problem.element.is_empty() {
-                    problem.message.clone()
-                } else {
-                    format!("{}: {}", problem.element, problem.message)
-                },
-                mend: problem.mend.clone(),
-                line: Some(problem.line),
-                column: Some(problem.column),
-            };
-            error.problems.iter().map(detail).collect()
-        }
-        Failure::Preflight { findings, .. } => {
-            let detail = |finding: &api::Finding| Detail {
-                code: finding.code.clone(),
-                message: finding.message.clone(),
-                mend: finding.mend.clone(),
-                line: None,
-                column: None,
-            };
-            findings.iter().filter(|finding| finding.fatal).map(detail).collect()
-        }
-        _ => Vec::new(),
+    if let Failure::Definition(error) = failure {
+        let detail = |problem: &domain::Problem| Detail {
+            code: rows::DEFINITION_INVALID.code.into(),
+            message: if problem.element.is_empty() {
+                problem.message.clone()
+            } else {
+                format!("{}: {}", problem.element, problem.message)
+            },
+            mend: problem.mend.clone(),
+            line: Some(problem.line),
+            column: Some(problem.column),
+        };
+        return error.problems.iter().map(detail).collect();
     }
+    if let Failure::Preflight { findings, .. } = failure {
+        let detail = |finding: &api::Finding| Detail {
+            code: finding.code.clone(),
+            message: finding.message.clone(),
+            mend: finding.mend.clone(),
+            line: None,
+            column: None,
+        };
+        return findings.iter().filter(|finding| finding.fatal).map(detail).collect();
+    }
+    Vec::new()
 }

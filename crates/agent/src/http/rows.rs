@@ -1,0 +1,106 @@
+//! Status, stable code and mend of every failure that HTTP carries. A code never changes its meaning. Main type: [`Row`].
+
+use std::borrow::Cow;
+
+/// What HTTP says about one kind of failure.
+pub(super) struct Row {
+    pub(super) status: u16,
+    pub(super) code: &'static str,
+    /// What to do; empty where there is nothing to do.
+    pub(super) mend: Cow<'static, str>,
+}
+
+impl Row {
+    /// With a mend that names what the failure is about.
+    pub(super) fn say(self, mend: String) -> Row {
+        Row { mend: Cow::Owned(mend), ..self }
+    }
+}
+
+const fn row(status: u16, code: &'static str, mend: &'static str) -> Row {
+    Row { status, code, mend: Cow::Borrowed(mend) }
+}
+
+pub(super) const AGENT_RESTARTED: Row = row(500, "agent-restarted", "migrate again");
+pub(super) const CANCELLED: Row = row(409, "cancelled", "");
+pub(super) const COMMAND_LINE: Row = row(422, "command-line", "change the definition as the message says");
+pub(super) const DEFINITION_INVALID: Row =
+    row(422, "definition-invalid", "mend the places named and define it again");
+pub(super) const DISK_UNUSABLE: Row =
+    row(409, "disk-unusable", "make the disk readable and writable on this host");
+pub(super) const DOMAIN_NOT_FOUND: Row = row(404, "domain-not-found", "`ferry list --all` shows all domains");
+pub(super) const EMULATOR_NOT_ALLOWED: Row = row(422, "emulator-not-allowed", "");
+pub(super) const FACTS_UNREADABLE: Row = row(500, "facts-unreadable", "");
+pub(super) const FENCED: Row = row(
+    409,
+    "fenced",
+    "start it where it belongs; if that host is gone for good and you are certain that the guest is not running, remove the record beside its first disk (its name ends in .ferry)",
+);
+pub(super) const HOST_UNKNOWN: Row = row(404, "host-unknown", "");
+pub(super) const HOST_UNREACHABLE: Row = row(502, "host-unreachable", "");
+pub(super) const JOURNAL_FAILED: Row = row(507, "journal-failed", "make room in the agent's state directory");
+pub(super) const KVM_UNUSABLE: Row = row(
+    422,
+    "kvm-unusable",
+    "make KVM work (firmware setting, kvm module), or use <domain type='qemu'>, which is slow",
+);
+pub(super) const MIGRATING: Row = row(409, "migrating", "");
+pub(super) const MIGRATION_ENDED: Row = row(409, "migration-ended", "");
+pub(super) const MIGRATION_KNOWN: Row = row(409, "migration-known", "");
+pub(super) const MIGRATION_NOT_FOUND: Row =
+    row(404, "migration-not-found", "`ferry migrations list` shows all that are known");
+pub(super) const MOVED_AWAY: Row = row(409, "moved-away", "");
+pub(super) const NAME_TAKEN: Row =
+    row(409, "name-taken", "choose another name, or give the definition that domain's UUID to replace it");
+pub(super) const NETWORK_FAILED: Row =
+    row(409, "network-failed", "check the bridges that the definition names");
+pub(super) const NO_ENDPOINT: Row = row(404, "no-endpoint", "`/api/v1/openapi.json` lists them all");
+pub(super) const NOT_AN_AGENT: Row = row(403, "not-an-agent", "");
+pub(super) const NOT_FROZEN: Row = row(422, "not-frozen", "define the domain with Ferry, which fills it in");
+pub(super) const NOT_LISTENING: Row =
+    row(409, "not-listening", "add `listen = \"ADDRESS:PORT\"` and restart the agent");
+pub(super) const NOT_LOCAL: Row = row(403, "not-local", "");
+pub(super) const OWNER_RECORD_FAILED: Row =
+    row(500, "owner-record-failed", "make the storage writable for this host's root");
+pub(super) const OWNER_RECORD_UNREADABLE: Row =
+    row(409, "owner-record-unreadable", "look at the file; Ferry did not write it so");
+pub(super) const PATH_NOT_ALLOWED: Row = row(422, "path-not-allowed", "");
+pub(super) const PREFLIGHT_REFUSED: Row =
+    row(422, "preflight-refused", "mend what is named and migrate again");
+pub(super) const PROTOCOL_VERSION: Row =
+    row(409, "protocol-version", "run the same version of Ferry on both hosts");
+pub(super) const QEMU_DID_NOT_START: Row =
+    row(500, "qemu-did-not-start", "QEMU's own words are in the domain's log");
+pub(super) const QEMU_NOT_FOUND_AGAIN: Row =
+    row(500, "qemu-not-found-again", "restart the agent: it takes that QEMU up again");
+pub(super) const QEMU_NOT_LISTENING: Row =
+    row(502, "qemu-not-listening", "check the target's address and certificates");
+pub(super) const QEMU_NOT_PREPARED: Row =
+    row(502, "qemu-not-prepared", "QEMU's own words are in the domain's log");
+pub(super) const QEMU_PROBE_FAILED: Row =
+    row(500, "qemu-probe-failed", "check that the emulator is installed and runs");
+pub(super) const QMP_FAILED: Row = row(500, "qmp-failed", "QEMU's own words are in the domain's log");
+pub(super) const REFUSED_BY_TARGET: Row = row(409, "refused-by-target", "");
+pub(super) const SHUTDOWN_TIMED_OUT: Row =
+    row(504, "shutdown-timed-out", "look at its console; `ferry destroy` ends it without asking the guest");
+pub(super) const SOURCE_QEMU_GONE: Row =
+    row(500, "source-qemu-gone", "the domain's log says why; it may be started afresh");
+pub(super) const STILL_RUNS: Row = row(409, "still-runs", "restart the agent: it takes that QEMU up again");
+pub(super) const STOPPING: Row = row(503, "stopping", "ask again when the agent is back");
+pub(super) const STORE_FAILED: Row = row(507, "store-failed", "make room in the agent's state directory");
+pub(super) const STREAM_FAILED: Row = row(502, "stream-failed", "QEMU's logs on both hosts say more");
+pub(super) const SWITCHOVER_TIMED_OUT: Row =
+    row(504, "switchover-timed-out", "try again when the link is free");
+pub(super) const TARGET_GAVE_UP: Row = row(502, "target-gave-up", "the target agent's log says why");
+pub(super) const TARGET_SILENT: Row = row(502, "target-silent", "check the network between the hosts");
+pub(super) const TICKET_ADDRESS: Row =
+    row(502, "ticket-address", "run the same version of Ferry on both hosts");
+pub(super) const UUID_TAKEN: Row =
+    row(409, "uuid-taken", "leave <uuid> out to get a new one, or keep that domain's name to replace it");
+pub(super) const VERDICT_LOST: Row = row(502, "verdict-lost", "`ferry start` boots the domain afresh");
+pub(super) const VERDICT_REFUSED: Row = row(502, "verdict-refused", "the target agent's log says why");
+pub(super) const WORD_REFUSED: Row =
+    row(409, "word-refused", "look at both hosts again with `ferry migrations show`");
+pub(super) const WRONG_SIDE: Row = row(409, "wrong-side", "ask the agent of the source host");
+pub(super) const WRONG_STATE: Row = row(409, "wrong-state", "");
+pub(super) const WRONG_TOKEN: Row = row(403, "wrong-token", "");
