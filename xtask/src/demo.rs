@@ -134,8 +134,7 @@ fn commands(lab: &Lab) -> String {
     let client = lab.client.name();
     text += &format!("  {} migrate {DOMAIN} --to kvm2\n", lab.kvm1().ferry_line());
     text += &format!("  ip netns exec {client} ping {}\n", lab::network::guest(100));
-    text +=
-        &format!("  ip netns exec {client} busybox wget -qO- http://{}/check\n", lab::network::guest(100));
+    text += &format!("  ip netns exec {client} curl -s http://{}/check\n", lab::network::guest(100));
     text += &format!("To take it down:\n  cargo xtask demo --teardown {}", lab.id);
     text
 }
@@ -176,6 +175,14 @@ struct Downtime {
     source_stopped_at: Option<String>,
     #[serde(default)]
     target_resumed_at: Option<String>,
+}
+
+/// What the agent says of a QEMU that ended by itself.
+const CLEAN_EXIT: &str = "exit status: 0";
+
+#[derive(Debug, Deserialize)]
+struct Ended {
+    reason: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -293,6 +300,10 @@ impl Show<'_> {
     /// Shuts the guest down, reads its records from outside, and sees what the product leaves behind.
     fn close(mut self, at: &Host, report: &mut Report) -> Result<()> {
         self.ferry(at, &["shutdown", DOMAIN])?;
+        let Ended { reason } = at.ferry_json(&["info", DOMAIN])?;
+        if reason.as_deref() != Some(CLEAN_EXIT) {
+            report.qemu_died = Some(reason.unwrap_or_else(|| "nobody knows how".to_owned()));
+        }
         if let Some(pings) = self.pings.take() {
             pings.stop()?;
         }

@@ -48,6 +48,9 @@ pub(crate) struct Report {
     pub(crate) runners_seen_max: usize,
     pub(crate) guest_requests_repeated: u64,
     pub(crate) leaks: Vec<String>,
+    /// How the QEMU ended that the guest shut itself down in; empty where it ended as it should.
+    #[serde(skip)]
+    pub(crate) qemu_died: Option<String>,
     /// Why the demo could not go on to its end.
     #[serde(skip)]
     pub(crate) broken_off: Option<String>,
@@ -138,6 +141,9 @@ impl Report {
             self.guest_requests_repeated == 0,
             format!("the client heard {} requests of the guest twice", self.guest_requests_repeated),
         );
+        if let Some(how) = &self.qemu_died {
+            must(false, format!("QEMU died when the guest shut itself down: {how}"));
+        }
         must(self.leaks.is_empty(), format!("{} things are left behind", self.leaks.len()));
         self.failures = failures;
     }
@@ -262,6 +268,9 @@ mod tests {
         check("the guest was booted again", |report| report.boot_id_changed = true);
         check("2 QEMUs ran the guest at once", |report| report.runners_seen_max = 2);
         check("the client heard 3 requests of the guest twice", |report| report.guest_requests_repeated = 3);
+        check("QEMU died when the guest shut itself down: signal: 11", |report| {
+            report.qemu_died = Some("signal: 11".to_owned());
+        });
         check("1 things are left behind", |report| report.leaks.push("tap".to_owned()));
         check(" to : a time is missing in the report", |report| report.moves[0].both_times = false);
         check(" to : the guest wrote nothing meanwhile", |report| report.moves[0].records = 0);

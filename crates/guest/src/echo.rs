@@ -46,6 +46,15 @@ impl EchoSocket {
         Ok(EchoSocket { socket, id })
     }
 
+    /// From now on hears `peer` alone.
+    ///
+    /// # Errors
+    /// What `connect(2)` says.
+    pub fn only(self, peer: Ipv4Addr) -> io::Result<EchoSocket> {
+        rustix::net::connect(&self.socket, &SocketAddrV4::new(peer, 0))?;
+        Ok(self)
+    }
+
     /// Sends request `number`.
     ///
     /// # Errors

@@ -66,7 +66,10 @@ impl Pings {
     /// # Errors
     /// When the namespace cannot be entered, or without the right to open raw sockets.
     pub fn start(namespace: &Namespace, target: Ipv4Addr) -> Result<Pings> {
-        let socket = Arc::new(namespace.enter(|| EchoSocket::open(ECHO_ID))?.context("raw ICMP socket")?);
+        // Others ping the client too, as when a cut is proved; their numbers are not the guest's.
+        let socket =
+            namespace.enter(|| EchoSocket::open(ECHO_ID)?.only(target))?.context("raw ICMP socket")?;
+        let socket = Arc::new(socket);
         let book = Arc::new(Mutex::new(Heardbook::default()));
         let stop = Arc::new(AtomicBool::new(false));
         let mut threads = Vec::new();

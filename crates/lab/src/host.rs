@@ -359,8 +359,8 @@ impl Host {
         struct Said {
             error: Refusal,
         }
-        let Said { error } =
-            serde_json::from_str(&said).with_context(|| format!("{line}: {}: {printed}{said}", output.status))?;
+        let Said { error } = serde_json::from_str(&said)
+            .with_context(|| format!("{line}: {}: {printed}{said}", output.status))?;
         Ok(Refusal { exit: output.status.code().unwrap_or(-1), ..error })
     }
 

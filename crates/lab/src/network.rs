@@ -141,7 +141,8 @@ pub(crate) fn shape(host: &Namespace, bytes_per_s: u64) -> Result<()> {
 
 /// Undoes [`shape`].
 pub(crate) fn unshape(host: &Namespace) -> Result<()> {
-    let output = host.command("tc").args(["qdisc", "delete", "dev", "mgmt0", "root"]).output().context("tc")?;
+    let output =
+        host.command("tc").args(["qdisc", "delete", "dev", "mgmt0", "root"]).output().context("tc")?;
     ensure!(output.status.success(), "tc: {}", String::from_utf8_lossy(&output.stderr).trim());
     Ok(())
 }

@@ -12,13 +12,14 @@ use crate::{controller_of, info_of};
 /// How a bridge treats a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Port {
-    /// The bridge learns no address from it and floods nothing to it: neither unicast for an address it does
-    /// not know, nor multicast, nor broadcast. A guest that does not run yet thus takes no frame away from
-    /// the host where it still runs. What the guest sends would pass, and so do frames that the host
-    /// itself, not another port, broadcasts on the bridge.
-    /// (`IFLA_BRPORT_LEARNING`, `UNICAST_FLOOD`, `MCAST_FLOOD`, `BCAST_FLOOD` are 0; ip-link(8), bridge_slave.)
+    /// The bridge learns no address from it, takes no frame of an address that it has not learned there, and floods
+    /// nothing to it: neither unicast for an address it does not know, nor multicast, nor broadcast. A guest that does
+    /// not run yet thus takes no frame away from the host where it still runs, and an announcement that its QEMU makes
+    /// at load goes nowhere. What the host itself, not another port, broadcasts on the bridge still reaches it.
+    /// (`IFLA_BRPORT_LEARNING`, `UNICAST_FLOOD`, `MCAST_FLOOD`, `BCAST_FLOOD` are 0, `LOCKED` is 1, which kernels
+    /// before 5.18 pass over; ip-link(8), bridge_slave.)
     Muted,
-    /// As any port: all four are 1, the kernel's default.
+    /// As any port: the kernel's defaults.
     Open,
 }
 
@@ -57,19 +58,20 @@ impl fmt::Display for PortState {
 pub struct PortStatus {
     /// The name of the bridge.
     pub bridge: String,
-    /// Muted only if all four flags are off; anything in between counts as open.
+    /// Muted only if learning and all flooding are off; anything in between counts as open.
     pub port: Port,
     /// Its spanning tree state.
     pub state: PortState,
 }
 
-/// The message that sets all four flags of a port at once, so no half of it can be seen.
+/// The message that sets all flags of a port at once, so no half of it can be seen.
 pub(crate) fn flags(index: u32, port: Port) -> LinkMessage {
     let on = match port {
         Port::Muted => false,
         Port::Open => true,
     };
-    let message = LinkBridgePort::new(index).learning(on).flood(on).mcast_flood(on).bcast_flood(on);
+    let message =
+        LinkBridgePort::new(index).learning(on).flood(on).mcast_flood(on).bcast_flood(on).locked(!on);
     match port {
         // A bridge that had learned an address here would go on sending to it.
         Port::Muted => message.fdb_flush().build(),

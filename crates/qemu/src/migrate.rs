@@ -113,7 +113,7 @@ pub enum PrepareError {
 /// Sets capabilities, parameters and TLS on one end. For the target it comes before [`listen`].
 ///
 /// Always: `events`, `return-path`, `pause-before-switchover`. On the target also `late-block-activate` where this
-/// QEMU has it, and no announcements by QEMU itself (`announce-rounds` 0), since it would announce at load even though
+/// QEMU has it, and one announcement by QEMU itself (`announce-rounds` 1), since it announces at load even though
 /// the guest stays stopped.
 pub async fn prepare(
     qmp: &Qmp,
@@ -134,7 +134,9 @@ pub async fn prepare(
         ..Default::default()
     };
     if side == Side::Target && capabilities.has_parameter("migrate-set-parameters", "announce-rounds") {
-        parameters.announce_rounds = Some(0);
+        // Not 0: then QEMU 10.0 frees virtio-net's announce timer at load, and dies of a null pointer in
+        // `virtio_net_reset` as soon as the guest resets the card, at its next reboot or shutdown.
+        parameters.announce_rounds = Some(1);
     }
     if let Some(tls) = &means.tls {
         add_tls(qmp, side, tls, &mut parameters).await?;

@@ -1,13 +1,11 @@
 //! The guest stays on the source: what was under way is taken back, and the guest goes on as if nothing had happened. And
 //! the case where there is no guest left. Nothing here stops at its first error. Main functions: [`stay`], [`lose`].
 
-use std::time::Duration;
-
 use api::Outcome;
 use migration::phase::Phase;
 use migration::source::Kept;
 use qemu::command::{Cont, MigrateCancel, MigrationStatus, QueryMigrate, QueryStatus, Yank, YankInstance};
-use qemu::migrate::{Events, EventsError, What};
+use qemu::migrate::{Events, EventsError};
 use qemu::process::Process;
 use tokio::time::timeout;
 
@@ -100,38 +98,34 @@ pub(crate) async fn abandon(live: &Live) {
     }
 }
 
-/// Cancels QEMU's migration and waits for it to be over; a cut link is broken with `yank` when QEMU hangs on it.
+/// Cancels QEMU's migration and waits for it to be over. A QEMU that sends the last memory into a cut link answers nothing
+/// but out-of-band commands, so the time is measured from the first question on; then `yank` breaks its connections.
 async fn stop_stream(process: &Process) {
     let mut events = Events::of(&process.qmp);
-    if over(process).await {
-        return;
-    }
-    _ = process.qmp.execute(MigrateCancel).await;
-    if wait_over(process, &mut events, CANCEL_TIMEOUT).await {
+    let cancelling = async {
+        if !over(process).await {
+            _ = process.qmp.execute(MigrateCancel).await;
+            until_over(process, &mut events).await;
+        }
+    };
+    if timeout(CANCEL_TIMEOUT, cancelling).await.is_ok() {
         return;
     }
     tracing::warn!("migrate_cancel hangs; its connections are broken");
     _ = process.qmp.execute_oob(Yank { instances: vec![YankInstance::Migration] }).await;
-    if !wait_over(process, &mut events, CANCEL_TIMEOUT).await {
+    if timeout(CANCEL_TIMEOUT, until_over(process, &mut events)).await.is_err() {
         tracing::error!("QEMU does not leave its migration");
     }
 }
 
-async fn wait_over(process: &Process, events: &mut Events, within: Duration) -> bool {
-    let waiting = async {
-        loop {
-            if over(process).await {
-                return;
-            }
-            match events.next().await {
-                Ok(happened) if matches!(happened.what, What::Migration(_)) => {}
-                Ok(_other) => {}
-                Err(EventsError::Gone) => return,
-                Err(EventsError::Lost { .. }) => {}
-            }
+async fn until_over(process: &Process, events: &mut Events) {
+    while !over(process).await {
+        match events.next().await {
+            // Whatever it was, the question is asked again.
+            Ok(_) | Err(EventsError::Lost { .. }) => {}
+            Err(EventsError::Gone) => return,
         }
-    };
-    timeout(within, waiting).await.is_ok()
+    }
 }
 
 /// Whether no migration is under way.

@@ -77,7 +77,7 @@ async fn a_guest_moves_and_runs_only_where_it_is_continued() {
     assert!(address.port() != 0 && address.ip() == LOOPBACK);
     assert_eq!(state(&pair.target).await, RunState::Inmigrate);
     let parameters = pair.target.qmp().execute(QueryMigrateParameters).await.unwrap();
-    assert_eq!(parameters.announce_rounds, Some(0));
+    assert_eq!(parameters.announce_rounds, Some(1));
 
     start(pair.source.qmp(), address).await.unwrap();
     let seen = until(&mut at_source, MigrationStatus::PreSwitchover).await;
