@@ -130,7 +130,7 @@ pub(crate) enum Failure {
     StillRuns { domain: String, pid: u32 },
     #[error("whether a QEMU of the domain still runs here is not known")]
     Find(#[from] qemu::process::FindError),
-    #[error("the definition is not frozen: it has no UUID")]
+    #[error("the definition is not frozen: it has no UUID, or its two forms are of two domains")]
     NotFrozen,
     #[error("migration {id} is known here already")]
     MigrationKnown { id: Uuid },

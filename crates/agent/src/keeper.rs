@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::drive::source::{self, Left};
-use crate::drive::target::{self, Arrived};
+use crate::drive::target::{self, Arrived, Coming};
 use crate::failure::Failure;
 use crate::guest::{self, Guest, GuestRecord};
 use crate::limits::{DRIVE_QUEUE, KEEPER_QUEUE, QUIT_TIMEOUT, SHOW_TIMEOUT};
@@ -51,8 +51,8 @@ pub(crate) enum Ask {
     Migrate(MigrationRequest, Reply<Uuid>),
     Cancel(Reply<()>),
     Resolve(api::ResolveAs, Reply<()>),
-    /// A checked offer and its definition.
-    Offer(Box<(api::Offer, Definition)>, Reply<api::Ticket>),
+    /// A checked offer and its definitions.
+    Offer(Box<(api::Offer, Coming)>, Reply<api::Ticket>),
     /// For the task that takes a domain in.
     Arriving(target::Said),
 }
@@ -474,10 +474,11 @@ impl Keeper {
             unreachable!("active() has just said so");
         };
         let keep_definition = request.source_definition == SourceDefinition::Keep;
-        let persistent = self.definition.is_some() && !request.transient;
+        let kept = self.definition.as_ref().filter(|_| !request.transient);
+        let inactive_xml = kept.map(|definition| definition.xml().to_owned());
         let tracker = source::begin(&self.node, &self.name, self.uuid, &request);
         let (record, pid) = (guest.record.clone(), guest.process.pid());
-        let wish = source::Wish { request, persistent };
+        let wish = source::Wish { request, inactive_xml };
         self.leave(record, Some(pid), keep_definition, tracker, |begun| {
             source::run(begun, *guest, wish, reply)
         });
@@ -587,7 +588,7 @@ impl Keeper {
 
     // --- arriving --------------------------------------------------------------------------------------------
 
-    fn offer(&mut self, offered: (api::Offer, Definition), reply: Reply<api::Ticket>) {
+    fn offer(&mut self, offered: (api::Offer, Coming), reply: Reply<api::Ticket>) {
         let free = self.free().and_then(|()| match &self.state {
             State::ShutOff { .. } => Ok(()),
             State::Active { .. } | State::Leaving { .. } | State::Arriving { .. } => {
@@ -598,9 +599,9 @@ impl Keeper {
             _ = reply.send(Err(failure));
             return;
         }
-        let (offer, definition) = offered;
+        let (offer, coming) = offered;
         let tracker = target::begin(&self.node, &self.name, self.uuid, &offer);
-        self.arrive(tracker, |begun| target::run(begun, offer, definition, reply));
+        self.arrive(tracker, |begun| target::run(begun, offer, coming, reply));
     }
 
     fn resume_arriving(&mut self, resumed: target::Resumed, tracker: Tracker) {
@@ -629,12 +630,12 @@ impl Keeper {
         let shut_off = State::ShutOff { reason: None };
         let State::Arriving { tracker, .. } = std::mem::replace(&mut self.state, shut_off) else { return };
         match arrived {
-            Arrived::Running(guest) => {
-                self.settle_in(&guest.definition.clone(), guest.record.persistent);
+            Arrived::Running { guest, inactive } => {
+                self.settle_in(inactive);
                 self.activate(guest);
             }
-            Arrived::Owned { definition, persistent } => {
-                self.settle_in(&definition, persistent);
+            Arrived::Owned { inactive } => {
+                self.settle_in(inactive);
                 let reason = "its QEMU ended after it had come here".to_owned();
                 self.state = State::ShutOff { reason: Some(reason) };
             }
@@ -647,11 +648,12 @@ impl Keeper {
     }
 
     /// Remembers the definition of a domain that came here.
-    fn settle_in(&mut self, definition: &Definition, persistent: bool) {
+    fn settle_in(&mut self, inactive: Option<Box<Definition>>) {
         let was_tombstone = std::mem::take(&mut self.record).moved.is_some();
-        let stored = if persistent {
-            self.definition = Some(definition.clone());
-            self.node.store.write_definition(definition, &self.record)
+        let stored = if let Some(definition) = inactive {
+            let stored = self.node.store.write_definition(&definition, &self.record);
+            self.definition = Some(*definition);
+            stored
         } else if !was_tombstone {
             Ok(())
         } else {

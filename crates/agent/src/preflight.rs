@@ -8,15 +8,24 @@ use network::NetworkError;
 use qemu::capabilities::Capabilities;
 use qemu::command_line::{Cpu, Switch};
 
+use crate::drive::target::Coming;
 use crate::failure::Failure;
 use crate::guest::{accelerator, check_paths, frozen_uuid, owner_path, read_owner};
 use crate::node::{CpuAsked, Node};
 
-/// Checks an offer against this host: the definition to take in, or every reason not to, at once.
-pub(crate) async fn check(node: &Node, offer: &Offer) -> Result<Definition, Failure> {
+/// Checks an offer against this host: what to take in, or every reason not to, at once.
+pub(crate) async fn check(node: &Node, offer: &Offer) -> Result<Coming, Failure> {
     let definition = Definition::parse(&offer.xml).map_err(Failure::Definition)?;
     let domain = definition.domain();
     check_paths(node, domain)?;
+    let inactive =
+        offer.inactive_xml.as_deref().map(Definition::parse).transpose().map_err(Failure::Definition)?;
+    if let Some(inactive) = inactive.as_ref().map(Definition::domain) {
+        check_paths(node, inactive)?;
+        if inactive.uuid != domain.uuid || inactive.name != domain.name {
+            return Err(Failure::NotFrozen);
+        }
+    }
     let capabilities = node.capabilities(node.emulator(domain)?).await?;
     let machine = domain.os.machine.clone();
     let wanted = DomainView {
@@ -48,7 +57,7 @@ pub(crate) async fn check(node: &Node, offer: &Offer) -> Result<Definition, Fail
     if found.iter().any(|finding| finding.fatal) {
         return Err(Failure::Preflight { host: node.config.host.clone(), findings: found });
     }
-    Ok(definition)
+    Ok(Coming { live: definition, inactive })
 }
 
 async fn target_view(

@@ -149,7 +149,7 @@ async fn take_up(node: &Arc<Node>, left: Left, process: Option<Process>) {
     let Left { uuid, definition, record, guest, open } = left;
     let open = open.filter(|open| of_this_life(node, open, guest.as_ref()));
     let live = guest.as_ref().and_then(|guest| Definition::parse(&guest.xml).ok());
-    let arriving = || open.as_ref().and_then(|open| node.store.read_arrival(open.opened.migration));
+    let arriving = || open.as_ref().and_then(|open| node.store.read_arrival(open.opened.migration).0);
     let Some(described) = live.or_else(arriving).or_else(|| definition.clone()) else {
         if let Some(open) = open {
             forget(node, open).await;
@@ -217,8 +217,9 @@ fn migrating(
             Begin::Leaving(Box::new(resumed), tracker, record)
         }
         Side::Target => {
-            let resumed =
-                target::Resumed { opened, last, reason, journal, process, record: guest, definition };
+            let (_live, inactive) = node.store.read_arrival(opened.migration);
+            let coming = target::Coming { live: definition, inactive };
+            let resumed = target::Resumed { opened, last, reason, journal, process, record: guest, coming };
             Begin::Arriving(Box::new(resumed), tracker, record)
         }
     }

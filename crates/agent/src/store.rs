@@ -5,7 +5,8 @@
 //! state_dir/domains/<name>.xml      the definition
 //! state_dir/domains/<name>.json     DomainRecord: tombstone
 //! state_dir/migrations/<id>.journal
-//! state_dir/migrations/<id>.xml     what is coming here, until it has come
+//! state_dir/migrations/<id>.xml     what is coming here, until it has come: as it runs
+//! state_dir/migrations/<id>.inactive.xml  the same as this host is to keep it
 //! state_dir/migrations/<id>.json    the report of an ended migration
 //! run_dir/<uuid>/                   what lives as long as its QEMU
 //! ```
@@ -35,6 +36,11 @@ pub(crate) enum StoreError {
     #[error("the name {name:?} cannot be a file's name")]
     Name { name: String },
 }
+
+/// Endings of the names of an arrival's definitions.
+const LIVE: &str = "xml";
+/// See [`LIVE`].
+const INACTIVE: &str = "inactive.xml";
 
 /// What is remembered of a domain besides its definition.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,21 +115,35 @@ impl Store {
         self.migrations().join(format!("{id}.journal"))
     }
 
-    /// Remembers the definition of a domain that is coming here, before anything else of it exists.
-    pub(crate) fn write_arrival(&self, id: Uuid, xml: &str) -> Result<(), StoreError> {
-        write(&self.migrations().join(format!("{id}.xml")), xml.as_bytes())
+    fn arrival(&self, id: Uuid, which: &str) -> PathBuf {
+        self.migrations().join(format!("{id}.{which}"))
     }
 
-    /// Reads it again; `None` where there is none or it cannot be read.
-    pub(crate) fn read_arrival(&self, id: Uuid) -> Option<Definition> {
-        let text = std::fs::read_to_string(self.migrations().join(format!("{id}.xml"))).ok()?;
-        Definition::parse(&text).ok()
+    /// Remembers the definitions of a domain that is coming here, before anything else of it exists.
+    pub(crate) fn write_arrival(
+        &self,
+        id: Uuid,
+        live: &Definition,
+        inactive: Option<&Definition>,
+    ) -> Result<(), StoreError> {
+        if let Some(inactive) = inactive {
+            write(&self.arrival(id, INACTIVE), inactive.xml().as_bytes())?;
+        }
+        write(&self.arrival(id, LIVE), live.xml().as_bytes())
+    }
+
+    /// Reads them again, the live one and the one to keep; `None` where there is none or it cannot be read.
+    pub(crate) fn read_arrival(&self, id: Uuid) -> (Option<Definition>, Option<Definition>) {
+        let read = |which| Definition::parse(&std::fs::read_to_string(self.arrival(id, which)).ok()?).ok();
+        (read(LIVE), read(INACTIVE))
     }
 
     /// It has come, or it has not.
     pub(crate) fn remove_arrival(&self, id: Uuid) {
-        if let Err(error) = remove(&self.migrations().join(format!("{id}.xml"))) {
-            tracing::warn!("the definition of an arrival was left behind: {error}");
+        for which in [LIVE, INACTIVE] {
+            if let Err(error) = remove(&self.arrival(id, which)) {
+                tracing::warn!("the definition of an arrival was left behind: {error}");
+            }
         }
     }
 

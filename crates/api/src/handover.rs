@@ -32,8 +32,9 @@ pub struct Offer {
     pub generation: u64,
     /// Whether the domain is suspended and is to stay so.
     pub suspended: bool,
-    /// Whether the target keeps the definition after a shutdown.
-    pub persistent: bool,
+    /// The definition that the target keeps for the next start, where it keeps one: `xml` before the start filled it in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inactive_xml: Option<String>,
     /// Whether memory is to be encrypted.
     pub encrypted: bool,
     /// Parallel connections for memory.

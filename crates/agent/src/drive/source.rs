@@ -66,8 +66,8 @@ pub(crate) struct Begun {
 /// What was asked for.
 pub(crate) struct Wish {
     pub(crate) request: MigrationRequest,
-    /// Whether the target keeps the definition.
-    pub(crate) persistent: bool,
+    /// The definition that the target keeps, where it keeps one.
+    pub(crate) inactive_xml: Option<String>,
 }
 
 /// A source that is taken up again by a new agent.
@@ -275,7 +275,7 @@ async fn make_room(live: &mut Live, generation: u64, wish: &Wish) -> Result<Tick
         target: live.target.clone(),
         generation,
         suspended,
-        persistent: wish.persistent,
+        persistent: wish.inactive_xml.is_some(),
         keep_definition: wish.request.source_definition == api::SourceDefinition::Keep,
         token: ticket.token,
         at_ms: unix_ms(),
@@ -294,7 +294,7 @@ async fn offer(node: &Node, live: &Live, generation: u64, wish: &Wish) -> Result
         xml: live.definition.xml().to_owned(),
         generation: generation + 1,
         suspended: live.suspended,
-        persistent: wish.persistent,
+        inactive_xml: wish.inactive_xml.clone(),
         encrypted: !wish.request.plaintext,
         channels: wish.request.channels,
         source_facts: SourceFacts {

@@ -53,11 +53,19 @@ pub(crate) enum Said {
 /// How it ended.
 pub(crate) enum Arrived {
     /// The guest runs here.
-    Running(Box<Guest>),
+    Running { guest: Box<Guest>, inactive: Option<Box<Definition>> },
     /// The domain is this host's, and its QEMU has ended since.
-    Owned { definition: Box<Definition>, persistent: bool },
+    Owned { inactive: Option<Box<Definition>> },
     /// Nothing is here.
     Gone,
+}
+
+/// What comes: two definitions of one domain.
+pub(crate) struct Coming {
+    /// As the guest runs.
+    pub(crate) live: Definition,
+    /// As this host keeps it for the next start, where it keeps one.
+    pub(crate) inactive: Option<Definition>,
 }
 
 /// What every task of a target has.
@@ -75,7 +83,7 @@ pub(crate) struct Resumed {
     pub(crate) journal: Journal,
     pub(crate) process: Option<Process>,
     pub(crate) record: GuestRecord,
-    pub(crate) definition: Definition,
+    pub(crate) coming: Coming,
 }
 
 /// The live resources of a target.
@@ -84,7 +92,7 @@ struct Live {
     opened: Opened,
     journal: Journal,
     record: GuestRecord,
-    definition: Definition,
+    coming: Coming,
     /// None only where a new agent found it gone.
     process: Option<Process>,
     /// Whether this agent made the QEMU.
@@ -125,9 +133,9 @@ pub(crate) fn begin(node: &Node, domain: &str, uuid: Uuid, offer: &Offer) -> Tra
 }
 
 /// Takes one domain in. The reply is the ticket, as soon as everything stands ready.
-pub(crate) async fn run(begun: Begun, offer: Offer, definition: Definition, reply: Reply<Ticket>) -> Arrived {
+pub(crate) async fn run(begun: Begun, offer: Offer, coming: Coming, reply: Reply<Ticket>) -> Arrived {
     let tracker = begun.tracker.clone();
-    match prepare(begun, offer, definition).await {
+    match prepare(begun, offer, coming).await {
         Ok((receiving, ticket)) => {
             if reply.send(Ok(ticket)).is_err() {
                 tracing::warn!(migration = %tracker.id(), "the source went away while room was made");
@@ -144,8 +152,8 @@ pub(crate) async fn run(begun: Begun, offer: Offer, definition: Definition, repl
 
 /// Takes up a migration that an earlier agent had begun.
 pub(crate) async fn recover(begun: Begun, resumed: Resumed) -> Arrived {
-    let Resumed { opened, last, reason, journal, process, record, definition } = resumed;
-    let live = Live { begun, opened, journal, record, definition, process, alive_since_prepared: false };
+    let Resumed { opened, last, reason, journal, process, record, coming } = resumed;
+    let live = Live { begun, opened, journal, record, coming, process, alive_since_prepared: false };
     let live = Box::new(live);
     match last {
         Phase::Refused => return end(live, Phase::Refused, reason.unwrap_or_default(), None).await,
@@ -171,10 +179,11 @@ pub(crate) async fn recover(begun: Begun, resumed: Resumed) -> Arrived {
 async fn prepare(
     begun: Begun,
     offer: Offer,
-    definition: Definition,
+    coming: Coming,
 ) -> Result<(Receiving<Box<Live>>, Ticket), Failure> {
     let node = Arc::clone(&begun.node);
-    let record = GuestRecord::new(&node, &definition, offer.generation, offer.persistent)?;
+    let definition = &coming.live;
+    let record = GuestRecord::new(&node, definition, offer.generation, coming.inactive.is_some())?;
     let opened = Opened {
         migration: offer.migration,
         side: Side::Target,
@@ -184,7 +193,7 @@ async fn prepare(
         target: node.config.host.clone(),
         generation: offer.generation.saturating_sub(1),
         suspended: offer.suspended,
-        persistent: offer.persistent,
+        persistent: coming.inactive.is_some(),
         keep_definition: false,
         token: Uuid::new_v4(),
         at_ms: unix_ms(),
@@ -193,9 +202,9 @@ async fn prepare(
     let offered = Offered::new(opened.domain, ());
     let journal = Journal::create(node.store.journal_path(id), opened.clone()).await?;
     let ready = async {
-        node.store.write_arrival(id, definition.xml())?;
-        let process = launch(&node, &definition, &record, Port::Muted, true).await?;
-        match open_door(&node, &definition, &record, &process, &offer).await {
+        node.store.write_arrival(id, definition, coming.inactive.as_ref())?;
+        let process = launch(&node, definition, &record, Port::Muted, true).await?;
+        match open_door(&node, definition, &record, &process, &offer).await {
             Ok(address) => Ok((process, address)),
             Err(failure) => {
                 give_back(&node, &record, Some(&process)).await;
@@ -214,7 +223,7 @@ async fn prepare(
     begun.tracker.enter(Phase::Prepared);
     let prepared = offered.prepared(|()| {
         let process = Some(process);
-        Box::new(Live { begun, opened, journal, record, definition, process, alive_since_prepared: true })
+        Box::new(Live { begun, opened, journal, record, coming, process, alive_since_prepared: true })
     });
     if let Err(error) = prepared.live.journal.enter(Phase::Receiving, None).await {
         give_back(&node, &prepared.live.record, prepared.live.process.as_ref()).await;
@@ -511,10 +520,13 @@ async fn settle_in(running: Running<Box<Live>>) -> Arrived {
         enter(&live, Phase::Running, None).await;
     }
     live.begun.tracker.end(Phase::Running, Outcome::Moved, None, None);
-    let Live { record, definition, process, opened, .. } = *live;
+    let Live { record, coming: Coming { live: definition, inactive }, process, .. } = *live;
+    let inactive = inactive.map(Box::new);
     match process.filter(|process| process.exit().is_none()) {
-        Some(process) => Arrived::Running(Box::new(Guest { process, right, record, definition })),
-        None => Arrived::Owned { definition: Box::new(definition), persistent: opened.persistent },
+        Some(process) => {
+            Arrived::Running { guest: Box::new(Guest { process, right, record, definition }), inactive }
+        }
+        None => Arrived::Owned { inactive },
     }
 }
 
@@ -589,8 +601,7 @@ async fn owned(live: Box<Live>, reply: Option<Reply<Verdict>>) -> Arrived {
     }
     live.begun.tracker.end(Phase::Running, Outcome::Moved, None, None);
     answer(reply, Ok(Verdict::Running { resumed_at: None }));
-    let Live { definition, opened, .. } = *live;
-    Arrived::Owned { definition: Box::new(definition), persistent: opened.persistent }
+    Arrived::Owned { inactive: live.coming.inactive.map(Box::new) }
 }
 
 /// Whether the owner record already names this host.

@@ -34,9 +34,10 @@ async fn take_in(node: &Arc<Node>, offer: Offer) -> Result<Ticket, Failure> {
     if node.migration(offer.migration).is_ok() {
         return Err(Failure::MigrationKnown { id: offer.migration });
     }
-    let definition = preflight::check(node, &offer).await?;
-    let (uuid, name) = (frozen_uuid(definition.domain()), definition.domain().name.clone());
+    let coming = preflight::check(node, &offer).await?;
+    let domain = coming.live.domain();
+    let (uuid, name) = (frozen_uuid(domain), domain.name.clone());
     let handle = node.admit(uuid, &name, || keeper::begin(node, uuid, name.clone(), None, Begin::Offered))?;
-    let made = handle.ask(|reply| Ask::Offer(Box::new((offer, definition)), reply)).await;
+    let made = handle.ask(|reply| Ask::Offer(Box::new((offer, coming)), reply)).await;
     made.unwrap_or(Err(Failure::Stopping))
 }
