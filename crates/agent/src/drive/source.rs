@@ -219,15 +219,19 @@ async fn reserve(
     wish: &Wish,
 ) -> Result<(Reserved<Box<Live>>, Ticket), Broken> {
     let generation = planned.generation();
-    let reserving = make_room(&mut planned.live, generation, wish);
-    match reserving.await {
+    match make_room(&mut planned.live, generation, wish).await {
         Ok(ticket) => {
             let reserved = planned.reserved();
             reserved.live.begun.tracker.enter(Phase::Reserved);
             Ok((reserved, ticket))
         }
         Err(failure) => {
-            if matches!(failure, Failure::Cancelled | Failure::Journal(_)) {
+            let target_may_wait = match &failure {
+                Failure::Cancelled | Failure::Journal(_) => true,
+                Failure::Neighbour { source, .. } => source.may_have_arrived(),
+                _nothing_was_made => false,
+            };
+            if target_may_wait {
                 super::stay::abandon(&planned.live).await;
             }
             Err(Box::new((planned.keep(), failure)))
