@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use domain::{CpuMode, Definition, Domain, FileRole, Kind, MemballoonModel};
+use domain::{CpuMode, Definition, Domain, FileRole, FileUse, Kind, MemballoonModel};
 use migration::RunRight;
 use migration::owner::OwnerRecord;
 use network::Port;
@@ -119,22 +119,20 @@ pub(crate) async fn mend_owner(node: &Node, guest: &GuestRecord) -> Result<(), F
 /// Whether this host may open and run what a definition names.
 pub(crate) fn check_paths(node: &Node, domain: &Domain) -> Result<(), Failure> {
     node.emulator(domain)?;
-    for file in domain.files() {
-        match file.role {
-            FileRole::Emulator => {}
-            FileRole::Boot | FileRole::Disk | FileRole::Character | FileRole::Entropy => {
-                let entropy =
-                    file.role == FileRole::Entropy && ENTROPY.iter().any(|path| file.path == Path::new(path));
-                if !entropy && !node.config.allows(file.path) {
-                    return Err(Failure::PathNotAllowed {
-                        path: file.path.to_owned(),
-                        allowed: node.config.allowed_paths.clone(),
-                    });
-                }
-            }
-        }
+    match forbidden(node, domain).into_iter().next() {
+        None => Ok(()),
+        Some(path) => Err(Failure::PathNotAllowed { path, allowed: node.config.allowed_paths.clone() }),
     }
-    Ok(())
+}
+
+/// The files of a definition that this host may not open.
+pub(crate) fn forbidden(node: &Node, domain: &Domain) -> Vec<PathBuf> {
+    let allowed = |file: &FileUse<'_>| match file.role {
+        FileRole::Emulator => true,
+        FileRole::Entropy => ENTROPY.iter().any(|path| file.path == Path::new(path)),
+        FileRole::Boot | FileRole::Disk | FileRole::Character => node.config.allows(file.path),
+    };
+    domain.files().into_iter().filter(|file| !allowed(file)).map(|file| file.path.to_owned()).collect()
 }
 
 /// Starts a domain afresh and continues it. Whatever was made is given back when a step fails.
@@ -167,16 +165,20 @@ pub(crate) async fn start(node: &Node, definition: &Definition, persistent: bool
 /// that try at once, one finds it made.
 async fn claim(node: &Node, domain: &Domain) -> Result<RunRight, Failure> {
     let path = owner_path(domain);
-    let found = match &path {
-        Some(path) => read_owner(path).await?,
-        None => None,
-    };
-    let (right, claimed) = OwnerRecord::claim(found.as_ref(), frozen_uuid(domain), &node.config.host)
-        .map_err(|source| Failure::Fenced { domain: domain.name.clone(), source })?;
-    if let (Some(path), None) = (path, found) {
-        storage::create_record(&path, &claimed.to_bytes()).await?;
+    loop {
+        let found = match &path {
+            Some(path) => read_owner(path).await?,
+            None => None,
+        };
+        let (right, claimed) = OwnerRecord::claim(found.as_ref(), frozen_uuid(domain), &node.config.host)
+            .map_err(|source| Failure::Fenced { domain: domain.name.clone(), source })?;
+        let (Some(path), None) = (&path, found) else { return Ok(right) };
+        match storage::create_record(path, &claimed.to_bytes()).await {
+            // Somebody made it in this moment: it says who.
+            Err(storage::RecordError::Exists { .. }) => {}
+            made => return made.map(|()| right).map_err(Failure::from),
+        }
     }
-    Ok(right)
 }
 
 /// Replaces `host-model` by what it means on this host, so that the meaning travels with the guest.

@@ -5,28 +5,27 @@ use api::{Finding, Offer};
 use domain::{CpuMode, Definition, Domain, FileRole};
 use migration::preflight::{BridgeFault, DiskView, DomainView, Shared, SourceView, TargetView, findings};
 use network::NetworkError;
-use qemu::capabilities::Capabilities;
+use qemu::capabilities::{Capabilities, ProbeError};
 use qemu::command_line::{Cpu, Switch};
 
 use crate::drive::target::Coming;
 use crate::failure::Failure;
-use crate::guest::{accelerator, check_paths, frozen_uuid, owner_path, read_owner};
+use crate::guest::{accelerator, forbidden, frozen_uuid, owner_path, read_owner};
 use crate::node::{CpuAsked, Node};
 
 /// Checks an offer against this host: what to take in, or every reason not to, at once.
 pub(crate) async fn check(node: &Node, offer: &Offer) -> Result<Coming, Failure> {
     let definition = Definition::parse(&offer.xml).map_err(Failure::Definition)?;
     let domain = definition.domain();
-    check_paths(node, domain)?;
     let inactive =
         offer.inactive_xml.as_deref().map(Definition::parse).transpose().map_err(Failure::Definition)?;
-    if let Some(inactive) = inactive.as_ref().map(Definition::domain) {
-        check_paths(node, inactive)?;
-        if inactive.uuid != domain.uuid || inactive.name != domain.name {
-            return Err(Failure::NotFrozen);
-        }
+    let other = |kept: &Definition| kept.domain().uuid != domain.uuid || kept.domain().name != domain.name;
+    if inactive.as_ref().is_some_and(other) {
+        return Err(Failure::NotFrozen);
     }
-    let capabilities = node.capabilities(node.emulator(domain)?).await?;
+    // Where its emulator is forbidden, the rest is judged by the one that is there, so that all is said at once.
+    let emulator = node.emulator(domain).unwrap_or_else(|_forbidden| node.default_emulator());
+    let capabilities = node.capabilities(emulator).await?;
     let machine = domain.os.machine.clone();
     let wanted = DomainView {
         name: domain.name.clone(),
@@ -57,7 +56,8 @@ pub(crate) async fn check(node: &Node, offer: &Offer) -> Result<Coming, Failure>
     if found.iter().any(|finding| finding.fatal) {
         return Err(Failure::Preflight { host: node.config.host.clone(), findings: found });
     }
-    Ok(Coming { live: definition, inactive })
+    let warnings = found;
+    Ok(Coming { live: definition, inactive, warnings })
 }
 
 async fn target_view(
@@ -97,13 +97,15 @@ async fn target_view(
         kvm_unusable: if offer.source_facts.kvm { node.kvm().await.err() } else { None },
         memory_available_bytes: facts.memory_available,
         has_machine: capabilities.machine(machine).is_some(),
-        cpu_features_missing: missing_features(node, offer, domain, machine).await?,
+        cpu_features_missing: missing_features(node, offer, domain, capabilities, machine).await?,
         migrate_capabilities: capabilities.migrate_capability_names().map(str::to_owned).collect(),
         same_name: uuid_of_name,
         same_uuid: name_of_uuid.filter(|name| *name != domain.name),
         disks,
         bridges,
         files_missing,
+        files_forbidden: forbidden(node, domain),
+        emulator_forbidden: node.emulator(domain).err().and_then(|_| domain.emulator.clone()),
     })
 }
 
@@ -135,8 +137,13 @@ async fn missing_features(
     node: &Node,
     offer: &Offer,
     domain: &Domain,
+    capabilities: &Capabilities,
     machine: &str,
 ) -> Result<Vec<String>, Failure> {
+    let Ok(emulator) = node.emulator(domain) else { return Ok(Vec::new()) };
+    if capabilities.machine(machine).is_none() {
+        return Ok(Vec::new());
+    }
     let passthrough =
         domain.cpu.as_ref().is_some_and(|cpu| matches!(cpu.mode, CpuMode::HostPassthrough { .. }));
     if passthrough {
@@ -144,13 +151,14 @@ async fn missing_features(
     }
     let kvm = offer.source_facts.kvm;
     let value = Cpu::new(domain, accelerator(kvm), None)?.value().unwrap_or_default();
-    node.cpu_features_missing(CpuAsked {
-        emulator: node.emulator(domain)?.to_owned(),
-        kvm,
-        machine: machine.to_owned(),
-        cpu: value.to_string_lossy().into_owned(),
-    })
-    .await
+    let value = value.to_string_lossy().into_owned();
+    let asked =
+        CpuAsked { emulator: emulator.to_owned(), kvm, machine: machine.to_owned(), cpu: value.clone() };
+    match node.cpu_features_missing(asked).await {
+        // This QEMU does not even know the model or one of its features.
+        Err(Failure::Probe(ProbeError::Start(_))) => Ok(vec![value]),
+        answer => answer,
+    }
 }
 
 /// The finding that needs no asking.

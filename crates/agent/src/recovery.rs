@@ -218,7 +218,7 @@ fn migrating(
         }
         Side::Target => {
             let (_live, inactive) = node.store.read_arrival(opened.migration);
-            let coming = target::Coming { live: definition, inactive };
+            let coming = target::Coming { live: definition, inactive, warnings: Vec::new() };
             let resumed = target::Resumed { opened, last, reason, journal, process, record: guest, coming };
             Begin::Arriving(Box::new(resumed), tracker, record)
         }

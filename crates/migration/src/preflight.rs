@@ -70,6 +70,10 @@ pub struct TargetView {
     pub bridges: Vec<(String, Option<BridgeFault>)>,
     /// Other files the definition names (kernel, initrd) that cannot be read here.
     pub files_missing: Vec<PathBuf>,
+    /// Files the definition names outside the directories that this host allows.
+    pub files_forbidden: Vec<PathBuf>,
+    /// The emulator that the definition names, where this host does not allow it.
+    pub emulator_forbidden: Option<PathBuf>,
 }
 
 /// A disk as the target sees it.
@@ -138,6 +142,10 @@ pub enum Rule {
     NotABridge,
     /// A kernel, initrd or other file is missing.
     FileMissing,
+    /// A file lies outside the directories that the target allows.
+    PathNotAllowed,
+    /// The target does not allow the emulator.
+    EmulatorNotAllowed,
 }
 
 impl Rule {
@@ -161,6 +169,8 @@ impl Rule {
             Rule::BridgeMissing => "bridge-missing",
             Rule::NotABridge => "not-a-bridge",
             Rule::FileMissing => "file-missing",
+            Rule::PathNotAllowed => "path-not-allowed",
+            Rule::EmulatorNotAllowed => "emulator-not-allowed",
         }
     }
 }
@@ -328,6 +338,20 @@ fn storage(source: &SourceView, target: &TargetView, found: &mut Vec<Finding>) {
             ));
         }
     }
+    for file in &target.files_forbidden {
+        found.push(fatal(
+            Rule::PathNotAllowed,
+            format!("{} lies outside the directories that {to} allows", file.display()),
+            format!("add its directory to `allowed_paths` in the agent's configuration on {to}"),
+        ));
+    }
+    if let Some(emulator) = &target.emulator_forbidden {
+        found.push(fatal(
+            Rule::EmulatorNotAllowed,
+            format!("{to} does not allow the emulator {}", emulator.display()),
+            format!("add it to `emulators` in the agent's configuration on {to}"),
+        ));
+    }
     for file in &target.files_missing {
         found.push(fatal(
             Rule::FileMissing,
@@ -397,6 +421,8 @@ mod tests {
             disks: vec![DiskView { path: "/srv/web1.qcow2".into(), fault: None, shared: Shared::Proven }],
             bridges: vec![("br0".into(), None)],
             files_missing: vec![],
+            files_forbidden: vec![],
+            emulator_forbidden: None,
         };
         (domain, source, target)
     }
@@ -432,6 +458,8 @@ mod tests {
         check(|_, _, t| t.disks[0].shared = Shared::Disproven, &[(Rule::StorageNotShared, true)]);
         check(|_, _, t| t.bridges[0].1 = Some(BridgeFault::Missing), &[(Rule::BridgeMissing, true)]);
         check(|_, _, t| t.bridges[0].1 = Some(BridgeFault::NotABridge), &[(Rule::NotABridge, true)]);
+        check(|_, _, t| t.files_forbidden = vec!["/etc/shadow".into()], &[(Rule::PathNotAllowed, true)]);
+        check(|_, _, t| t.emulator_forbidden = Some("/tmp/qemu".into()), &[(Rule::EmulatorNotAllowed, true)]);
         check(|_, _, t| t.files_missing = vec!["/boot/vmlinuz".into()], &[(Rule::FileMissing, true)]);
         check(|_, s, _| _ = s.migrate_capabilities.remove(1), &[(Rule::MigrateCapabilityMissing, true)]);
         check(|_, _, t| _ = t.migrate_capabilities.remove(3), &[(Rule::MigrateCapabilityMissing, true)]);

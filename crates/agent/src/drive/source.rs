@@ -150,6 +150,9 @@ pub(crate) async fn run(begun: Begun, guest: Guest, wish: Wish, reply: Reply<Uui
         // Whoever asked for it has gone away before it began.
         reserved.live.begun.cancelled.cancel();
     }
+    for warning in &ticket.warnings {
+        reserved.live.begun.tracker.note(format!("{}; {}", warning.message, warning.mend));
+    }
     match towards_the_pledge(reserved, &wish, &ticket, events).await {
         Ok(stopped) => {
             let (_pledge, pledged) = stopped.pledge();

@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use api::{Offer, Outcome, ResolveAs, Role, Settlement, Ticket, Verdict};
+use api::{Finding, Offer, Outcome, ResolveAs, Role, Settlement, Ticket, Verdict};
 use backon::Retryable;
 use domain::Definition;
 use migration::handover::{
@@ -66,6 +66,8 @@ pub(crate) struct Coming {
     pub(crate) live: Definition,
     /// As this host keeps it for the next start, where it keeps one.
     pub(crate) inactive: Option<Definition>,
+    /// Findings that do not forbid it.
+    pub(crate) warnings: Vec<Finding>,
 }
 
 /// What every task of a target has.
@@ -235,7 +237,7 @@ async fn prepare(
         address: address.to_string(),
         tls_hostname: node.config.host.clone(),
         token,
-        warnings: Vec::new(),
+        warnings: receiving.live.coming.warnings.clone(),
     };
     Ok((receiving, ticket))
 }
@@ -520,7 +522,7 @@ async fn settle_in(running: Running<Box<Live>>) -> Arrived {
         enter(&live, Phase::Running, None).await;
     }
     live.begun.tracker.end(Phase::Running, Outcome::Moved, None, None);
-    let Live { record, coming: Coming { live: definition, inactive }, process, .. } = *live;
+    let Live { record, coming: Coming { live: definition, inactive, .. }, process, .. } = *live;
     let inactive = inactive.map(Box::new);
     match process.filter(|process| process.exit().is_none()) {
         Some(process) => {
