@@ -50,8 +50,8 @@ impl EchoSocket {
     ///
     /// # Errors
     /// What `connect(2)` says.
-    pub fn only(self, peer: Ipv4Addr) -> io::Result<EchoSocket> {
-        rustix::net::connect(&self.socket, &SocketAddrV4::new(peer, 0))?;
+    pub fn only(self, from: Ipv4Addr) -> io::Result<EchoSocket> {
+        rustix::net::connect(&self.socket, &SocketAddrV4::new(from, 0))?;
         Ok(self)
     }
 

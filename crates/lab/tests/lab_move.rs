@@ -209,15 +209,17 @@ fn doubt_ends_by_the_word_that_it_is_lost() -> Result<()> {
 fn a_word_against_what_the_target_says_is_refused() -> Result<()> {
     doubt_ends(|lab, trial, migration| {
         let (kvm1, kvm2) = (lab.kvm1(), lab.kvm2());
-        // A memory that is gone cannot be kept.
+        // The target's next agent finds no QEMU and has no proof of anything: nobody has the memory.
+        kvm2.kill_qemu(&trial.guest.uuid)?;
         kvm2.start_agent()?;
         let refusal =
-            kvm1.ferry_refusal(&["migrations", "resolve", &migration.id, "--as", "kept", "--yes"])?;
+            kvm1.ferry_refusal(&["migrations", "resolve", &migration.id, "--as", "moved", "--yes"])?;
         // The source may have asked by itself first; then there is nothing left to resolve.
         ensure!(["word-refused", "migration-ended"].contains(&refusal.code.as_str()), "{refusal:?}");
         ensure!(refusal.exit == 4, "{refusal:?}");
-        wait_for_outcome(kvm1, &migration.id, &["moved"], SETTLES)?;
-        trial.unharmed_on(kvm2)
+        wait_for_outcome(kvm1, &migration.id, &["lost"], SETTLES)?;
+        trial.lost_on(kvm1)?;
+        trial.starts_afresh_on(kvm1)
     })
 }
 
@@ -247,8 +249,10 @@ fn of_two_hosts_that_start_a_shared_domain_at_once_one_may() -> Result<()> {
         record.push(".ferry");
         for round in 0..ROUNDS {
             let started = thread::scope(|scope| {
-                let starts =
-                    lab.hosts().each_ref().map(|host| scope.spawn(|| host.ferry().args(["--json", "start", "web1"]).output()));
+                let starts = lab
+                    .hosts()
+                    .each_ref()
+                    .map(|host| scope.spawn(|| host.ferry().args(["--json", "start", "web1"]).output()));
                 starts.map(|start| start.join().expect("starting does not panic"))
             });
             let mut winners = 0;
@@ -259,7 +263,10 @@ fn of_two_hosts_that_start_a_shared_domain_at_once_one_may() -> Result<()> {
                     host.ferry_output(["destroy", "web1"])?;
                 } else {
                     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-                    ensure!(output.status.code() == Some(4) && said.contains("\"fenced\""), "{round}: {said}");
+                    ensure!(
+                        output.status.code() == Some(4) && said.contains("\"fenced\""),
+                        "{round}: {said}"
+                    );
                 }
             }
             ensure!(winners == 1, "round {round}: {winners} hosts started it");
