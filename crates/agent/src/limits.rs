@@ -36,6 +36,9 @@ pub(crate) const RESUME_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a source lets `migrate_cancel` take before it breaks QEMU's connections with `yank`.
 pub(crate) const CANCEL_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// How long a pledge waits for its connection, which is being used when the guest is stopped right after the first round.
+pub(crate) const FRESHEN_TIMEOUT: Duration = Duration::from_millis(500);
+
 /// Between two questions to a QEMU that lives and does not answer.
 pub(crate) const ASK_QEMU_EVERY: Duration = Duration::from_secs(1);
 

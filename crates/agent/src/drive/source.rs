@@ -35,7 +35,7 @@ use crate::failure::Failure;
 use crate::guest::{Guest, GuestRecord, change_owner, mend_owner};
 use crate::journal::{Journal, JournalError};
 use crate::keeper::Reply;
-use crate::limits::{ASK_QEMU_EVERY, SWITCHOVER_TIMEOUT};
+use crate::limits::{ASK_QEMU_EVERY, FRESHEN_TIMEOUT, SWITCHOVER_TIMEOUT};
 use crate::node::Node;
 use crate::tracker::{Begin, Tracker, unix_ms};
 
@@ -212,8 +212,8 @@ async fn towards_the_pledge(
 ) -> Result<Stopped<Box<Live>>, Broken> {
     let mut watch = Watch::new(&reserved.live, events);
     let streaming = stream(reserved, wish, ticket).await?;
-    let (stopped, pledging) = stop(streaming, &mut watch).await?;
-    complete(stopped, pledging, &mut watch).await
+    let (stopped, ahead) = stop(streaming, &mut watch).await?;
+    complete(stopped, ahead, &mut watch).await
 }
 
 /// Asks the target to make room; every finding of both hosts comes back at once.
@@ -372,17 +372,25 @@ async fn begin_stream(live: &Live, wish: &Wish, ticket: &Ticket) -> Result<(), F
     Ok(())
 }
 
+/// What is done while memory still goes over, so that it does not lie in the blackout. The pledge waits for both.
+struct Ahead {
+    /// The journal's `Pledging`.
+    pledging: JoinHandle<Result<(), JournalError>>,
+    /// The connection for the pledge has been used.
+    freshened: Option<JoinHandle<()>>,
+}
+
 /// Waits until QEMU has stopped the guest for the last round. Meanwhile `Pledging` is written to the journal, so that
 /// no fsync lies in the blackout.
 async fn stop(
     streaming: Streaming<Box<Live>>,
     watch: &mut Watch,
-) -> Result<(Stopped<Box<Live>>, JoinHandle<Result<(), JournalError>>), Broken> {
-    let mut pledging = None;
+) -> Result<(Stopped<Box<Live>>, Ahead), Broken> {
+    let (mut pledging, mut freshened) = (None, None);
     let waited = loop {
         match watch.next().await {
             Waited::Qemu(What::Pass(1)) => pledging = Some(write_pledging(&streaming.live)),
-            Waited::Qemu(What::Pass(2)) => freshen(&streaming.live),
+            Waited::Qemu(What::Pass(2)) => freshened = Some(freshen(&streaming.live)),
             Waited::Qemu(What::Migration(MigrationStatus::PreSwitchover)) => break Ok(()),
             Waited::Qemu(What::Migration(status)) if has_failed(&status) => {
                 break Err(stream_failed(&streaming.live, &status).await);
@@ -396,7 +404,7 @@ async fn stop(
             let pledging = pledging.unwrap_or_else(|| write_pledging(&streaming.live));
             let stopped = streaming.stopped();
             stopped.live.begun.tracker.enter(Phase::Stopped);
-            Ok((stopped, pledging))
+            Ok((stopped, Ahead { pledging, freshened }))
         }
         Err(failure) => Err(Box::new((streaming.keep(), failure))),
     }
@@ -415,7 +423,7 @@ fn write_pledging(live: &Live) -> JoinHandle<Result<(), JournalError>> {
 /// Sends the rest; with the return path on, *completed* means that the target has loaded everything.
 async fn complete(
     stopped: Stopped<Box<Live>>,
-    pledging: JoinHandle<Result<(), JournalError>>,
+    ahead: Ahead,
     watch: &mut Watch,
 ) -> Result<Stopped<Box<Live>>, Broken> {
     let completing = async {
@@ -432,7 +440,12 @@ async fn complete(
             }
         }
         // Written long ago; a pledge without it would be forgotten in a crash.
-        pledging.await.map_err(|_stopping| Failure::Stopping)?.map_err(Failure::from)
+        ahead.pledging.await.map_err(|_stopping| Failure::Stopping)??;
+        if let Some(freshened) = ahead.freshened {
+            // It ended long ago; where it has not, the link is slow or cut, and the pledge will find out.
+            _ = timeout(FRESHEN_TIMEOUT, freshened).await;
+        }
+        Ok(())
     };
     let completed = timeout(SWITCHOVER_TIMEOUT, completing).await;
     match completed.unwrap_or(Err(Failure::SwitchoverTimedOut { after: SWITCHOVER_TIMEOUT })) {
@@ -446,14 +459,14 @@ fn has_failed(status: &MigrationStatus) -> bool {
 }
 
 /// Uses the connection for the pledge once, so that the pledge finds it open and alive. A failure shows in the pulse.
-fn freshen(live: &Live) {
+fn freshen(live: &Live) -> JoinHandle<()> {
     let word = live.reserved.as_ref().and_then(|room| room.word.clone());
     let id = live.begun.tracker.id();
     tokio::spawn(async move {
         if let Some(word) = word {
             _ = word.target_status(id).await;
         }
-    });
+    })
 }
 
 async fn stream_failed(live: &Live, status: &MigrationStatus) -> Failure {
