@@ -12,6 +12,7 @@ use api::{MigrationRequest, Offer, Role, SourceFacts, TargetPhase, Ticket};
 use client::{Client, ClientError};
 use domain::Definition;
 use migration::RunRight;
+use migration::convergence::downtime_limit_ms;
 use migration::handover::{SourceQemu, SourceRecovery, recover_source};
 use migration::journal::{Opened, Record, Side};
 use migration::phase::Phase;
@@ -212,7 +213,7 @@ async fn towards_the_pledge(
 ) -> Result<Stopped<Box<Live>>, Broken> {
     let mut watch = Watch::new(&reserved.live, events);
     let streaming = stream(reserved, wish, ticket).await?;
-    let (stopped, ahead) = stop(streaming, &mut watch).await?;
+    let (stopped, ahead) = stop(streaming, wish, &mut watch).await?;
     complete(stopped, ahead, &mut watch).await
 }
 
@@ -362,7 +363,7 @@ async fn begin_stream(live: &Live, wish: &Wish, ticket: &Ticket) -> Result<(), F
     let parameters = MigrationParameters {
         // QEMU's own default is 128 MiB/s; 0 takes every limit away.
         max_bandwidth: Some(request.bandwidth_bytes_per_s),
-        downtime_limit: Some(request.blackout_ms_max),
+        downtime_limit: Some(downtime_limit_ms(request.blackout_ms_max, 1)),
         ..MigrationParameters::default()
     };
     process.qmp.execute(MigrateSetParameters { parameters }).await?;
@@ -384,13 +385,22 @@ struct Ahead {
 /// no fsync lies in the blackout.
 async fn stop(
     streaming: Streaming<Box<Live>>,
+    wish: &Wish,
     watch: &mut Watch,
 ) -> Result<(Stopped<Box<Live>>, Ahead), Broken> {
     let (mut pledging, mut freshened) = (None, None);
     let waited = loop {
         match watch.next().await {
-            Waited::Qemu(What::Pass(1)) => pledging = Some(write_pledging(&streaming.live)),
-            Waited::Qemu(What::Pass(2)) => freshened = Some(freshen(&streaming.live)),
+            Waited::Qemu(What::Pass(round)) => {
+                if round == 1 {
+                    pledging = Some(write_pledging(&streaming.live));
+                } else if round == 2 {
+                    freshened = Some(freshen(&streaming.live));
+                }
+                if let Err(failure) = set_limit(&streaming.live, wish.request.blackout_ms_max, round).await {
+                    break Err(failure);
+                }
+            }
             Waited::Qemu(What::Migration(MigrationStatus::PreSwitchover)) => break Ok(()),
             Waited::Qemu(What::Migration(status)) if has_failed(&status) => {
                 break Err(stream_failed(&streaming.live, &status).await);
@@ -456,6 +466,20 @@ async fn complete(
 
 fn has_failed(status: &MigrationStatus) -> bool {
     matches!(status, MigrationStatus::Failed | MigrationStatus::Cancelled | MigrationStatus::Cancelling)
+}
+
+/// Tells QEMU, at the beginning of a round, how long the guest may stand still, where that has changed.
+async fn set_limit(live: &Live, wish_ms: u64, round: u64) -> Result<(), Failure> {
+    let limit_ms = downtime_limit_ms(wish_ms, round);
+    let Some(process) =
+        live.process.as_ref().filter(|_| limit_ms != downtime_limit_ms(wish_ms, round.saturating_sub(1)))
+    else {
+        return Ok(());
+    };
+    let parameters = MigrationParameters { downtime_limit: Some(limit_ms), ..MigrationParameters::default() };
+    process.qmp.execute(MigrateSetParameters { parameters }).await?;
+    live.begun.tracker.note(format!("round {round}: memory may now take {limit_ms} ms of the blackout"));
+    Ok(())
 }
 
 /// Uses the connection for the pledge once, so that the pledge finds it open and alive. A failure shows in the pulse.
