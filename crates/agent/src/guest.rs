@@ -45,20 +45,13 @@ pub(crate) struct GuestRecord {
     pub(crate) taps: Vec<String>,
     pub(crate) owner_record: Option<PathBuf>,
     pub(crate) started_at: String,
-    /// Whether the definition outlives the guest on this host.
-    pub(crate) persistent: bool,
     /// The live definition: frozen, its CPU model expanded.
     pub(crate) xml: String,
 }
 
 impl GuestRecord {
     /// What a guest of `definition` will be on this host.
-    pub(crate) fn new(
-        node: &Node,
-        definition: &Definition,
-        generation: u64,
-        persistent: bool,
-    ) -> Result<Self, Failure> {
+    pub(crate) fn new(node: &Node, definition: &Definition, generation: u64) -> Result<Self, Failure> {
         let domain = definition.domain();
         let uuid = frozen_uuid(domain);
         Ok(GuestRecord {
@@ -69,7 +62,6 @@ impl GuestRecord {
             taps: (0..domain.interfaces.len()).map(|index| tap_name(uuid, index)).collect(),
             owner_record: owner_path(domain),
             started_at: now(),
-            persistent,
             xml: definition.xml().to_owned(),
         })
     }
@@ -136,7 +128,7 @@ pub(crate) fn forbidden(node: &Node, domain: &Domain) -> Vec<PathBuf> {
 }
 
 /// Starts a domain afresh and continues it. Whatever was made is given back when a step fails.
-pub(crate) async fn start(node: &Node, definition: &Definition, persistent: bool) -> Result<Guest, Failure> {
+pub(crate) async fn start(node: &Node, definition: &Definition) -> Result<Guest, Failure> {
     let domain = definition.domain();
     check_paths(node, domain)?;
     if domain.kind == Kind::Kvm
@@ -152,7 +144,7 @@ pub(crate) async fn start(node: &Node, definition: &Definition, persistent: bool
     }
     let right = claim(node, domain).await?;
     let live = expand_cpu(node, definition).await?;
-    let record = GuestRecord::new(node, &live, right.generation(), persistent)?;
+    let record = GuestRecord::new(node, &live, right.generation())?;
     let process = launch(node, &live, &record, Port::Open, false).await?;
     if let Err(failure) = begin(&process, live.domain()).await {
         give_back(node, &record, Some(&process)).await;

@@ -120,7 +120,6 @@ mod tests {
             target: "kvm2".into(),
             generation: 1,
             suspended: false,
-            persistent: true,
             keep_definition: false,
             token: Uuid::nil(),
             at_ms: 0,

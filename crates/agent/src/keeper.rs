@@ -354,7 +354,7 @@ impl Keeper {
             domain: self.name.clone(),
             host: self.node.config.host.clone(),
         })?;
-        let guest = guest::start(&self.node, definition, true).await?;
+        let guest = guest::start(&self.node, definition).await?;
         tracing::info!(domain = self.name, pid = guest.process.pid(), "started");
         self.activate(Box::new(guest));
         Ok(self.show().await)
@@ -400,10 +400,6 @@ impl Keeper {
         }
         self.node.store.write_definition(&definition, &self.record)?;
         self.definition = Some(definition);
-        if let State::Active { guest, .. } = &mut self.state {
-            guest.record.persistent = true;
-            self.node.store.write_run(self.uuid, guest::RECORD, &guest.record)?;
-        }
         Ok(self.show().await)
     }
 
@@ -411,18 +407,10 @@ impl Keeper {
         self.free()?;
         self.node.store.remove_definition(&self.name)?;
         let definition = self.definition.take();
-        match &mut self.state {
-            // As in libvirt, a running domain goes on and is forgotten when it ends.
-            State::Active { guest, .. } => {
-                guest.record.persistent = false;
-                self.node.store.write_run(self.uuid, guest::RECORD, &guest.record)?;
-            }
-            State::ShutOff { .. } => {
-                if let (None, Some(definition)) = (&self.record.moved, &definition) {
-                    self.release_ownership(definition).await;
-                }
-            }
-            State::Leaving { .. } | State::Arriving { .. } => {}
+        // As in libvirt, a running domain goes on, and is forgotten when it ends.
+        let shut_off = matches!(self.state, State::ShutOff { .. });
+        if let (true, None, Some(definition)) = (shut_off, &self.record.moved, &definition) {
+            self.release_ownership(definition).await;
         }
         Ok(())
     }
@@ -450,6 +438,9 @@ impl Keeper {
         let State::Active { guest, shutdowns } = std::mem::replace(&mut self.state, shut_off) else { return };
         tracing::info!(domain = self.name, reason, "its QEMU has ended");
         guest::give_back(&self.node, &guest.record, None).await;
+        if self.definition.is_none() {
+            self.release_ownership(&guest.definition).await;
+        }
         for reply in shutdowns {
             let shown = self.show().await;
             _ = reply.send(Ok(shown));

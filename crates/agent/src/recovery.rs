@@ -236,7 +236,6 @@ fn gone(node: &Node, definition: &Definition, opened: &Opened) -> GuestRecord {
         taps: Vec::new(),
         owner_record: guest::owner_path(domain),
         started_at: tracker::now(),
-        persistent: opened.persistent,
         xml: definition.xml().to_owned(),
     }
 }

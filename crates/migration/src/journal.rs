@@ -60,8 +60,6 @@ pub struct Opened {
     pub generation: u64,
     /// Whether the domain is suspended and stays so.
     pub suspended: bool,
-    /// Whether the domain is kept on the target across a shutdown.
-    pub persistent: bool,
     /// Whether the source keeps its definition, fenced.
     pub keep_definition: bool,
     /// The token of the ticket, once there is one.
@@ -164,7 +162,6 @@ mod tests {
             target: "kvm2".into(),
             generation: 1,
             suspended: false,
-            persistent: true,
             keep_definition: false,
             token: Uuid::nil(),
             at_ms: 0,

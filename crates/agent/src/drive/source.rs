@@ -283,7 +283,6 @@ async fn make_room(live: &mut Live, generation: u64, wish: &Wish) -> Result<Tick
         target: live.target.clone(),
         generation,
         suspended,
-        persistent: wish.inactive_xml.is_some(),
         keep_definition: wish.request.source_definition == api::SourceDefinition::Keep,
         token: ticket.token,
         at_ms: unix_ms(),

@@ -185,7 +185,7 @@ async fn prepare(
 ) -> Result<(Receiving<Box<Live>>, Ticket), Failure> {
     let node = Arc::clone(&begun.node);
     let definition = &coming.live;
-    let record = GuestRecord::new(&node, definition, offer.generation, coming.inactive.is_some())?;
+    let record = GuestRecord::new(&node, definition, offer.generation)?;
     let opened = Opened {
         migration: offer.migration,
         side: Side::Target,
@@ -195,7 +195,6 @@ async fn prepare(
         target: node.config.host.clone(),
         generation: offer.generation.saturating_sub(1),
         suspended: offer.suspended,
-        persistent: coming.inactive.is_some(),
         keep_definition: false,
         token: Uuid::new_v4(),
         at_ms: unix_ms(),
