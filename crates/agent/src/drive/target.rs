@@ -171,8 +171,7 @@ pub(crate) async fn recover(begun: Begun, resumed: Resumed) -> Arrived {
     }
     let receiving = Receiving::recovered(live.record.uuid, live);
     if decided == TargetRecovery::Adopt || last == Phase::Running {
-        let pledge = receiving.live.pledge();
-        return settle_in(receiving.loaded().grant(pledge).running()).await;
+        return adopt(receiving, None).await;
     }
     wait(receiving).await
 }
@@ -205,7 +204,12 @@ async fn prepare(
     let ready = async {
         node.store.write_arrival(id, definition, coming.inactive.as_ref())?;
         let process = launch(&node, definition, &record, Port::Muted, true).await?;
-        match open_door(&node, definition, &record, &process, &offer).await {
+        let opening = async {
+            let address = open_door(&node, definition, &record, &process, &offer).await?;
+            journal.enter(Phase::Receiving, None).await?;
+            Ok(address)
+        };
+        match opening.await {
             Ok(address) => Ok((process, address)),
             Err(failure) => {
                 give_back(&node, &record, Some(&process)).await;
@@ -226,10 +230,6 @@ async fn prepare(
         let process = Some(process);
         Box::new(Live { begun, opened, journal, record, coming, process, alive_since_prepared: true })
     });
-    if let Err(error) = prepared.live.journal.enter(Phase::Receiving, None).await {
-        give_back(&node, &prepared.live.record, prepared.live.process.as_ref()).await;
-        return Err(error.into());
-    }
     let receiving = prepared.receiving();
     receiving.live.begun.tracker.enter(Phase::Receiving);
     let ticket = Ticket {
@@ -400,13 +400,16 @@ async fn pledged(
         OnPledge::Refuse(proof) => {
             refuse(receiving, proof, "memory had not come in whole".into(), reply).await
         }
-        OnPledge::Answer(_running) => {
-            answer(reply, Ok(Verdict::Running { resumed_at: None }));
-            let pledge = receiving.live.pledge();
-            settle_in(receiving.loaded().grant(pledge).running()).await
-        }
+        OnPledge::Answer(_running) => adopt(receiving, reply).await,
         OnPledge::Lose => lost(receiving.live, reply).await,
     }
+}
+
+/// Takes up a guest that runs here already.
+async fn adopt(receiving: Receiving<Box<Live>>, reply: Option<Reply<Verdict>>) -> Arrived {
+    answer(reply, Ok(Verdict::Running { resumed_at: None }));
+    let pledge = receiving.live.pledge();
+    settle_in(receiving.loaded().grant(pledge).running()).await
 }
 
 async fn wait_loaded(live: &Live) {
@@ -554,11 +557,7 @@ async fn give_up(receiving: Receiving<Box<Live>>, reason: String, reply: Option<
     let known = receiving.live.knowledge(false).await;
     match on_abandon(&known) {
         OnPledge::Refuse(proof) => refuse(receiving, proof, reason, reply).await,
-        OnPledge::Answer(_running) => {
-            answer(reply, Ok(Verdict::Running { resumed_at: None }));
-            let pledge = receiving.live.pledge();
-            settle_in(receiving.loaded().grant(pledge).running()).await
-        }
+        OnPledge::Answer(_running) => adopt(receiving, reply).await,
         OnPledge::Lose => lost(receiving.live, reply).await,
         OnPledge::Continue => unreachable!("nobody is continued when a migration is given up"),
     }
