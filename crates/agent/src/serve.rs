@@ -1,6 +1,7 @@
 //! The agent as a process: opens everything, takes up what an earlier agent left, serves until it is told to stop. QEMU
 //! processes outlive it. Main function: [`run`].
 
+use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,6 +11,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use network::Network;
+use rustix::fs::{FlockOperation, fcntl_lock};
+use rustix::io::Errno;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::time::timeout;
@@ -64,7 +67,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
     };
     let to_others = identity.as_ref().map(Identity::client).transpose().map_err(Fault::from)?;
     let neighbours = Neighbours::new(&config, to_others);
-    let local = listen_local(&config).await?;
+    let (local, _lock) = listen_local(&config)?;
     let others = match (config.listen, &identity) {
         (Some(address), Some(identity)) => {
             let listener = TcpListener::bind(address).await;
@@ -111,19 +114,26 @@ fn end_on_panic() {
     }));
 }
 
-async fn listen_local(config: &Config) -> Result<UnixListener, Fault> {
+/// Takes the agent's socket. Who holds the lock beside it is the one agent of these directories.
+fn listen_local(config: &Config) -> Result<(UnixListener, File), Fault> {
     let socket = &config.socket;
-    if tokio::net::UnixStream::connect(socket).await.is_ok() {
-        return Err(Fault::AlreadyRuns { socket: socket.clone() });
-    }
     let fault = |source| Fault::Listen { address: socket.display().to_string(), source };
+    let lock =
+        File::options().create(true).append(true).open(socket.with_extension("lock")).map_err(fault)?;
+    // A POSIX lock (fcntl(2), F_SETLK) is of the process and not of the file descriptor: a child of an agent that was
+    // killed has its sockets until it executes QEMU, and never has this.
+    match fcntl_lock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::AGAIN | Errno::ACCESS) => return Err(Fault::AlreadyRuns { socket: socket.clone() }),
+        Err(error) => return Err(fault(error.into())),
+        Ok(()) => {}
+    }
     match std::fs::remove_file(socket) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(fault(error)),
         Ok(()) | Err(_) => {}
     }
     let listener = UnixListener::bind(socket).map_err(fault)?;
     std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o600)).map_err(fault)?;
-    Ok(listener)
+    Ok((listener, lock))
 }
 
 async fn serve_local(listener: UnixListener, router: Router) {

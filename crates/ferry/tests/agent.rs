@@ -1,6 +1,7 @@
 //! `ferry agent` as a process: it starts, answers on its socket, refuses a second one, and ends on SIGTERM.
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
@@ -40,12 +41,9 @@ impl Drop for Running {
     }
 }
 
-#[test]
-fn it_serves_until_it_is_told_to_end() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let config = configuration(directory.path());
-    let socket = directory.path().join("ferry.sock").display().to_string();
-    let child = ferry(&["agent", "--config", &config]).stderr(Stdio::piped()).spawn().expect("spawns");
+/// An agent that says it is ready.
+fn start(config: &str) -> Running {
+    let child = ferry(&["agent", "--config", config]).stderr(Stdio::piped()).spawn().expect("spawns");
     let mut agent = Running(child);
     let mut log = BufReader::new(agent.0.stderr.take().expect("piped")).lines();
     let mut said = Vec::new();
@@ -53,6 +51,24 @@ fn it_serves_until_it_is_told_to_end() {
         let line = log.next().unwrap_or_else(|| panic!("it ended: {said:#?}"));
         said.push(line.expect("reads"));
     }
+    agent
+}
+
+#[test]
+fn a_socket_that_outlived_its_agent_is_taken_over() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let config = configuration(directory.path());
+    // As a child does that an agent was killed over: it listens, and answers nobody.
+    let _silent = UnixListener::bind(directory.path().join("ferry.sock")).expect("listens");
+    start(&config);
+}
+
+#[test]
+fn it_serves_until_it_is_told_to_end() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let config = configuration(directory.path());
+    let socket = directory.path().join("ferry.sock").display().to_string();
+    let mut agent = start(&config);
 
     let output = ferry(&["--socket", &socket, "--json", "version"]).output().expect("runs");
     let version: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");

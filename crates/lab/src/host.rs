@@ -12,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use rustix::net::sockopt::socket_peercred;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -206,7 +207,7 @@ impl Host {
             .context("ip netns exec")?;
         let child = agent.insert(child);
         let end = Instant::now() + AGENT_START;
-        while UnixStream::connect(self.socket()).is_err() {
+        while !listens(&self.socket(), child.id()) {
             if let Some(status) = child.try_wait()? {
                 *agent = None;
                 bail!("the agent of {} ended: {status}\n{}", self.name, crate::tail(&self.agent_log()));
@@ -432,6 +433,13 @@ impl Host {
     fn agent(&self) -> MutexGuard<'_, Option<Child>> {
         self.agent.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether this very process listens on a socket. A connection alone says less: a killed agent's socket is also held by
+/// the child that it was about to make into a QEMU.
+fn listens(socket: &Path, pid: u32) -> bool {
+    let Ok(stream) = UnixStream::connect(socket) else { return false };
+    socket_peercred(&stream).is_ok_and(|listener| listener.pid.as_raw_nonzero().get().unsigned_abs() == pid)
 }
 
 /// Sends a signal to a process that is there now, never to one that took its number since.
