@@ -48,8 +48,12 @@ pub(super) fn trace_client() {
 
 fn subscribe(filter: EnvFilter) {
     let colour = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    let subscriber =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colour);
+    // Whoever reads the log may go away; a complaint about that, to the same reader, would be a panic.
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(colour)
+        .log_internal_errors(false);
     if subscriber.try_init().is_err() {
         tracing::debug!("tracing was set up before");
     }
