@@ -1,13 +1,16 @@
 //! What was typed: commands, options and their help. What it means is [`crate::resolve`]'s. Main type: [`Args`].
 
-use std::net::IpAddr;
+mod ca;
+mod domains;
+mod migrations;
+
 use std::path::PathBuf;
-use std::time::Duration;
 
-use clap::{Args as Arguments, Parser, Subcommand, ValueEnum};
-use uuid::Uuid;
+use clap::{Args as Arguments, Parser, Subcommand};
 
-use crate::measure;
+pub(crate) use ca::{Ca, CaInit, CaIssue};
+pub(crate) use domains::{Define, List, OneDomain, Shutdown};
+pub(crate) use migrations::{Migrate, Migrations, Resolve, Word};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -97,110 +100,6 @@ pub(crate) enum Command {
     DialStdio,
 }
 
-#[derive(Debug, Arguments)]
-pub(crate) struct OneDomain {
-    /// Name or UUID
-    pub(crate) domain: String,
-}
-
-#[derive(Debug, Arguments)]
-pub(crate) struct Define {
-    /// File with the XML, or - for standard input
-    pub(crate) file: PathBuf,
-}
-
-#[derive(Debug, Arguments)]
-pub(crate) struct List {
-    /// Also domains that are shut off or have moved away
-    #[arg(long)]
-    pub(crate) all: bool,
-}
-
-#[derive(Debug, Arguments)]
-pub(crate) struct Shutdown {
-    /// Name or UUID
-    pub(crate) domain: String,
-    /// Seconds to wait for it; 0 only asks
-    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
-    pub(crate) timeout: u64,
-}
-
-#[derive(Debug, Arguments)]
-pub(crate) struct Migrate {
-    /// Name or UUID
-    pub(crate) domain: String,
-    /// Name of the host that it goes to, as the agent's configuration has it
-    #[arg(long, value_name = "HOST")]
-    pub(crate) to: String,
-    /// Longest time that the guest may stand still for its memory [default: 30ms]
-    #[arg(long, value_name = "TIME", value_parser = measure::blackout)]
-    pub(crate) max_blackout: Option<Duration>,
-    /// Bandwidth for memory, as in 100MiB/s or 1Gbit/s; 0 is without limit [default: 0]
-    #[arg(long, value_name = "RATE", value_parser = measure::bytes_per_s)]
-    pub(crate) bandwidth: Option<u64>,
-    /// Parallel connections for memory [default: 2]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
-    pub(crate) channels: Option<u8>,
-    /// Send memory unencrypted
-    #[arg(long)]
-    pub(crate) plaintext: bool,
-    /// Keep the definition on the source too; it does not start while another host owns the domain
-    #[arg(long)]
-    pub(crate) keep_definition: bool,
-    /// Do not keep the definition on the target: the domain is gone once it shuts off there
-    #[arg(long)]
-    pub(crate) transient: bool,
-    /// Print the migration's id and do not watch it
-    #[arg(long)]
-    pub(crate) detach: bool,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Migrations {
-    /// List the migrations that this host took part in
-    List,
-    /// Show one migration
-    Show(OneMigration),
-    /// Watch a migration to its end; Ctrl-C stops watching and nothing else
-    Watch(OneMigration),
-    /// Ask the source to keep the domain, if that is still possible
-    Cancel(OneMigration),
-    /// End a migration in doubt by your word about what happened on the other host
-    ///
-    /// A migration is in doubt when the source has given its word that it will not run the guest again and never heard
-    /// what became of it. It ends by itself when the other host can be reached again. Your word ends it sooner, and a
-    /// wrong word costs the guest's memory or its disks.
-    Resolve(Resolve),
-}
-
-#[derive(Debug, Arguments)]
-pub(crate) struct OneMigration {
-    /// The migration's id
-    pub(crate) id: Uuid,
-}
-
-#[derive(Debug, Arguments)]
-pub(crate) struct Resolve {
-    /// The migration's id
-    pub(crate) id: Uuid,
-    /// What is true
-    #[arg(long = "as", value_name = "WORD")]
-    pub(crate) word: Word,
-    /// Do not ask
-    #[arg(long)]
-    pub(crate) yes: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Word {
-    /// The guest runs on the target, or did: give it up on the source
-    Moved,
-    /// The guest never ran on the target: go on here with the memory of then
-    Kept,
-    /// Nobody has the guest's memory any more: it may be booted afresh
-    Lost,
-}
-
 #[derive(Debug, Subcommand)]
 pub(crate) enum Host {
     /// Show facts about the host: processors, memory, accelerators, hosts it knows
@@ -215,43 +114,6 @@ pub(crate) struct Agent {
     /// What it logs to standard error, as in info,agent=debug [env: RUST_LOG] [default: info]
     #[arg(long, value_name = "FILTER")]
     pub(crate) log: Option<String>,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Ca {
-    /// Make a CA: its certificate ca.pem and its key ca-key.pem
-    ///
-    /// Keep the directory where only the operator reaches it: who has ca-key.pem can be any host.
-    Init(CaInit),
-    /// Make a host's certificate and key
-    ///
-    /// Makes ca.pem, host.pem and host-key.pem for the agent, and the names that QEMU's tls-creds-x509 wants for the
-    /// same files. Copy the directory to the host; its files are root's.
-    Issue(CaIssue),
-}
-
-#[derive(Debug, Arguments)]
-pub(crate) struct CaInit {
-    /// Directory to make the files in; it is created
-    pub(crate) dir: PathBuf,
-}
-
-#[derive(Debug, Arguments)]
-pub(crate) struct CaIssue {
-    /// The host's name, as other hosts call it
-    pub(crate) name: String,
-    /// Directory of the CA
-    #[arg(long, value_name = "DIR")]
-    pub(crate) dir: PathBuf,
-    /// An IP address of the host; may be given more than once
-    #[arg(long, value_name = "IP")]
-    pub(crate) address: Vec<IpAddr>,
-    /// Directory to make the files in; it is created
-    #[arg(long, value_name = "DIR")]
-    pub(crate) out: PathBuf,
-    /// Replace files that are there
-    #[arg(long)]
-    pub(crate) replace: bool,
 }
 
 #[cfg(test)]

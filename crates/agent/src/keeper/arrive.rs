@@ -1,0 +1,90 @@
+//! The domain arrives: a migration's task takes it in and hands the guest over.
+
+use std::sync::Arc;
+
+use domain::Definition;
+use tokio::sync::mpsc;
+
+use super::{Keeper, Reply, State, report};
+use crate::drive::target::{self, Arrived, Coming};
+use crate::limits::DRIVE_QUEUE;
+use crate::tracker::Tracker;
+
+impl Keeper {
+    pub(super) fn offer(&mut self, offered: (api::Offer, Coming), reply: Reply<api::Ticket>) {
+        let free = self.free().and_then(|()| match &self.state {
+            State::ShutOff { .. } => Ok(()),
+            State::Active { .. } | State::Leaving { .. } | State::Arriving { .. } => {
+                Err(self.wrong_state("running here already", "look at both hosts: it must not run twice"))
+            }
+        });
+        if let Err(failure) = free {
+            _ = reply.send(Err(failure));
+            return;
+        }
+        let (offer, coming) = offered;
+        let tracker = target::begin(&self.node, &self.name, self.uuid, &offer);
+        self.arrive(tracker, |begun| target::run(begun, offer, coming, reply));
+    }
+
+    pub(super) fn resume_arriving(&mut self, resumed: target::Resumed, tracker: Tracker) {
+        self.arrive(tracker, |begun| target::recover(begun, resumed));
+    }
+
+    pub(super) fn arrive<F: Future<Output = Arrived> + Send + 'static>(
+        &mut self,
+        tracker: Tracker,
+        drive: impl FnOnce(target::Begun) -> F,
+    ) {
+        let (says, heard) = mpsc::channel(DRIVE_QUEUE);
+        let begun = target::Begun { node: Arc::clone(&self.node), tracker: tracker.clone(), heard };
+        let end = tokio::spawn(drive(begun));
+        self.state = State::Arriving { tracker, says, end };
+    }
+
+    pub(super) async fn arriving(&mut self, said: target::Said) {
+        // Where nothing is arriving, the dropped reply tells the asker to look at the migration's end.
+        if let State::Arriving { says, .. } = &self.state {
+            _ = says.send(said).await;
+        }
+    }
+
+    pub(super) async fn arrived(&mut self, arrived: Arrived) {
+        let shut_off = State::ShutOff { reason: None };
+        let State::Arriving { tracker, .. } = std::mem::replace(&mut self.state, shut_off) else { return };
+        match arrived {
+            Arrived::Running { guest, inactive } => {
+                self.settle_in(inactive);
+                self.activate(guest);
+            }
+            Arrived::Owned { inactive } => {
+                self.settle_in(inactive);
+                let reason = "its QEMU ended after it had come here".to_owned();
+                self.state = State::ShutOff { reason: Some(reason) };
+            }
+            Arrived::Gone => {}
+        }
+        if tracker.is_settled() {
+            report(&self.node, &tracker);
+            self.node.store.remove_arrival(tracker.id());
+        }
+    }
+
+    /// Remembers the definition of a domain that came here.
+    pub(super) fn settle_in(&mut self, inactive: Option<Box<Definition>>) {
+        let was_tombstone = std::mem::take(&mut self.record).moved.is_some();
+        let stored = if let Some(definition) = inactive {
+            let stored = self.node.store.write_definition(&definition, &self.record);
+            self.definition = Some(*definition);
+            stored
+        } else if !was_tombstone {
+            Ok(())
+        } else {
+            self.definition = None;
+            self.node.store.remove_definition(&self.name)
+        };
+        if let Err(error) = stored {
+            tracing::error!(domain = self.name, "its definition was not stored: {error}");
+        }
+    }
+}

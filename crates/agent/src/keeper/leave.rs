@@ -1,0 +1,147 @@
+//! The domain leaves: its guest is handed to a migration's task, which gives it back or says where it went.
+
+use std::sync::Arc;
+
+use api::{MigrationPhase, MigrationRequest, Outcome, SourceDefinition};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::{Keeper, Reply, State, report};
+use crate::drive::source::{self, Left};
+use crate::drive::target;
+use crate::failure::Failure;
+use crate::guest::{self, GuestRecord};
+use crate::limits::DRIVE_QUEUE;
+use crate::store::MovedTo;
+use crate::tracker::{Tracker, now};
+
+impl Keeper {
+    pub(super) fn migrate(&mut self, request: MigrationRequest, reply: Reply<Uuid>) {
+        let refusal = self.active().map(|_| ()).and_then(|()| {
+            if self.node.neighbours.knows(&request.to) || request.to == self.node.config.host {
+                return Ok(());
+            }
+            self.node.neighbours.client(&request.to).map(drop)
+        });
+        if let Err(failure) = refusal {
+            _ = reply.send(Err(failure));
+            return;
+        }
+        let State::Active { guest, .. } = std::mem::replace(&mut self.state, State::ShutOff { reason: None })
+        else {
+            unreachable!("active() has just said so");
+        };
+        let keep_definition = request.source_definition == SourceDefinition::Keep;
+        let kept = self.definition.as_ref().filter(|_| !request.transient);
+        let inactive_xml = kept.map(|definition| definition.xml().to_owned());
+        let tracker = source::begin(&self.node, &self.name, self.uuid, &request);
+        let (record, pid) = (guest.record.clone(), guest.process.pid());
+        let wish = source::Wish { request, inactive_xml };
+        self.leave(record, Some(pid), keep_definition, tracker, |begun| {
+            source::run(begun, *guest, wish, reply)
+        });
+    }
+
+    pub(super) fn resume_leaving(&mut self, resumed: source::Resumed, tracker: Tracker) {
+        let (record, pid) =
+            (resumed.record.clone(), resumed.process.as_ref().map(qemu::process::Process::pid));
+        let keep_definition = resumed.opened.keep_definition;
+        self.leave(record, pid, keep_definition, tracker, |begun| source::recover(begun, resumed));
+    }
+
+    /// Hands the guest to a task that drives it away.
+    pub(super) fn leave<F: Future<Output = Left> + Send + 'static>(
+        &mut self,
+        record: GuestRecord,
+        pid: Option<u32>,
+        keep_definition: bool,
+        tracker: Tracker,
+        drive: impl FnOnce(source::Begun) -> F,
+    ) {
+        let (says, heard) = mpsc::channel(DRIVE_QUEUE);
+        let cancel = CancellationToken::new();
+        let begun = source::Begun {
+            node: Arc::clone(&self.node),
+            tracker: tracker.clone(),
+            cancelled: cancel.clone(),
+            heard,
+        };
+        let end = tokio::spawn(drive(begun));
+        self.state = State::Leaving { record, pid, keep_definition, tracker, cancel, says, end };
+    }
+
+    pub(super) fn cancel(&mut self) -> Result<(), Failure> {
+        match &self.state {
+            State::Leaving { cancel, tracker, .. } => {
+                let phase = tracker.migration().report.phase;
+                if matches!(
+                    phase,
+                    MigrationPhase::Pledged | MigrationPhase::Serving | MigrationPhase::InDoubt
+                ) {
+                    return Err(self.wrong_state(
+                        "pledged to the target: that cannot be taken back",
+                        "wait for the verdict; `ferry migrations resolve` ends a doubt by your word",
+                    ));
+                }
+                cancel.cancel();
+                Ok(())
+            }
+            State::Arriving { .. } => Err(Failure::WrongSide { role: "target" }),
+            State::ShutOff { .. } | State::Active { .. } => {
+                Err(Failure::MigrationEnded { phase: "nothing is moving" })
+            }
+        }
+    }
+
+    pub(super) async fn resolve(&mut self, word: api::ResolveAs, reply: Reply<()>) {
+        match &self.state {
+            State::Leaving { tracker, .. }
+                if tracker.migration().report.outcome != Some(Outcome::InDoubt) =>
+            {
+                let not_yet = "not in doubt: it ends by itself";
+                _ = reply
+                    .send(Err(self.wrong_state(not_yet, "`ferry migrations watch` shows how it goes on")));
+            }
+            State::Leaving { says, .. } => {
+                // The task answers; where it has just ended, the reply is dropped and the asker looks again.
+                _ = says.send(source::Said::Resolve(word, reply)).await;
+            }
+            State::Arriving { says, .. } => _ = says.send(target::Said::Resolve(word, reply)).await,
+            State::ShutOff { .. } | State::Active { .. } => {
+                _ = reply.send(Err(Failure::MigrationEnded { phase: "it has a known end" }));
+            }
+        }
+    }
+
+    pub(super) async fn left(&mut self, left: Left) {
+        let shut_off = State::ShutOff { reason: None };
+        let State::Leaving { keep_definition, tracker, .. } = std::mem::replace(&mut self.state, shut_off)
+        else {
+            return;
+        };
+        match left {
+            Left::Kept(guest) => self.activate(guest),
+            Left::Lost(reason) => self.state = State::ShutOff { reason: Some(reason) },
+            Left::Moved => self.bury(&tracker, keep_definition),
+        }
+        if tracker.is_settled() {
+            report(&self.node, &tracker);
+        }
+    }
+
+    /// The domain belongs to another host now.
+    pub(super) fn bury(&mut self, tracker: &Tracker, keep_definition: bool) {
+        let Some(definition) = &self.definition else { return };
+        // Without an owner record beside a disk, the tombstone is all that fences it here.
+        if keep_definition && guest::owner_path(definition.domain()).is_some() {
+            return;
+        }
+        let moved = MovedTo { host: tracker.migration().report.target, migration: tracker.id(), at: now() };
+        self.record.moved = Some(moved);
+        if let Err(error) = self.node.store.write_definition(definition, &self.record) {
+            // The owner record fences it all the same.
+            tracing::error!(domain = self.name, "the tombstone was not written: {error}");
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! What a domain's task tells about the domain. It changes nothing.
+
+use api::{DomainState, Outcome};
+use domain::Definition;
+use qemu::command::{QueryStatus, RunState};
+
+use super::{Keeper, State};
+use crate::limits::SHOW_TIMEOUT;
+
+impl Keeper {
+    /// The definition that describes it best now.
+    pub(super) fn described(&self) -> Option<Definition> {
+        match &self.state {
+            State::Active { guest, .. } => Some(guest.definition.clone()),
+            State::ShutOff { .. } | State::Leaving { .. } | State::Arriving { .. } => self.definition.clone(),
+        }
+    }
+
+    pub(super) fn xml(&self) -> String {
+        match &self.state {
+            State::Leaving { record, .. } => record.xml.clone(),
+            State::Active { guest, .. } => guest.definition.xml().to_owned(),
+            State::ShutOff { .. } | State::Arriving { .. } => {
+                self.definition.as_ref().map(|definition| definition.xml().to_owned()).unwrap_or_default()
+            }
+        }
+    }
+
+    pub(super) async fn show(&self) -> api::Domain {
+        let definition = self.described().or_else(|| Definition::parse(&self.xml()).ok());
+        let domain = definition.as_ref().map(Definition::domain);
+        let (state, reason) = self.shown_state().await;
+        let (record, pid, migration) = match &self.state {
+            State::ShutOff { .. } => (None, None, self.record.moved.as_ref().map(|moved| moved.migration)),
+            State::Active { guest, .. } => (Some(&guest.record), Some(guest.process.pid()), None),
+            State::Leaving { record, pid, tracker, .. } => (Some(record), *pid, Some(tracker.id())),
+            State::Arriving { tracker, .. } => (None, None, Some(tracker.id())),
+        };
+        let taps = record.map_or(&[][..], |record| &record.taps[..]);
+        let disk = |disk: &domain::Disk| api::Disk {
+            target: disk.target.clone(),
+            source: disk.source.display().to_string(),
+            format: disk.format.as_str().to_owned(),
+            readonly: disk.readonly,
+        };
+        let interface = |(index, interface): (usize, &domain::Interface)| api::Interface {
+            mac: interface.mac.map(|mac| mac.to_string()).unwrap_or_default(),
+            bridge: interface.bridge.clone(),
+            tap: taps.get(index).cloned(),
+        };
+        api::Domain {
+            name: self.name.clone(),
+            uuid: self.uuid,
+            state,
+            reason,
+            persistent: self.definition.is_some(),
+            memory_bytes: domain.map_or(0, |domain| domain.memory.0),
+            vcpus: domain.map_or(0, |domain| domain.vcpus_current),
+            machine: domain.map(|domain| domain.os.machine.clone()).unwrap_or_default(),
+            pid,
+            started_at: record.map(|record| record.started_at.clone()),
+            migration,
+            owner: self.record.moved.as_ref().map(|moved| moved.host.clone()),
+            disks: domain.map(|domain| domain.disks.iter().map(disk).collect()).unwrap_or_default(),
+            interfaces: domain
+                .map(|domain| domain.interfaces.iter().enumerate().map(interface).collect())
+                .unwrap_or_default(),
+            console: self.console().await,
+            log: self.node.store.log_path(&self.name).display().to_string(),
+        }
+    }
+
+    pub(super) async fn shown_state(&self) -> (DomainState, Option<String>) {
+        match &self.state {
+            State::ShutOff { reason } => match &self.record.moved {
+                Some(moved) => (DomainState::Moved, Some(format!("moved to {} at {}", moved.host, moved.at))),
+                None => (DomainState::ShutOff, reason.clone()),
+            },
+            State::Active { guest, .. } => {
+                match guest.process.qmp.execute_within(QueryStatus, SHOW_TIMEOUT).await {
+                    Ok(status) if status.running => (DomainState::Running, None),
+                    Ok(status) => match status.status {
+                        RunState::Paused | RunState::Prelaunch | RunState::Postmigrate => {
+                            (DomainState::Suspended, None)
+                        }
+                        other => (DomainState::Stopped, Some(format!("QEMU says {}", other.as_str()))),
+                    },
+                    Err(error) => (DomainState::Stopped, Some(error.to_string())),
+                }
+            }
+            State::Leaving { tracker, .. } => match tracker.migration().report.outcome {
+                Some(Outcome::InDoubt) => (DomainState::InDoubt, tracker.migration().report.reason),
+                Some(Outcome::Moved | Outcome::Kept | Outcome::Lost) | None => (DomainState::Leaving, None),
+            },
+            State::Arriving { tracker, .. } => {
+                (DomainState::Arriving, Some(format!("from {}", tracker.migration().report.source)))
+            }
+        }
+    }
+
+    /// The pty or socket of the first serial port.
+    pub(super) async fn console(&self) -> Option<String> {
+        let State::Active { guest, .. } = &self.state else { return None };
+        let chardevs =
+            guest.process.qmp.execute_within(qemu::command::QueryChardev, SHOW_TIMEOUT).await.ok()?;
+        let serial = chardevs.into_iter().find(|chardev| chardev.label.contains("serial0"))?;
+        serial.filename
+    }
+}

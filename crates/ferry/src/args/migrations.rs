@@ -1,0 +1,84 @@
+//! What is typed after `migrate` and `migrations`.
+
+use std::time::Duration;
+
+use clap::{Args as Arguments, Subcommand, ValueEnum};
+use uuid::Uuid;
+
+use crate::measure;
+
+#[derive(Debug, Arguments)]
+pub(crate) struct Migrate {
+    /// Name or UUID
+    pub(crate) domain: String,
+    /// Name of the host that it goes to, as the agent's configuration has it
+    #[arg(long, value_name = "HOST")]
+    pub(crate) to: String,
+    /// Longest time that the guest may stand still for its memory [default: 30ms]
+    #[arg(long, value_name = "TIME", value_parser = measure::blackout)]
+    pub(crate) max_blackout: Option<Duration>,
+    /// Bandwidth for memory, as in 100MiB/s or 1Gbit/s; 0 is without limit [default: 0]
+    #[arg(long, value_name = "RATE", value_parser = measure::bytes_per_s)]
+    pub(crate) bandwidth: Option<u64>,
+    /// Parallel connections for memory [default: 2]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
+    pub(crate) channels: Option<u8>,
+    /// Send memory unencrypted
+    #[arg(long)]
+    pub(crate) plaintext: bool,
+    /// Keep the definition on the source too; it does not start while another host owns the domain
+    #[arg(long)]
+    pub(crate) keep_definition: bool,
+    /// Do not keep the definition on the target: the domain is gone once it shuts off there
+    #[arg(long)]
+    pub(crate) transient: bool,
+    /// Print the migration's id and do not watch it
+    #[arg(long)]
+    pub(crate) detach: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Migrations {
+    /// List the migrations that this host took part in
+    List,
+    /// Show one migration
+    Show(OneMigration),
+    /// Watch a migration to its end; Ctrl-C stops watching and nothing else
+    Watch(OneMigration),
+    /// Ask the source to keep the domain, if that is still possible
+    Cancel(OneMigration),
+    /// End a migration in doubt by your word about what happened on the other host
+    ///
+    /// A migration is in doubt when the source has given its word that it will not run the guest again and never heard
+    /// what became of it. It ends by itself when the other host can be reached again. Your word ends it sooner, and a
+    /// wrong word costs the guest's memory or its disks.
+    Resolve(Resolve),
+}
+
+#[derive(Debug, Arguments)]
+pub(crate) struct OneMigration {
+    /// The migration's id
+    pub(crate) id: Uuid,
+}
+
+#[derive(Debug, Arguments)]
+pub(crate) struct Resolve {
+    /// The migration's id
+    pub(crate) id: Uuid,
+    /// What is true
+    #[arg(long = "as", value_name = "WORD")]
+    pub(crate) word: Word,
+    /// Do not ask
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Word {
+    /// The guest runs on the target, or did: give it up on the source
+    Moved,
+    /// The guest never ran on the target: go on here with the memory of then
+    Kept,
+    /// Nobody has the guest's memory any more: it may be booted afresh
+    Lost,
+}
