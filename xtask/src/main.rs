@@ -20,6 +20,7 @@ use clap::{Parser, Subcommand};
 
 use crate::demo::DemoArguments;
 use crate::setup::Purpose;
+use crate::test::TestArguments;
 
 /// Tasks of this repository.
 #[derive(Debug, Parser)]
@@ -38,7 +39,7 @@ enum Command {
     /// Move a working guest from host to host and back, and show what that did to it
     Demo(DemoArguments),
     /// Run all checks and all tests
-    Test,
+    Test(TestArguments),
     /// Explore every order of events in a handover, and print how many states there are
     Model,
     /// Check the rules that no compiler checks
@@ -65,7 +66,7 @@ fn run(command: Command) -> Result<()> {
             guest::run(root, &target).map(|_| ())
         }
         Command::Demo(arguments) => demo::run(root, &target, &arguments),
-        Command::Test => test::run(root, &target),
+        Command::Test(arguments) => test::run(root, &target, &arguments),
         Command::Model => model(root),
         Command::Tidy => tidy::run(root),
     }

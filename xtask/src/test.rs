@@ -1,5 +1,6 @@
 //! `cargo xtask test`: every check and every test there is, in the order in which they are cheap, and at the end what
-//! was run, how it went and how long it took. Goes on after a failure, so one run shows them all.
+//! was run, how it went and how long it took. Goes on after a failure, so one run shows them all. With `--all`, also
+//! what takes too long for every change. Main type: [`TestArguments`].
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -7,12 +8,21 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use clap::Args;
 
 use crate::setup::{self, Purpose};
 use crate::{guest, tidy};
 
 /// What nextest begins its last line with.
 const SUMMARY: &str = "Summary [";
+
+/// Options of the tests.
+#[derive(Debug, Args)]
+pub(crate) struct TestArguments {
+    /// Also what takes too long for every change
+    #[arg(long)]
+    all: bool,
+}
 
 /// One part of the whole.
 struct Step {
@@ -22,7 +32,7 @@ struct Step {
 }
 
 /// Runs everything.
-pub(crate) fn run(root: &Path, target: &Path) -> Result<()> {
+pub(crate) fn run(root: &Path, target: &Path, arguments: &TestArguments) -> Result<()> {
     let began = Instant::now();
     let mut steps = Vec::new();
     let mut step = |name, job: &dyn Fn() -> Result<Option<String>>| {
@@ -44,6 +54,10 @@ pub(crate) fn run(root: &Path, target: &Path) -> Result<()> {
     step("build of ferry", &|| cargo(root, &["build", "--quiet", "--package", "ferry"]));
     step("build of the guest", &|| guest::run(root, target).map(|_| None));
     step("tests with guests (lab)", &|| cargo(root, &["nextest", "run", "--workspace", "--profile", "lab"]));
+    if arguments.all {
+        let long = ["nextest", "run", "--workspace", "--profile", "all", "--no-tests", "pass"];
+        step("long tests (all)", &|| cargo(root, &long));
+    }
 
     eprintln!("\ntest: what was run:");
     for Step { name, result, took } in &steps {
