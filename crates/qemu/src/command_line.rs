@@ -21,14 +21,15 @@ use domain::Domain;
 
 pub use self::character::{CharacterDevice, Chardev};
 pub use self::device::{Balloon, Entropy, RngObject};
-pub use self::disk::{Blockdev, BlockdevCache, DiskDevice, node_name};
+pub use self::disk::{Blockdev, BlockdevCache, disk_id, node_name};
 pub use self::display::{InputDevice, Keymap, VideoDevice, Vnc};
-pub use self::interface::{InterfaceDevice, Netdev, device_id};
+pub use self::interface::{Netdev, device_id};
 pub use self::machine::{
     Actions, Append, BootOptions, Cpu, Global, Initrd, Kernel, Machine, Memory, Name, Rtc, Smp, Uuid,
 };
 pub use self::pci::ControllerDevice;
-pub use self::switch::{Plain, Properties, Switch};
+use self::switch::text;
+pub use self::switch::{Device, Plain, Properties, Setting, Switch};
 use crate::accelerator::Accelerator;
 
 /// What a command line is made from.
@@ -136,7 +137,7 @@ impl CommandLine {
     pub fn probe(machine: &str, accelerator: Accelerator, cpu: Option<&str>) -> Self {
         let mut line = Self::default();
         line.push_basics();
-        let machine = Properties::new(machine).with("accel", accelerator);
+        let machine = Properties::new(machine).with("accel", text(accelerator));
         line.push(&Plain("-machine", &machine.to_string()));
         if let Some(cpu) = cpu {
             line.push(&Plain("-cpu", cpu));

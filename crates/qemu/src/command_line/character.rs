@@ -63,7 +63,7 @@ impl Switch for Chardev<'_> {
                 match bind {
                     None => udp,
                     Some(Endpoint { host, service }) => {
-                        udp.with_some("localaddr", host.as_ref()).with("localport", service)
+                        udp.with_some("localaddr", host.as_ref()).with("localport", *service)
                     }
                 }
             }
@@ -113,10 +113,10 @@ impl Switch for CharacterDevice<'_> {
             value.with("bus", bus).with("nr", address.port)
         };
         let value = match self {
-            Self::Serial { id, port } => begin("isa-serial", id).with("index", port),
+            Self::Serial { id, port } => begin("isa-serial", id).with("index", *port),
             Self::Console { id, address } => on(begin("virtconsole", id), address),
             Self::Channel { id, address, name } => {
-                on(begin("virtserialport", id), address).with("name", name)
+                on(begin("virtserialport", id), address).with("name", *name)
             }
         };
         Some(value.into_os_string())

@@ -3,11 +3,11 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use domain::{Disk, DiskBus, DiskCache, DiskDiscard, Domain, MachineFamily, PciAddress};
+use domain::{Disk, DiskBus, DiskCache, DiskDiscard, Domain};
 use serde::Serialize;
 
 use super::pci::{explicit, place};
-use super::switch::{Properties, Switch};
+use super::switch::{Device, Properties, Switch};
 use super::{CommandLine, CommandLineError};
 
 /// `-blockdev`: a block node (QAPI `BlockdevOptions`), as JSON.
@@ -66,39 +66,6 @@ impl Switch for Blockdev<'_> {
     }
 }
 
-/// `-device virtio-blk-pci`.
-#[derive(Clone, Debug)]
-pub struct DiskDevice<'a> {
-    disk: &'a Disk,
-    node_name: String,
-    address: PciAddress,
-    boot_index: Option<u32>,
-    family: MachineFamily,
-}
-
-impl Switch for DiskDevice<'_> {
-    fn name(&self) -> &'static str {
-        "-device"
-    }
-
-    fn value(&self) -> Option<OsString> {
-        let driver = match self.disk.bus {
-            DiskBus::Virtio => "virtio-blk-pci",
-        };
-        let device = Properties::new(driver)
-            .with("drive", &self.node_name)
-            .with("id", format!("disk-{}", self.disk.target));
-        let mut device = place(device, self.address, self.family)
-            .with_some("bootindex", self.boot_index)
-            .with_some("serial", self.disk.serial.as_ref())
-            .with_switch("write-cache", Caching::of(self.disk.cache).write_cache);
-        if self.disk.shareable {
-            device = device.with_switch("share-rw", true);
-        }
-        Some(device.into_os_string())
-    }
-}
-
 /// What libvirt's cache modes mean to QEMU (qemu(1), `-drive cache=`).
 struct Caching {
     blockdev: BlockdevCache,
@@ -123,41 +90,67 @@ pub fn node_name(target: &str) -> String {
     format!("disk-{target}")
 }
 
+/// Id of the guest's device of a disk, by its target.
+pub fn disk_id(target: &str) -> String {
+    format!("disk-{target}")
+}
+
+/// The nodes of a disk, the lowest first.
+pub(super) fn nodes(disk: &Disk) -> Vec<Blockdev<'_>> {
+    let node = node_name(&disk.target);
+    let file = format!("{node}-file");
+    let cache = Caching::of(disk.cache).blockdev;
+    let discard = disk.discard.map(DiskDiscard::as_str);
+    let storage = Blockdev {
+        driver: "file",
+        node_name: file.clone(),
+        filename: Some(&disk.source),
+        file: None,
+        aio: disk.io.map(domain::DiskIo::as_str),
+        locking: Some("auto"),
+        cache,
+        read_only: disk.readonly,
+        auto_read_only: false,
+        discard,
+        detect_zeroes: None,
+    };
+    let format = Blockdev {
+        driver: disk.format.as_str(),
+        node_name: node,
+        filename: None,
+        file: Some(file),
+        aio: None,
+        locking: None,
+        cache,
+        read_only: disk.readonly,
+        auto_read_only: false,
+        discard,
+        detect_zeroes: disk.detect_zeroes.map(domain::DetectZeroes::as_str),
+    };
+    vec![storage, format]
+}
+
+/// What the guest sees of a disk, by its place in the definition.
+pub(super) fn device(domain: &Domain, number: usize) -> Result<Device, CommandLineError> {
+    let disk = &domain.disks[number];
+    let address = explicit(disk.address, || format!("disk {}", disk.target))?;
+    let driver = match disk.bus {
+        DiskBus::Virtio => "virtio-blk-pci",
+    };
+    let device = Properties::new(driver).with("drive", node_name(&disk.target));
+    let device = place(device.with("id", disk_id(&disk.target)), address, domain.os.family)
+        .with_some("bootindex", domain.disk_boot_index(number))
+        .with_some("serial", disk.serial.as_ref())
+        .with_on_off("write-cache", Caching::of(disk.cache).write_cache);
+    Ok(Device(if disk.shareable { device.with_switch("share-rw", true) } else { device }))
+}
+
 pub(super) fn push(line: &mut CommandLine, domain: &Domain) -> Result<(), CommandLineError> {
-    for (place, disk) in domain.disks.iter().enumerate() {
-        let address = explicit(disk.address, || format!("disk {}", disk.target))?;
-        let node = node_name(&disk.target);
-        let file = format!("{node}-file");
-        let cache = Caching::of(disk.cache).blockdev;
-        let discard = disk.discard.map(DiskDiscard::as_str);
-        line.push(&Blockdev {
-            driver: "file",
-            node_name: file.clone(),
-            filename: Some(&disk.source),
-            file: None,
-            aio: disk.io.map(domain::DiskIo::as_str),
-            locking: Some("auto"),
-            cache,
-            read_only: disk.readonly,
-            auto_read_only: false,
-            discard,
-            detect_zeroes: None,
-        });
-        line.push(&Blockdev {
-            driver: disk.format.as_str(),
-            node_name: node.clone(),
-            filename: None,
-            file: Some(file),
-            aio: None,
-            locking: None,
-            cache,
-            read_only: disk.readonly,
-            auto_read_only: false,
-            discard,
-            detect_zeroes: disk.detect_zeroes.map(domain::DetectZeroes::as_str),
-        });
-        let boot_index = domain.disk_boot_index(place);
-        line.push(&DiskDevice { disk, node_name: node, address, boot_index, family: domain.os.family });
+    for (number, disk) in domain.disks.iter().enumerate() {
+        for node in nodes(disk) {
+            line.push(&node);
+        }
+        line.push(&device(domain, number)?);
     }
     Ok(())
 }

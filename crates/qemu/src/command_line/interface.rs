@@ -2,67 +2,41 @@
 
 use std::ffi::OsString;
 
-use domain::{Interface, InterfaceModel, MacAddress, MachineFamily, PciAddress};
+use domain::{Domain, InterfaceModel};
+use serde_json::{Map, Value};
 
 use super::pci::{explicit, place};
-use super::switch::{Properties, Switch};
+use super::switch::{Device, Properties, Switch, text};
 use super::{CommandLine, CommandLineError, Launch};
 
-/// `-netdev tap`: QEMU makes the tap where it is missing, and runs no script.
-#[derive(Clone, Debug)]
-pub struct Netdev<'a> {
-    /// Id.
-    pub id: String,
-    /// Name of the tap.
-    pub tap: &'a str,
-    /// Whether packets go through the kernel's vhost-net.
-    pub vhost: bool,
+/// `-netdev`, or the arguments of QMP's `netdev_add`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Netdev(
+    /// Begins with the type.
+    pub Properties,
+);
+
+impl Netdev {
+    /// A tap. QEMU makes it where it is missing, and runs no script. `vhost`: packets go through the kernel's vhost-net.
+    fn tap(id: &str, tap: &str, vhost: bool) -> Self {
+        let value = Properties::new("tap").with("id", id).with("ifname", tap);
+        let value = value.with("script", "no").with("downscript", "no");
+        Self(if vhost { value.with_switch("vhost", true) } else { value })
+    }
+
+    /// Arguments of `netdev_add`.
+    pub fn arguments(&self) -> Map<String, Value> {
+        self.0.arguments("type")
+    }
 }
 
-impl Switch for Netdev<'_> {
+impl Switch for Netdev {
     fn name(&self) -> &'static str {
         "-netdev"
     }
 
     fn value(&self) -> Option<OsString> {
-        let value = Properties::new("tap")
-            .with("id", &self.id)
-            .with("ifname", self.tap)
-            .with("script", "no")
-            .with("downscript", "no");
-        Some(if self.vhost { value.with_switch("vhost", true) } else { value }.into_os_string())
-    }
-}
-
-/// `-device virtio-net-pci`.
-#[derive(Clone, Debug)]
-pub struct InterfaceDevice<'a> {
-    interface: &'a Interface,
-    mac: MacAddress,
-    id: String,
-    netdev: String,
-    address: PciAddress,
-    boot_index: Option<u32>,
-    family: MachineFamily,
-}
-
-impl Switch for InterfaceDevice<'_> {
-    fn name(&self) -> &'static str {
-        "-device"
-    }
-
-    fn value(&self) -> Option<OsString> {
-        let driver = match self.interface.model {
-            InterfaceModel::Virtio => "virtio-net-pci",
-        };
-        let device =
-            Properties::new(driver).with("netdev", &self.netdev).with("id", &self.id).with("mac", self.mac);
-        let device = place(device, self.address, self.family)
-            .with_some("host_mtu", self.interface.mtu)
-            .with_some("bootindex", self.boot_index);
-        // A boot ROM is in the guest's address space, so its size has to be the same on both hosts. A card that
-        // nothing boots from goes without, whatever ROM files a host has.
-        Some(if self.boot_index.is_none() { device.with("romfile", "") } else { device }.into_os_string())
+        Some(self.0.clone().into_os_string())
     }
 }
 
@@ -71,24 +45,37 @@ pub fn device_id(place: usize) -> String {
     format!("interface-{place}")
 }
 
+/// Both ends of an interface, by its place in the definition.
+pub(super) fn ends(
+    domain: &Domain,
+    number: usize,
+    tap: &str,
+    vhost: bool,
+) -> Result<(Netdev, Device), CommandLineError> {
+    let interface = &domain.interfaces[number];
+    let of = || format!("interface {} on bridge {}", number + 1, interface.bridge);
+    let mac = interface.mac.ok_or_else(|| CommandLineError::NotFrozen { what: "MAC address", of: of() })?;
+    let address = explicit(interface.address, of)?;
+    let netdev = format!("netdev-{number}");
+    let driver = match interface.model {
+        InterfaceModel::Virtio => "virtio-net-pci",
+    };
+    let boot_index = domain.interface_boot_index(number);
+    let device = Properties::new(driver).with("netdev", &netdev).with("id", device_id(number));
+    let device = place(device.with("mac", text(mac)), address, domain.os.family)
+        .with_some("host_mtu", interface.mtu)
+        .with_some("bootindex", boot_index);
+    // A boot ROM is in the guest's address space, so its size has to be the same on both hosts. A card that
+    // nothing boots from goes without, whatever ROM files a host has.
+    let device = if boot_index.is_none() { device.with("romfile", "") } else { device };
+    Ok((Netdev::tap(&netdev, tap, vhost), Device(device)))
+}
+
 pub(super) fn push(line: &mut CommandLine, launch: &Launch<'_>) -> Result<(), CommandLineError> {
-    let domain = launch.domain;
-    for (place, (interface, tap)) in domain.interfaces.iter().zip(launch.taps).enumerate() {
-        let of = || format!("interface {} on bridge {}", place + 1, interface.bridge);
-        let mac =
-            interface.mac.ok_or_else(|| CommandLineError::NotFrozen { what: "MAC address", of: of() })?;
-        let address = explicit(interface.address, of)?;
-        let netdev = format!("netdev-{place}");
-        line.push(&Netdev { id: netdev.clone(), tap, vhost: launch.vhost });
-        line.push(&InterfaceDevice {
-            interface,
-            mac,
-            id: device_id(place),
-            netdev,
-            address,
-            boot_index: domain.interface_boot_index(place),
-            family: domain.os.family,
-        });
+    for (number, tap) in launch.taps.iter().enumerate() {
+        let (netdev, device) = ends(launch.domain, number, tap, launch.vhost)?;
+        line.push(&netdev);
+        line.push(&device);
     }
     Ok(())
 }

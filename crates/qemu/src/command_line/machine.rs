@@ -9,7 +9,7 @@ use domain::{
 };
 
 use super::CommandLineError;
-use super::switch::{Properties, Switch};
+use super::switch::{Properties, Switch, text};
 use crate::accelerator::Accelerator;
 
 /// `-name`.
@@ -65,7 +65,7 @@ impl Switch for Machine<'_> {
 
     fn value(&self) -> Option<OsString> {
         let mut value = Properties::new(self.kind)
-            .with("accel", self.accelerator)
+            .with("accel", text(self.accelerator))
             .with_switch("usb", false)
             .with_switch("dump-guest-core", false)
             .with_switch("acpi", self.acpi);
