@@ -91,9 +91,9 @@ pub(crate) enum Failure {
     #[error("the pledge does not carry the ticket's token")]
     WrongToken,
     #[error(
-        "the agent on this host speaks version {ours} of the conversation between agents, the other {theirs}"
+        "the agents have no version of their conversation in common: the one on this host speaks {ours}, the other {theirs}"
     )]
-    Protocol { ours: u32, theirs: String },
+    Protocol { ours: api::Protocols, theirs: String },
     #[error("only an agent with a certificate may ask that, over TLS")]
     NotAnAgent,
     #[error("other agents may not ask that; ask the agent of that host itself")]

@@ -3,15 +3,28 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::Protocols;
+
 /// `GET /version`: what answers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Version {
     /// Ferry's version.
     pub ferry: String,
-    /// The conversation between agents that it speaks, [`crate::PROTOCOL`].
+    /// The newest version of the conversation between agents that it speaks.
     pub protocol: u32,
+    /// The oldest; absent where it is the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol_oldest: Option<u32>,
     /// The host that answers.
     pub host: String,
+}
+
+impl Version {
+    /// The versions of the conversation between agents that it speaks.
+    #[must_use]
+    pub fn protocols(&self) -> Protocols {
+        Protocols { oldest: self.protocol_oldest.unwrap_or(self.protocol), newest: self.protocol }
+    }
 }
 
 /// `GET /host`: facts about the host that answers.

@@ -1,6 +1,7 @@
 //! The HTTP types of `/api/v1`: what the command line, the console and other agents say to an agent and hear
 //! from it. Only shapes: no I/O, no decisions. Main types: [`Domain`], [`MigrationRequest`], [`MigrationEvent`],
-//! [`MigrationReport`], [`Problem`], and between agents [`Offer`], [`Ticket`] and [`Verdict`].
+//! [`MigrationReport`], [`Problem`], and between agents [`Offer`], [`Ticket`], [`Verdict`] and
+//! [`Protocols`].
 #![forbid(unsafe_code)]
 
 mod domain;
@@ -8,6 +9,7 @@ mod handover;
 mod host;
 mod migration;
 mod problem;
+mod protocol;
 
 pub use domain::{DefineRequest, Disk, Domain, DomainState, Interface, ShutdownRequest};
 pub use handover::{
@@ -19,13 +21,7 @@ pub use migration::{
     MigrationStarted, Outcome, Progress, ResolveAs, ResolveRequest, Role, SourceDefinition,
 };
 pub use problem::{Detail, Problem};
-
-/// Version of the conversation between two agents. Agents that differ refuse each other before anything is
-/// changed.
-pub const PROTOCOL: u32 = 1;
-
-/// Request and response header that carries [`PROTOCOL`] between agents.
-pub const PROTOCOL_HEADER: &str = "ferry-protocol";
+pub use protocol::{PROTOCOL_HEADER, Protocols};
 
 /// Path prefix of every endpoint.
 pub const BASE: &str = "/api/v1";

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::Protocols;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -224,7 +225,8 @@ impl Client {
             .header(header::HOST, self.transport.host())
             .header(header::USER_AGENT, concat!("ferry/", env!("CARGO_PKG_VERSION")));
         if call.agents {
-            request = request.header(api::PROTOCOL_HEADER, api::PROTOCOL);
+            // The connection knows what the other side speaks, and writes it here.
+            request = request.header(api::PROTOCOL_HEADER, Protocols::OURS.newest);
         }
         let body = match call.body {
             Some(body) => {
@@ -247,13 +249,13 @@ impl Client {
     fn check_version(&self, response: &Response<Incoming>) -> Result<(), ClientError> {
         let theirs = response.headers().get(api::PROTOCOL_HEADER);
         let theirs = theirs.and_then(|value| value.to_str().ok()).and_then(|text| text.parse::<u32>().ok());
-        match theirs {
-            Some(api::PROTOCOL) => Ok(()),
-            Some(theirs) => {
-                Err(ClientError::ProtocolVersion { address: self.address(), ours: api::PROTOCOL, theirs })
-            }
-            None => Err(self.protocol(ProtocolError::NoVersion)),
+        let Some(theirs) = theirs else { return Err(self.protocol(ProtocolError::NoVersion)) };
+        let ours = Protocols::OURS;
+        if ours.include(theirs) {
+            return Ok(());
         }
+        let theirs = Protocols { oldest: theirs, newest: theirs };
+        Err(ClientError::ProtocolVersion { address: self.address(), ours, theirs })
     }
 
     fn refusal(&self, status: u16, body: &[u8]) -> ClientError {

@@ -4,10 +4,12 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use api::{PROTOCOL_HEADER, Protocols, Version};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::header::HeaderValue;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
@@ -20,6 +22,8 @@ use crate::{ClientError, ProtocolError};
 pub(crate) struct Connection {
     sender: SendRequest<Full<Bytes>>,
     said: Option<Arc<Said>>,
+    /// What the agent speaks; not known where it was not asked.
+    theirs: Option<Protocols>,
     driver: tokio::task::JoinHandle<()>,
 }
 
@@ -46,7 +50,7 @@ impl Connection {
                     tracing::debug!(%error, "a connection to an agent broke");
                 }
             });
-            let mut connection = Self { sender, said, driver };
+            let mut connection = Self { sender, said, theirs: None, driver };
             match transport {
                 Transport::Unix(_) => {}
                 Transport::Tls { .. } | Transport::Program { .. } => connection.probe(transport).await?,
@@ -70,6 +74,14 @@ impl Connection {
         }
     }
 
+    /// The version in which agents talk on this connection.
+    fn version(&self, transport: &Transport) -> Result<u32, ClientError> {
+        let ours = Protocols::OURS;
+        let Some(theirs) = self.theirs else { return Ok(ours.newest) };
+        let address = transport.address();
+        ours.common(theirs).ok_or(ClientError::ProtocolVersion { address, ours, theirs })
+    }
+
     /// Asks for the version, so that trouble on the way is told apart from trouble with a request. A server that
     /// does not trust this side's certificate says so only after TLS 1.3's handshake is done here, and a program
     /// that cannot connect says so only by ending.
@@ -80,10 +92,17 @@ impl Connection {
             .expect("a constant path makes a request");
         let probing = async {
             let response = self.sender.send_request(request).await?;
-            response.into_body().collect().await?;
-            Ok::<_, hyper::Error>(())
+            Ok::<_, hyper::Error>(response.into_body().collect().await?.to_bytes())
         };
-        let Err(error) = probing.await else { return Ok(()) };
+        let error = match probing.await {
+            Ok(body) => {
+                // What else answers is found out by the request itself.
+                self.theirs =
+                    serde_json::from_slice::<Version>(&body).ok().map(|version| version.protocols());
+                return Ok(());
+            }
+            Err(error) => error,
+        };
         let address = transport.address();
         if let Some(said) = &self.said {
             // Its last words come after its output has closed; without them the error says less, so wait a little.
@@ -103,12 +122,15 @@ impl Connection {
         self.sender.ready().await
     }
 
-    /// Sends a request on a connection that is ready.
+    /// Sends a request on a connection that is ready; between agents in a version that both speak.
     async fn send(
         &mut self,
         transport: &Transport,
-        request: Request<Full<Bytes>>,
+        mut request: Request<Full<Bytes>>,
     ) -> Result<Response<Incoming>, ClientError> {
+        if let Some(spoken) = request.headers_mut().get_mut(PROTOCOL_HEADER) {
+            *spoken = HeaderValue::from(self.version(transport)?);
+        }
         self.sender.try_send_request(request).await.map_err(|mut error| {
             // A request that never left comes back with the error.
             let sent = error.take_message().is_none();

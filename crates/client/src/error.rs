@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use api::Protocols;
+
 /// Why a request got no good answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -61,14 +63,14 @@ pub enum ClientError {
         source: ProtocolError,
     },
     /// The other agent speaks another version of the conversation between agents.
-    #[error("the agents speak different versions: {ours} here, {theirs} at {address}")]
+    #[error("the agents have no version of their conversation in common: {ours} here, {theirs} at {address}")]
     ProtocolVersion {
         /// Where.
         address: String,
-        /// [`api::PROTOCOL`] of this side.
-        ours: u32,
-        /// That of the other side.
-        theirs: u32,
+        /// What this side speaks.
+        ours: Protocols,
+        /// What the other side speaks, or answered in.
+        theirs: Protocols,
     },
     /// No answer came in time. The request may have been done.
     #[error("the agent at {address} gave no answer to {request} within {after:?}")]
@@ -197,7 +199,7 @@ impl ClientError {
             Self::Io { sent: false, .. } => "ask again; nothing was sent".to_owned(),
             Self::Problem(problem) => return problem.mend.clone(),
             Self::Protocol { .. } => "check that the address is that of a Ferry agent".to_owned(),
-            Self::ProtocolVersion { .. } => "run the same version of Ferry on both hosts".to_owned(),
+            Self::ProtocolVersion { .. } => "update Ferry on the host that speaks the older ones".to_owned(),
             Self::EventsCut { .. } => "watch again; events are replayed from the beginning".to_owned(),
         };
         Some(mend)

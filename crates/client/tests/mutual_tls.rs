@@ -5,13 +5,17 @@ mod server;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use client::{Client, ClientError, tls};
+use http_body_util::Full;
+use hyper::Response;
 use rcgen::{CertificateParams, CertifiedIssuer, KeyPair};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
-use server::{Asked, serve, version};
+use server::{Asked, reply, serve, version};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
+use uuid::Uuid;
 
 struct Ca(CertifiedIssuer<'static, KeyPair>);
 
@@ -46,6 +50,15 @@ impl Ca {
 
 /// Serves with `identity`, letting in what `ca` signed. Gives the address and what was asked.
 async fn agent(ca: &Ca, identity: &Identity) -> (String, Asked) {
+    agent_answering(ca, identity, |_| version()).await
+}
+
+/// The same, answering as the test wants.
+async fn agent_answering(
+    ca: &Ca,
+    identity: &Identity,
+    answer: impl Fn(&str) -> Response<Full<Bytes>> + Copy + Send + 'static,
+) -> (String, Asked) {
     let config =
         tls::server_config(ca.pem().as_bytes(), identity.certificate.as_bytes(), identity.key.as_bytes())
             .expect("a configuration");
@@ -63,7 +76,7 @@ async fn agent(ca: &Ca, identity: &Identity) -> (String, Asked) {
                     let session = stream.get_ref().1;
                     assert_eq!(session.protocol_version(), Some(rustls::ProtocolVersion::TLSv1_3));
                     assert_eq!(session.alpn_protocol(), Some(tls::ALPN));
-                    serve(stream, log, |_| version()).await;
+                    serve(stream, log, answer).await;
                 }
             });
         }
@@ -98,6 +111,41 @@ async fn requests_follow_each_other_at_once_on_one_connection() {
         client.version().await.expect("a version");
     }
     assert_eq!(asked.lock().expect("lock").len(), 301, "one connection, so one question while connecting");
+}
+
+const RECEIVING: &str = r#"{"phase":"receiving"}"#;
+
+#[tokio::test]
+async fn agents_speak_the_newest_version_that_both_know() {
+    let ca = Ca::new();
+    let (address, asked) = agent_answering(&ca, &ca.issue("kvm2"), |line| match line {
+        "GET /api/v1/version" => {
+            reply(200, r#"{"ferry":"9.0.0","protocol":9,"protocol_oldest":1,"host":"kvm2"}"#)
+        }
+        _ => reply(200, RECEIVING),
+    })
+    .await;
+    let client = Client::tls(address, "kvm2", ca.client(&ca.issue("kvm1"))).expect("a client");
+    client.target_status(Uuid::nil()).await.expect("version 1 is in 1 to 9");
+    assert_eq!(asked.lock().expect("lock").len(), 2);
+}
+
+#[tokio::test]
+async fn agents_without_a_version_in_common_are_told_so_before_anything_is_asked() {
+    let ca = Ca::new();
+    let (address, asked) = agent_answering(&ca, &ca.issue("kvm2"), |_| {
+        reply(200, r#"{"ferry":"9.0.0","protocol":9,"protocol_oldest":7,"host":"kvm2"}"#)
+    })
+    .await;
+    let client = Client::tls(address.clone(), "kvm2", ca.client(&ca.issue("kvm1"))).expect("a client");
+    let error = client.pledge(Uuid::nil(), Uuid::nil()).await.expect_err("nothing in common");
+    assert_eq!(
+        error.to_string(),
+        format!("the agents have no version of their conversation in common: 1 here, 7 to 9 at {address}")
+    );
+    assert_eq!(*asked.lock().expect("lock"), ["GET /api/v1/version"], "the pledge was not sent");
+    // Whoever is not another agent is answered all the same.
+    client.version().await.expect("a version");
 }
 
 #[tokio::test]

@@ -231,7 +231,7 @@ async fn another_protocol_version_is_an_error_before_the_body() {
     let client = Client::unix(&socket.path);
     let error = client.target_status(Uuid::nil()).await.expect_err("another version");
     assert!(
-        matches!(error, ClientError::ProtocolVersion { ours: api::PROTOCOL, theirs: 7, .. }),
+        matches!(error, ClientError::ProtocolVersion { theirs: api::Protocols { oldest: 7, newest: 7 }, .. }),
         "{error:?}"
     );
     let error = client.abandon(Uuid::nil()).await.expect_err("no version");

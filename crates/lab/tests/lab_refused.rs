@@ -322,10 +322,13 @@ fn another_version_of_the_conversation() -> Result<()> {
         let refusals = Refusals::begin(lab)?;
         let (kvm1, kvm2) = (lab.kvm1(), lab.kvm2());
         // An agent that speaks another version asks.
-        for version in ["2", "none", ""] {
+        for version in ["99", "none", ""] {
             let (status, problem) = ask(kvm1, kvm2, version, &json!({}))?;
             let code = problem["code"].as_str().unwrap_or_default();
             ensure!((status, code) == (409, "protocol-version"), "{version:?}: {status} {problem}");
+            let detail = problem["detail"].as_str().unwrap_or_default();
+            let theirs = if version.is_empty() { "none" } else { version };
+            ensure!(detail.contains("on this host speaks 1,") && detail.ends_with(theirs), "{problem}");
         }
         // The same one asks in our version, from a newer QEMU: the machine type is missing here.
         let (status, problem) = ask(kvm1, kvm2, "1", &offer(&refusals)?)?;
@@ -341,6 +344,7 @@ fn another_version_of_the_conversation() -> Result<()> {
         pose_as_agent(kvm2)?;
         let refusal = kvm1.ferry_refusal(&["migrate", "web1", "--to", "kvm2"])?;
         expect(&refusal, "protocol-version", 4)?;
+        ensure!(refusal.detail.contains("1 here, 98 to 99 at"), "{refusal:?}");
         refusals.untouched()
     })
 }
@@ -403,10 +407,10 @@ fn ask(from: &Host, to: &Host, version: &str, body: &Value) -> Result<(u16, Valu
     Ok((status, serde_json::from_str(body).with_context(|| format!("{head}: {body}"))?))
 }
 
-/// Answers on the agent's port, with its certificate, whatever is asked, in another version of the conversation.
+/// Answers on the agent's port, with its certificate, whatever is asked, that it speaks other versions.
 fn pose_as_agent(host: &Host) -> Result<()> {
-    const EMPTY: &[u8] = b"HTTP/1.1 200 OK\r\nferry-protocol: 99\r\ncontent-type: application/json\r\n\
-        content-length: 2\r\n\r\n{}";
+    const VERSION: &[u8] = b"HTTP/1.1 200 OK\r\nferry-protocol: 99\r\ncontent-type: application/json\r\n\
+        content-length: 66\r\n\r\n{\"ferry\":\"9.9.9\",\"protocol\":99,\"protocol_oldest\":98,\"host\":\"kvm2\"}";
     let config =
         tls::server_config(&pem(host, "ca.pem")?, &pem(host, "host.pem")?, &pem(host, "host-key.pem")?)?;
     let listener = host.namespace.enter(|| TcpListener::bind((host.address, PORT)))??;
@@ -420,7 +424,7 @@ fn pose_as_agent(host: &Host) -> Result<()> {
                     asked.extend_from_slice(&some[..length]);
                     while let Some(length) = whole_request(&asked) {
                         asked.drain(..length);
-                        if stream.write_all(EMPTY).and_then(|()| stream.flush()).is_err() {
+                        if stream.write_all(VERSION).and_then(|()| stream.flush()).is_err() {
                             return;
                         }
                     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use api::{PROTOCOL, PROTOCOL_HEADER};
+use api::{PROTOCOL_HEADER, Protocols};
 use axum::Extension;
 use axum::extract::Request;
 use axum::http::HeaderValue;
@@ -39,21 +39,24 @@ pub(crate) async fn only_local(Extension(asker): Extension<Asker>, request: Requ
     }
 }
 
-/// Lets only agents through that speak the same version, and says ours with every answer.
+/// Lets only agents through that speak a version of ours, and answers in it; another one is told what we speak.
 pub(crate) async fn only_agents(
     Extension(asker): Extension<Asker>,
     request: Request,
     next: Next,
 ) -> Response {
-    let theirs = request.headers().get(PROTOCOL_HEADER).and_then(|value| value.to_str().ok());
-    let mut response = match (&asker, theirs.and_then(|theirs| theirs.parse::<u32>().ok())) {
+    let said = request.headers().get(PROTOCOL_HEADER).and_then(|value| value.to_str().ok());
+    let spoken = said.and_then(|said| said.parse::<u32>().ok());
+    let spoken = spoken.filter(|version| Protocols::OURS.include(*version));
+    let mut response = match (&asker, spoken) {
         (Asker::Local, _) => Refusal::from(Failure::NotAnAgent).into_response(),
-        (Asker::Agent(_), Some(PROTOCOL)) => next.run(request).await,
-        (Asker::Agent(_), _) => {
-            let theirs = theirs.unwrap_or("none").to_owned();
-            Refusal::from(Failure::Protocol { ours: PROTOCOL, theirs }).into_response()
+        (Asker::Agent(_), Some(_)) => next.run(request).await,
+        (Asker::Agent(_), None) => {
+            let theirs = said.unwrap_or("none").to_owned();
+            Refusal::from(Failure::Protocol { ours: Protocols::OURS, theirs }).into_response()
         }
     };
-    response.headers_mut().insert(PROTOCOL_HEADER, HeaderValue::from(PROTOCOL));
+    let version = HeaderValue::from(spoken.unwrap_or(Protocols::OURS.newest));
+    response.headers_mut().insert(PROTOCOL_HEADER, version);
     response
 }

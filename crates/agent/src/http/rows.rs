@@ -68,7 +68,7 @@ pub(super) const PATH_NOT_ALLOWED: Row = row(422, "path-not-allowed", "");
 pub(super) const PREFLIGHT_REFUSED: Row =
     row(422, "preflight-refused", "mend what is named and migrate again");
 pub(super) const PROTOCOL_VERSION: Row =
-    row(409, "protocol-version", "run the same version of Ferry on both hosts");
+    row(409, "protocol-version", "update Ferry on the host that speaks the older ones");
 pub(super) const QEMU_DID_NOT_START: Row =
     row(500, "qemu-did-not-start", "QEMU's own words are in the domain's log");
 pub(super) const QEMU_NOT_FOUND_AGAIN: Row =
@@ -94,7 +94,7 @@ pub(super) const SWITCHOVER_TIMED_OUT: Row =
 pub(super) const TARGET_GAVE_UP: Row = row(502, "target-gave-up", "the target agent's log says why");
 pub(super) const TARGET_SILENT: Row = row(502, "target-silent", "check the network between the hosts");
 pub(super) const TICKET_ADDRESS: Row =
-    row(502, "ticket-address", "run the same version of Ferry on both hosts");
+    row(502, "ticket-address", "update Ferry on the host that speaks the older ones");
 pub(super) const UUID_TAKEN: Row =
     row(409, "uuid-taken", "leave <uuid> out to get a new one, or keep that domain's name to replace it");
 pub(super) const VERDICT_LOST: Row = row(502, "verdict-lost", "`ferry start` boots the domain afresh");

@@ -39,7 +39,7 @@ pub(crate) async fn serve(
 pub(crate) fn reply(status: u16, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
     Response::builder()
         .status(status)
-        .header(api::PROTOCOL_HEADER, api::PROTOCOL)
+        .header(api::PROTOCOL_HEADER, api::Protocols::OURS.newest)
         .body(Full::new(body.into()))
         .expect("a response")
 }

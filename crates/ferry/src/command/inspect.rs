@@ -1,5 +1,6 @@
 //! `list`, `info`, `host info`, `version`: look and change nothing.
 
+use api::Protocols;
 use serde_json::json;
 
 use super::Desk;
@@ -29,16 +30,17 @@ pub(super) async fn version(desk: &Desk<'_>) -> Result<Exit, Failure> {
     let ferry = env!("CARGO_PKG_VERSION");
     let (agent, text) = match desk.client.version().await {
         Ok(agent) => {
-            let text = format!("agent {} on {}, protocol {}", agent.ferry, agent.host, agent.protocol);
+            let text = format!("agent {} on {}, protocol {}", agent.ferry, agent.host, agent.protocols());
             (Some(agent), text)
         }
         Err(error) if error.is_unreachable() => (None, format!("agent: {}", chain(&error))),
         Err(error) => return Err(error.into()),
     };
-    let answer = json!({ "ferry": ferry, "protocol": api::PROTOCOL, "agent": agent });
+    let ours = Protocols::OURS;
+    let answer = json!({ "ferry": ferry, "protocol": ours.newest, "agent": agent });
     desk.printer.answer(&answer, |width| {
         let agent = printer::wrap(&text, "", "  ", width);
-        format!("ferry {ferry}, protocol {}\n{agent}", api::PROTOCOL)
+        format!("ferry {ferry}, protocol {ours}\n{agent}")
     });
     Ok(Exit::Done)
 }
