@@ -6,6 +6,7 @@
 
 mod machine;
 mod migration;
+mod plug;
 mod run;
 
 use serde::Serialize;
@@ -14,6 +15,7 @@ use serde_json::Value;
 
 pub use self::machine::*;
 pub use self::migration::*;
+pub use self::plug::*;
 pub use self::run::*;
 
 /// A QMP command: serialized it is its argument object, `null` where it has none.

@@ -11,6 +11,7 @@ mod display;
 mod interface;
 mod machine;
 mod pci;
+pub mod plug;
 mod switch;
 
 use std::ffi::OsString;

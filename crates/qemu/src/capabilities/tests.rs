@@ -63,6 +63,21 @@ fn everything() -> Vec<(&'static str, Value)> {
         sent(creds(TlsEndpoint::Client)),
         sent(AddAuthzSimple { id: "i".into(), identity: "CN=a".into() }),
         sent(ObjectDel { id: "i".into() }),
+        sent(BlockdevAdd {
+            options: object(json!({"driver": "file", "node-name": "n", "filename": "/f", "locking": "auto"})),
+        }),
+        sent(BlockdevDel { node_name: "n".into() }),
+        sent(ObjectAdd { options: object(json!({"qom-type": "iothread", "id": "i"})) }),
+        sent(NetdevAdd { options: object(json!({"type": "tap", "id": "n", "ifname": "t", "vhost": true})) }),
+        sent(NetdevDel { id: "n".into() }),
+        sent(DeviceAdd { properties: object(json!({"driver": "virtio-blk-pci", "bus": "b", "id": "d"})) }),
+        sent(DeviceDel { id: "d".into() }),
+        sent(BlockdevOpenTray { id: "d".into(), force: true }),
+        sent(BlockdevCloseTray { id: "d".into() }),
+        sent(BlockdevRemoveMedium { id: "d".into() }),
+        sent(BlockdevInsertMedium { id: "d".into(), node_name: "n".into() }),
+        sent(QueryBlock),
+        sent(QueryNamedBlockNodes { flat: true }),
         sent(Yank {
             instances: vec![
                 YankInstance::Migration,
@@ -84,6 +99,10 @@ fn everything() -> Vec<(&'static str, Value)> {
         sent(MigrateRecover { uri: "u".into() }),
         sent(AnnounceSelf { initial: 1, max: 1, rounds: 1, step: 1 }),
     ]
+}
+
+fn object(value: Value) -> serde_json::Map<String, Value> {
+    value.as_object().unwrap().clone()
 }
 
 fn all_parameters() -> MigrationParameters {
@@ -127,6 +146,7 @@ async fn every_command_of_this_crate_is_in_that_list() {
         include_str!("../command/run.rs"),
         include_str!("../command/machine.rs"),
         include_str!("../command/migration.rs"),
+        include_str!("../command/plug.rs"),
     ];
     let listed: BTreeSet<_> = everything().into_iter().map(|(name, _)| name.to_owned()).collect();
     let declared: BTreeSet<_> = sources

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use domain::{Disk, DiskBus, DiskCache, DiskDiscard, Domain};
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::pci::{explicit, place};
 use super::switch::{Device, Properties, Switch};
@@ -54,15 +55,23 @@ pub struct BlockdevCache {
     pub no_flush: bool,
 }
 
+impl Blockdev<'_> {
+    /// Arguments of QMP's `blockdev-add`.
+    pub fn options(&self) -> Map<String, Value> {
+        match serde_json::to_value(self) {
+            Ok(Value::Object(options)) => options,
+            other => unreachable!("a struct with text for keys is an object: {other:?}"),
+        }
+    }
+}
+
 impl Switch for Blockdev<'_> {
     fn name(&self) -> &'static str {
         "-blockdev"
     }
 
     fn value(&self) -> Option<OsString> {
-        Some(
-            serde_json::to_string(self).expect("its keys are strings and its path was read from text").into(),
-        )
+        Some(serde_json::to_string(self).expect("its path was read from text").into())
     }
 }
 

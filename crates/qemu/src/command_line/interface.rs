@@ -45,6 +45,11 @@ pub fn device_id(place: usize) -> String {
     format!("interface-{place}")
 }
 
+/// Id of the host's end, by its place in the definition.
+pub(super) fn netdev_id(place: usize) -> String {
+    format!("netdev-{place}")
+}
+
 /// Both ends of an interface, by its place in the definition.
 pub(super) fn ends(
     domain: &Domain,
@@ -56,7 +61,7 @@ pub(super) fn ends(
     let of = || format!("interface {} on bridge {}", number + 1, interface.bridge);
     let mac = interface.mac.ok_or_else(|| CommandLineError::NotFrozen { what: "MAC address", of: of() })?;
     let address = explicit(interface.address, of)?;
-    let netdev = format!("netdev-{number}");
+    let netdev = netdev_id(number);
     let driver = match interface.model {
         InterfaceModel::Virtio => "virtio-net-pci",
     };

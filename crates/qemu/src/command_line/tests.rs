@@ -7,7 +7,7 @@ use domain::{Definition, Freezer, MacAddress};
 use super::*;
 use crate::process::Process;
 
-const EMULATOR: &str = "/usr/bin/qemu-system-x86_64";
+pub(super) const EMULATOR: &str = "/usr/bin/qemu-system-x86_64";
 
 /// Gives the same answers every time.
 struct Fixed {
@@ -33,11 +33,15 @@ impl Freezer for Fixed {
     }
 }
 
-fn frozen(xml: &str) -> Definition {
+pub(super) fn frozen(xml: &str) -> Definition {
     Definition::parse(xml).unwrap().freeze(&mut Fixed { macs: 0 }).unwrap()
 }
 
-fn launch<'a>(definition: &'a Definition, taps: &'a [String], run_directory: &'a Path) -> Launch<'a> {
+pub(super) fn launch<'a>(
+    definition: &'a Definition,
+    taps: &'a [String],
+    run_directory: &'a Path,
+) -> Launch<'a> {
     Launch {
         domain: definition.domain(),
         accelerator: Accelerator::Tcg,

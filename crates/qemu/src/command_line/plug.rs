@@ -1,0 +1,269 @@
+//! Plugging and unplugging while the guest runs: the same nodes, network ends and devices that the command line
+//! writes, as QMP commands. It never changes a definition and never picks an address: both were done before.
+//! Main type: [`Step`].
+
+use std::time::Duration;
+
+use domain::{Disk, Domain};
+use tokio::sync::broadcast;
+
+use super::{CommandLineError, disk, interface};
+use crate::command::{
+    BlockdevAdd, BlockdevCloseTray, BlockdevDel, BlockdevInsertMedium, BlockdevOpenTray,
+    BlockdevRemoveMedium, DeviceAdd, DeviceDel, NetdevAdd, NetdevDel,
+};
+use crate::qmp::{Event, Qmp, QmpError};
+
+/// One QMP command.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// A block node is made.
+    AddNode(BlockdevAdd),
+    /// A block node goes.
+    DeleteNode(BlockdevDel),
+    /// The host's end of a network card is made.
+    AddNetdev(NetdevAdd),
+    /// The host's end of a network card goes.
+    DeleteNetdev(NetdevDel),
+    /// The guest gets a device.
+    AddDevice(DeviceAdd),
+    /// A tray opens.
+    OpenTray(BlockdevOpenTray),
+    /// A medium leaves an open tray.
+    RemoveMedium(BlockdevRemoveMedium),
+    /// A medium is laid into an open tray.
+    InsertMedium(BlockdevInsertMedium),
+    /// A tray closes.
+    CloseTray(BlockdevCloseTray),
+}
+
+impl Step {
+    /// Sends it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Qmp::execute`].
+    pub async fn run(&self, qmp: &Qmp) -> Result<(), QmpError> {
+        match self.clone() {
+            Self::AddNode(command) => qmp.execute(command).await,
+            Self::DeleteNode(command) => qmp.execute(command).await,
+            Self::AddNetdev(command) => qmp.execute(command).await,
+            Self::DeleteNetdev(command) => qmp.execute(command).await,
+            Self::AddDevice(command) => qmp.execute(command).await,
+            Self::OpenTray(command) => qmp.execute(command).await,
+            Self::RemoveMedium(command) => qmp.execute(command).await,
+            Self::InsertMedium(command) => qmp.execute(command).await,
+            Self::CloseTray(command) => qmp.execute(command).await,
+        }
+        .map(drop)
+    }
+
+    /// What takes it back at once; none where that needs the guest, or was there before.
+    fn undo(&self) -> Option<Step> {
+        let named = |options: &serde_json::Map<String, serde_json::Value>, key| {
+            options.get(key).and_then(serde_json::Value::as_str).map(str::to_owned)
+        };
+        match self {
+            Self::AddNode(add) => {
+                named(&add.options, "node-name").map(|node_name| Self::DeleteNode(BlockdevDel { node_name }))
+            }
+            Self::AddNetdev(add) => named(&add.options, "id").map(|id| Self::DeleteNetdev(NetdevDel { id })),
+            Self::OpenTray(open) => Some(Self::CloseTray(BlockdevCloseTray { id: open.id.clone() })),
+            Self::DeleteNode(_)
+            | Self::DeleteNetdev(_)
+            | Self::AddDevice(_)
+            | Self::RemoveMedium(_)
+            | Self::InsertMedium(_)
+            | Self::CloseTray(_) => None,
+        }
+    }
+}
+
+/// Takes steps in order. Where one fails, those before it are taken back as far as that goes without the guest.
+///
+/// # Errors
+///
+/// That of the first step that failed.
+pub async fn run(qmp: &Qmp, steps: &[Step]) -> Result<(), QmpError> {
+    for (place, step) in steps.iter().enumerate() {
+        if let Err(error) = step.run(qmp).await {
+            for undo in steps[..place].iter().rev().filter_map(Step::undo) {
+                if let Err(error) = undo.run(qmp).await {
+                    tracing::warn!("{undo:?} failed: {error}");
+                }
+            }
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+/// The steps that plug a disk of a frozen definition, by its place there.
+///
+/// # Errors
+///
+/// The disk has no address.
+pub fn disk(domain: &Domain, number: usize) -> Result<Vec<Step>, CommandLineError> {
+    let disk = &domain.disks[number];
+    let mut steps = add_nodes(disk);
+    steps.push(Step::AddDevice(DeviceAdd { properties: disk::device(domain, number)?.arguments() }));
+    Ok(steps)
+}
+
+/// The steps that plug an interface of a frozen definition, by its place there. The tap is made by QEMU where it is
+/// missing; it sits on no bridge then.
+///
+/// # Errors
+///
+/// The interface has no address or no MAC address.
+pub fn interface(
+    domain: &Domain,
+    number: usize,
+    tap: &str,
+    vhost: bool,
+) -> Result<Vec<Step>, CommandLineError> {
+    let (netdev, device) = interface::ends(domain, number, tap, vhost)?;
+    Ok(vec![
+        Step::AddNetdev(NetdevAdd { options: netdev.arguments() }),
+        Step::AddDevice(DeviceAdd { properties: device.arguments() }),
+    ])
+}
+
+/// What unplugs a disk of a running domain.
+pub fn unplug_disk(domain: &Domain, number: usize) -> Unplug {
+    let disk = &domain.disks[number];
+    Unplug { device: disk::disk_id(&disk.target), afterwards: delete_nodes(disk) }
+}
+
+/// What unplugs an interface of a running domain.
+pub fn unplug_interface(number: usize) -> Unplug {
+    let netdev = NetdevDel { id: interface::netdev_id(number) };
+    Unplug { device: interface::device_id(number), afterwards: vec![Step::DeleteNetdev(netdev)] }
+}
+
+/// The steps that take the medium out of a drive, and leave its tray open. `force` opens a tray that the guest has
+/// locked.
+pub fn eject(drive: &Disk, force: bool) -> Vec<Step> {
+    let id = disk::disk_id(&drive.target);
+    let mut steps = vec![Step::OpenTray(BlockdevOpenTray { id: id.clone(), force })];
+    steps.push(Step::RemoveMedium(BlockdevRemoveMedium { id }));
+    steps.extend(delete_nodes(drive));
+    steps
+}
+
+/// The steps that lay the medium of a drive, if it has one, into its open tray and close it.
+pub fn insert(drive: &Disk) -> Vec<Step> {
+    let id = disk::disk_id(&drive.target);
+    let mut steps = add_nodes(drive);
+    if !steps.is_empty() {
+        let node_name = disk::node_name(&drive.target);
+        steps.push(Step::InsertMedium(BlockdevInsertMedium { id: id.clone(), node_name }));
+    }
+    steps.push(Step::CloseTray(BlockdevCloseTray { id }));
+    steps
+}
+
+fn add_nodes(disk: &Disk) -> Vec<Step> {
+    disk::nodes(disk).iter().map(|node| Step::AddNode(BlockdevAdd { options: node.options() })).collect()
+}
+
+fn delete_nodes(disk: &Disk) -> Vec<Step> {
+    let nodes = disk::nodes(disk).into_iter().rev();
+    nodes.map(|node| Step::DeleteNode(BlockdevDel { node_name: node.node_name })).collect()
+}
+
+/// A device that the guest is asked to let go.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Unplug {
+    /// Its id.
+    pub device: String,
+    /// What frees the host's side once the device is gone. None of these steps needs another.
+    pub afterwards: Vec<Step>,
+}
+
+/// Why a device stays.
+#[derive(Debug, thiserror::Error)]
+pub enum UnplugError {
+    /// QEMU refused to ask the guest, or is gone.
+    #[error("device {device} cannot be unplugged")]
+    Ask {
+        /// Its id.
+        device: String,
+        /// QEMU's answer.
+        source: QmpError,
+    },
+    /// The guest said no (QAPI event `DEVICE_UNPLUG_GUEST_ERROR`).
+    #[error("the guest refuses to give up device {device}: is it in use there?")]
+    Refused {
+        /// Its id.
+        device: String,
+    },
+    /// The guest said nothing. It may still let go later.
+    #[error("the guest did not give up device {device} within {} s: is its operating system up?", after.as_secs())]
+    Silent {
+        /// Its id.
+        device: String,
+        /// How long was waited.
+        after: Duration,
+    },
+    /// The connection to QEMU ended, and with it the wait.
+    #[error("QEMU was gone before device {device} was")]
+    Gone {
+        /// Its id.
+        device: String,
+    },
+}
+
+impl Unplug {
+    /// Asks the guest, waits until the device is gone, and frees the host's side, which never stops at its first error.
+    ///
+    /// # Errors
+    ///
+    /// The device is still there; after [`UnplugError::Silent`] it may go later.
+    pub async fn run(&self, qmp: &Qmp, within: Duration) -> Result<(), UnplugError> {
+        let device = || self.device.clone();
+        let mut events = qmp.events();
+        qmp.execute(DeviceDel { id: device() })
+            .await
+            .map_err(|source| UnplugError::Ask { device: device(), source })?;
+        match tokio::time::timeout(within, self.wait(&mut events)).await {
+            Ok(answer) => answer?,
+            Err(_) => return Err(UnplugError::Silent { device: device(), after: within }),
+        }
+        self.free(qmp).await;
+        Ok(())
+    }
+
+    /// Frees the host's side of a device that is gone.
+    pub async fn free(&self, qmp: &Qmp) {
+        for step in &self.afterwards {
+            if let Err(error) = step.run(qmp).await {
+                tracing::warn!("{step:?} failed: {error}");
+            }
+        }
+    }
+
+    async fn wait(&self, events: &mut broadcast::Receiver<Event>) -> Result<(), UnplugError> {
+        loop {
+            match events.recv().await {
+                Ok(event) if event.data.get("device").and_then(|id| id.as_str()) == Some(&self.device) => {
+                    match event.name.as_str() {
+                        "DEVICE_DELETED" => return Ok(()),
+                        "DEVICE_UNPLUG_GUEST_ERROR" => {
+                            return Err(UnplugError::Refused { device: self.device.clone() });
+                        }
+                        _ => {}
+                    }
+                }
+                // Events that were lost may have been the ones; the time-out ends the wait then.
+                Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Err(broadcast::error::RecvError::Closed) => {
+                    return Err(UnplugError::Gone { device: self.device.clone() });
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
