@@ -13,14 +13,17 @@ use crate::{apt, kernel};
 const QEMU_MIN: (u32, u32) = (8, 2);
 const QEMU_PACKAGES: [&str; 3] = ["qemu-system-x86", "qemu-utils", "seabios"];
 /// A program, the package that holds it, what it is for.
-const PROGRAMS: [(&str, &str, &str); 6] = [
+const PROGRAMS: [(&str, &str, &str); 7] = [
     ("ip", "iproute2", "network namespaces, bridges and links of the lab"),
     ("tc", "iproute2", "slow links in the lab"),
     ("mke2fs", "e2fsprogs", "the filesystem on the guest's disk"),
     ("debugfs", "e2fsprogs", "reading the guest's records from its disk"),
     ("xz", "xz-utils", "unpacking kernel modules"),
     ("dpkg", "dpkg", "unpacking the guest's kernel"),
+    ("swtpm", "swtpm", "the guests' TPMs"),
 ];
+/// UEFI firmware for guests: the description that QEMU's firmware packages install, and the package.
+const UEFI: (&str, &str) = ("/usr/share/qemu/firmware", "ovmf");
 
 /// What is going to be done; the test runner is needed for tests only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,6 +120,11 @@ fn missing(target: &Path, purpose: Purpose) -> Missing {
     if static_busybox().is_none() {
         missing.said.push("a static busybox (the guest's userland): package busybox-static".to_owned());
         missing.packages.push("busybox-static");
+    }
+    let (descriptions, package) = UEFI;
+    if !Path::new(descriptions).is_dir() {
+        missing.said.push(format!("UEFI firmware in {descriptions} (guests that boot with it): package {package}"));
+        missing.packages.push(package);
     }
     for program in ["qemu-system-x86_64", "qemu-img"] {
         let found = installed_version(program);

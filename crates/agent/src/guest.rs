@@ -207,6 +207,7 @@ pub(crate) async fn launch(
         taps: &record.taps,
         vhost: record.kvm && Path::new("/dev/vhost-net").exists(),
         incoming,
+        now: &jiff::Zoned::now(),
     })?;
     if let Some(process) = Process::find(&run_directory).await? {
         return Err(Failure::StillRuns { domain: domain.name.clone(), pid: process.pid() });

@@ -5,8 +5,9 @@ use std::fmt::Debug;
 
 use crate::character::ConsoleTarget;
 use crate::controller::ControllerModel;
-use crate::cpu::{Cpu, CpuMode};
+use crate::cpu::{AddressBits, CacheMode, Cpu, CpuMode};
 use crate::domain::Domain;
+use crate::features::Features;
 
 /// One thing that the guest would see.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,15 +29,26 @@ impl Domain {
         found.compare("/domain/memory", &self.memory, &other.memory);
         found.compare("/domain/vcpu", &self.vcpus, &other.vcpus);
         found.compare("/domain/cpu/topology", &self.topology(), &other.topology());
+        found.compare("/domain/cpu/cache", &cache(self), &cache(other));
+        found.compare("/domain/cpu/maxphysaddr", &address_bits(self), &address_bits(other));
         found.compare("/domain/cpu", &processor(self), &processor(other));
         found.compare("/domain/os/type/@machine", &self.os.machine, &other.os.machine);
-        found.compare("/domain/features/acpi", &self.features.acpi, &other.features.acpi);
-        found.compare("/domain/features/vmport", &self.features.vmport, &other.features.vmport);
+        found.compare("/domain/features", &seen_features(self), &seen_features(other));
         found.compare("/domain/clock", &self.clock, &other.clock);
         found.compare("/domain/pm", &self.pm, &other.pm);
         found.devices(self, other);
         found.0
     }
+}
+
+/// The features as the guest sees them, whatever their order.
+fn seen_features(domain: &Domain) -> Features {
+    let mut seen = domain.features.clone();
+    (seen.apic, seen.pae, seen.tb_cache) = (false, false, None);
+    seen.kvm.dirty_ring = None;
+    seen.hyperv.features.retain(|(_, on)| *on);
+    seen.hyperv.features.sort_by_key(|(feature, _)| feature.as_str());
+    seen
 }
 
 /// The processor as the guest sees it, whatever the order of the features.
@@ -45,6 +57,14 @@ fn processor(domain: &Domain) -> (CpuMode, Vec<(String, bool)>) {
     let mut features: Vec<_> = features.iter().map(|it| (it.name.clone(), it.policy.enabled())).collect();
     features.sort();
     (mode.clone(), features)
+}
+
+fn cache(domain: &Domain) -> Option<CacheMode> {
+    domain.cpu.as_ref().and_then(|cpu| cpu.cache)
+}
+
+fn address_bits(domain: &Domain) -> Option<AddressBits> {
+    domain.cpu.as_ref().and_then(|cpu| cpu.address_bits)
 }
 
 struct Differences(Vec<AbiDifference>);

@@ -1,6 +1,6 @@
 //! `<cpu>`: the processor the guest sees. It never knows what a model holds; QEMU does.
 
-use crate::limits::VCPUS_MAX;
+use crate::limits::{ADDRESS_BITS, VCPUS_MAX};
 use crate::reader::{Node, Reader, is, text};
 use crate::word::words;
 
@@ -17,6 +17,10 @@ pub struct Cpu {
     pub features: Vec<CpuFeature>,
     /// `<topology>`; the product equals the domain's `vcpus`.
     pub topology: Option<Topology>,
+    /// `<cache mode=…>`: what the guest sees of the processor's caches; none leaves QEMU's default.
+    pub cache: Option<CacheMode>,
+    /// `<maxphysaddr>`: how wide physical addresses are; none leaves QEMU's default.
+    pub address_bits: Option<AddressBits>,
 }
 
 /// Where the processor's model comes from.
@@ -36,6 +40,35 @@ pub enum CpuMode {
     HostPassthrough {
         /// `migratable`: whether features that cannot be migrated are left out; none leaves QEMU's default (`on`).
         migratable: Option<bool>,
+    },
+    /// `mode='maximum'`: all that the accelerator can do (`-cpu max`).
+    Maximum {
+        /// As in `HostPassthrough`.
+        migratable: Option<bool>,
+    },
+}
+
+words! {
+    /// What the guest sees of the processor's caches.
+    pub enum CacheMode {
+        /// Made-up ones, level 3 among them (`l3-cache=on`).
+        Emulate = "emulate",
+        /// The host's (`host-cache-info=on`); only with mode='host-passthrough' or 'maximum'.
+        Passthrough = "passthrough",
+        /// No level 3 (`l3-cache=off`).
+        Disable = "disable",
+    }
+}
+
+/// `<maxphysaddr>`: how many bits a physical address has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddressBits {
+    /// `mode='emulate' bits=…` (`phys-bits`).
+    Emulate(u8),
+    /// `mode='passthrough'`: the host's (`host-phys-bits=on`).
+    Passthrough {
+        /// `limit`: at most so many (`host-phys-bits-limit`).
+        limit: Option<u8>,
     },
 }
 
@@ -114,7 +147,7 @@ impl Cpu {
         reader.vocabulary(
             node,
             &["mode", "match", "check", "migratable"],
-            &["model", "vendor", "feature", "topology"],
+            &["model", "vendor", "feature", "topology", "cache", "maxphysaddr", "numa"],
         );
         let mend = "write match='exact', so that every host gives the guest the same processor";
         reader.only(node, "match", &["exact"], mend);
@@ -125,14 +158,16 @@ impl Cpu {
             vendor,
             features: features(reader, node),
             topology: topology(reader, node),
+            cache: cache(reader, node),
+            address_bits: address_bits(reader, node),
         }
     }
 }
 
 fn mode<'a>(reader: &mut Reader<'a>, node: Node<'a>) -> CpuMode {
     let mode = node.attribute("mode").unwrap_or("custom");
-    if mode != "host-passthrough" && node.has_attribute("migratable") {
-        let message = "`migratable` is only for mode='host-passthrough'";
+    if !["host-passthrough", "maximum"].contains(&mode) && node.has_attribute("migratable") {
+        let message = "`migratable` is only for mode='host-passthrough' and mode='maximum'";
         reader.refuse_attribute(node, "migratable", message, "remove `migratable`");
     }
     let model = model(reader, node);
@@ -145,13 +180,14 @@ fn mode<'a>(reader: &mut Reader<'a>, node: Node<'a>) -> CpuMode {
         "host-passthrough" => {
             CpuMode::HostPassthrough { migratable: reader.flag(node, "migratable", "on", "off") }
         }
+        "maximum" => CpuMode::Maximum { migratable: reader.flag(node, "migratable", "on", "off") },
         other => {
             let message = format!("`{other}` is not supported as `mode` of <cpu>");
             reader.refuse_attribute(
                 node,
                 "mode",
                 message,
-                "write `custom`, `host-model` or `host-passthrough`",
+                "write `custom`, `host-model`, `host-passthrough` or `maximum`",
             );
             CpuMode::Default
         }
@@ -161,7 +197,11 @@ fn mode<'a>(reader: &mut Reader<'a>, node: Node<'a>) -> CpuMode {
 fn model<'a>(reader: &mut Reader<'a>, cpu: Node<'a>) -> Option<String> {
     let node = reader.child(cpu, "model")?;
     // `fallback` tells libvirt what to do on a host that lacks the model; here nothing ever takes another model.
-    reader.vocabulary(node, &["fallback"], &[]);
+    reader.vocabulary(node, &["fallback", "vendor_id"], &[]);
+    if node.has_attribute("vendor_id") {
+        let message = "`vendor_id` gives the guest a processor of a vendor who never made it";
+        reader.refuse_attribute(node, "vendor_id", message, "remove it: the model has its own vendor");
+    }
     reader.only(node, "fallback", &["allow", "forbid"], "write `allow` or `forbid`, or remove it");
     let model = text(node).trim().to_owned();
     if model.is_empty() {
@@ -209,6 +249,49 @@ fn features<'a>(reader: &mut Reader<'a>, cpu: Node<'a>) -> Vec<CpuFeature> {
         features.push(CpuFeature { name: name.to_owned(), policy });
     }
     features
+}
+
+fn cache<'a>(reader: &mut Reader<'a>, cpu: Node<'a>) -> Option<CacheMode> {
+    let node = reader.child(cpu, "cache")?;
+    reader.vocabulary(node, &["level", "mode"], &[]);
+    reader.required(node, "mode", "write mode='emulate' or mode='passthrough'")?;
+    let mode = reader.word(node, "mode")?;
+    let level = reader.number(node, "level", 1..=3);
+    let fits = match mode {
+        CacheMode::Emulate => level.is_none_or(|level| level == 3),
+        CacheMode::Passthrough => level.is_none(),
+        CacheMode::Disable => level.is_none_or(|level| level == 3),
+    };
+    if !fits {
+        let message = format!("QEMU has no cache mode `{mode}` for level {}", level.unwrap_or(0));
+        reader.refuse_attribute(node, "level", message, "remove `level`");
+    }
+    let own = matches!(cpu.attribute("mode"), Some("host-passthrough" | "maximum"));
+    if mode == CacheMode::Passthrough && !own {
+        let message = "the host's caches beside a processor that is not the host's";
+        reader.refuse_attribute(node, "mode", message, "write mode='emulate', or remove the <cache>");
+    }
+    Some(mode)
+}
+
+fn address_bits<'a>(reader: &mut Reader<'a>, cpu: Node<'a>) -> Option<AddressBits> {
+    let node = reader.child(cpu, "maxphysaddr")?;
+    let bits = |reader: &mut Reader<'a>, name| reader.byte(node, name, ADDRESS_BITS);
+    match reader.required(node, "mode", "write mode='emulate' and `bits`, or mode='passthrough'")? {
+        "emulate" => {
+            reader.vocabulary(node, &["mode", "bits"], &[]);
+            reader.required(node, "bits", "write `bits`")?;
+            Some(AddressBits::Emulate(bits(reader, "bits")?))
+        }
+        "passthrough" => {
+            reader.vocabulary(node, &["mode", "limit"], &[]);
+            Some(AddressBits::Passthrough { limit: bits(reader, "limit") })
+        }
+        _ => {
+            reader.only(node, "mode", &["emulate", "passthrough"], "write `emulate` or `passthrough`");
+            None
+        }
+    }
 }
 
 fn topology<'a>(reader: &mut Reader<'a>, cpu: Node<'a>) -> Option<Topology> {

@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 use crate::character::{Channel, CharacterBackend, Console, Serial};
+use crate::clock::Clock;
 use crate::controller::Controller;
 use crate::cpu::{Cpu, Topology};
 use crate::device::{Memballoon, Rng, Watchdog};
 use crate::disk::Disk;
 use crate::display::{Graphics, Input, Video};
+use crate::features::Features;
 use crate::interface::Interface;
 use crate::os::{BootDevice, Os};
 use crate::word::words;
@@ -240,83 +242,6 @@ words! {
         Restart = "restart",
         /// The guest stays as it is, stopped, to be looked at.
         Preserve = "preserve",
-    }
-}
-
-/// `<features>`: what the machine offers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Features {
-    /// `<acpi/>`; without it libvirt starts the machine with `acpi=off`.
-    pub acpi: bool,
-    /// `<apic/>`; changes nothing on the command line, as in libvirt.
-    pub apic: bool,
-    /// `<pae/>`; changes nothing on the command line, as in libvirt.
-    pub pae: bool,
-    /// `<vmport state=…/>` (QEMU's `-machine vmport=`); none leaves QEMU's default.
-    pub vmport: Option<bool>,
-}
-
-/// `<clock>`: the guest's clocks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Clock {
-    /// What the real-time clock shows (QEMU's `-rtc base=`).
-    pub offset: ClockOffset,
-    /// The timers that the definition says something about; at most one of a name.
-    pub timers: Vec<Timer>,
-}
-
-impl Clock {
-    /// The timer of a name, where the definition says something about it.
-    pub fn timer(&self, name: TimerName) -> Option<&Timer> {
-        self.timers.iter().find(|timer| timer.name == name)
-    }
-}
-
-words! {
-    /// What the guest's real-time clock shows.
-    pub enum ClockOffset {
-        /// UTC, the default.
-        Utc = "utc",
-        /// The host's local time.
-        Localtime = "localtime",
-    }
-}
-
-/// One `<timer>`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timer {
-    /// Which timer.
-    pub name: TimerName,
-    /// `present`: only for `hpet` (`-machine hpet=`) and `kvmclock` (a CPU feature).
-    pub present: Option<bool>,
-    /// `tickpolicy`: only for `rtc` (`catchup` is `-rtc driftfix=slew`, `delay` is QEMU's default) and `pit`
-    /// (`kvm-pit.lost_tick_policy`, `delay` or `discard`).
-    pub tickpolicy: Option<TickPolicy>,
-}
-
-words! {
-    /// A timer of a PC.
-    pub enum TimerName {
-        /// The real-time clock.
-        Rtc = "rtc",
-        /// The programmable interval timer.
-        Pit = "pit",
-        /// The high precision event timer.
-        Hpet = "hpet",
-        /// KVM's paravirtual clock.
-        Kvmclock = "kvmclock",
-    }
-}
-
-words! {
-    /// What happens to a tick that came while the guest did not run.
-    pub enum TickPolicy {
-        /// It comes late, at the usual rate.
-        Delay = "delay",
-        /// Missed ticks come faster until the guest has caught up.
-        Catchup = "catchup",
-        /// It is dropped.
-        Discard = "discard",
     }
 }
 

@@ -10,8 +10,10 @@
 
 mod abi;
 mod address;
+mod amount;
 mod character;
 mod check;
+mod clock;
 mod controller;
 mod cpu;
 mod definition;
@@ -20,6 +22,7 @@ mod disk;
 mod display;
 mod domain;
 mod edit;
+mod features;
 mod freeze;
 mod interface;
 pub mod limits;
@@ -33,16 +36,17 @@ mod word;
 pub use abi::AbiDifference;
 pub use address::{PciAddress, UsbAddress, VirtioSerialAddress};
 pub use character::{Channel, CharacterBackend, Console, ConsoleTarget, Endpoint, Serial, SocketMode};
+pub use clock::{Clock, ClockBasis, ClockOffset, TickPolicy, Timer, TimerName, TimerTrack};
 pub use controller::{Controller, ControllerModel, RootPortDevice, UsbModel};
-pub use cpu::{Cpu, CpuCheck, CpuFeature, CpuMode, CpuModel, FeaturePolicy, Topology};
+pub use cpu::{
+    AddressBits, CacheMode, Cpu, CpuCheck, CpuFeature, CpuMode, CpuModel, FeaturePolicy, Topology,
+};
 pub use definition::{Definition, Freezer};
 pub use device::{Memballoon, MemballoonModel, Rng, RngBackend, RngRate, Watchdog, WatchdogAction};
 pub use disk::{DetectZeroes, Disk, DiskBus, DiskCache, DiskDiscard, DiskFormat, DiskIo};
 pub use display::{Graphics, Input, InputBus, InputKind, Video, VideoModel};
-pub use domain::{
-    Action, Bytes, Clock, ClockOffset, Domain, Features, FileRole, FileUse, Kind, PowerManagement,
-    TickPolicy, Timer, TimerName,
-};
+pub use domain::{Action, Bytes, Domain, FileRole, FileUse, Kind, PowerManagement};
+pub use features::{Features, Hyperv, HypervFeature, IoApic, KvmFeatures};
 pub use interface::{Interface, InterfaceModel, MacAddress, MacAddressError};
 pub use os::{BootDevice, BootMenu, MachineFamily, Os};
 pub use problem::{DefinitionError, Problem};

@@ -1,5 +1,7 @@
 //! The crate's bounds on what it reads. It never holds a limit of another crate.
 
+use std::ops::RangeInclusive;
+
 /// Longest definition that is read, in bytes. libvirt's own are near 10 KiB; the room is for metadata.
 pub const XML_BYTES_MAX: usize = 1 << 20;
 
@@ -32,3 +34,15 @@ pub const VIRTIO_SERIAL_PORTS: u32 = 31;
 
 /// Ports of a `qemu-xhci` controller that freezing writes, as virt-install does.
 pub const XHCI_PORTS: u32 = 15;
+
+/// Fewest tries of `<spinlocks retries=…>` (libvirt's bound, 0xFFF).
+pub const SPINLOCK_RETRIES_MIN: u32 = 4095;
+
+/// Longest vendor that a hypervisor calls itself, in bytes: three CPUID registers.
+pub const VENDOR_ID_BYTES_MAX: usize = 12;
+
+/// Most entries of KVM's dirty ring for one vCPU (the kernel's KVM_DIRTY_RING_MAX_ENTRIES).
+pub const DIRTY_RING_ENTRIES_MAX: u32 = 65_536;
+
+/// How many bits a physical address of an x86 processor can have (QEMU's `phys-bits`).
+pub const ADDRESS_BITS: RangeInclusive<u8> = 32..=52;

@@ -4,15 +4,15 @@
 use uuid::Uuid;
 
 use crate::character;
+use crate::clock::Clock;
 use crate::cpu::Cpu;
 use crate::device::{Memballoon, Rng, Watchdog};
 use crate::disk::Disk;
 use crate::display::{Graphics, Input, Video};
-use crate::domain::{
-    Action, Bytes, Clock, ClockOffset, Domain, Features, Kind, PowerManagement, TickPolicy, Timer, TimerName,
-};
+use crate::domain::{Action, Bytes, Domain, Kind, PowerManagement};
+use crate::features::Features;
 use crate::interface::Interface;
-use crate::limits::{MEMORY_BYTES_MAX, NAME_BYTES_MAX, VCPUS_MAX};
+use crate::limits::{NAME_BYTES_MAX, VCPUS_MAX};
 use crate::os::Os;
 use crate::reader::{Node, Reader, is, qname, text, whole};
 use crate::{controller, reader};
@@ -41,8 +41,17 @@ const READ: &[&str] = &[
 const KEPT: &[&str] = &["metadata", "seclabel", "resource"];
 
 /// Elements of `<domain>` that are kept, though what they ask of the host is not done.
-const NOT_APPLIED: &[&str] =
-    &["blkiotune", "cputune", "iothreads", "iothreadids", "memoryBacking", "memtune", "numatune", "perf"];
+const NOT_APPLIED: &[&str] = &[
+    "blkiotune",
+    "cputune",
+    "iothreads",
+    "iothreadids",
+    "memoryBacking",
+    "memtune",
+    "numatune",
+    "on_lockfailure",
+    "perf",
+];
 
 /// A domain, and for each of its lists the elements in the same order.
 pub(crate) struct Reading<'a> {
@@ -119,8 +128,8 @@ fn general<'a>(reader: &mut Reader<'a>, root: Node<'a>) -> Reading<'a> {
         vcpus_current,
         cpu: cpu_node.map(|node| Cpu::read(reader, node)),
         os: Os::read(reader, os_node),
-        features: features(reader, root),
-        clock: clock(reader, root),
+        features: Features::read(reader, root),
+        clock: Clock::read(reader, root),
         on_poweroff: action(reader, root, "on_poweroff", &[Action::Destroy], Action::Destroy),
         on_reboot: action(reader, root, "on_reboot", &[Action::Restart, Action::Destroy], Action::Restart),
         on_crash: action(
@@ -209,7 +218,7 @@ fn memory<'a>(reader: &mut Reader<'a>, root: Node<'a>) -> Bytes {
     let node = reader.required_child(root, "memory", "add <memory unit='MiB'>2048</memory>");
     let Some(node) = node else { return Bytes(0) };
     reader.vocabulary(node, &["unit", "dumpCore"], &[]);
-    match amount(reader, node) {
+    match reader.amount(node) {
         Some(bytes) => Bytes(bytes.next_multiple_of(1 << 20)),
         None => Bytes(0),
     }
@@ -218,7 +227,7 @@ fn memory<'a>(reader: &mut Reader<'a>, root: Node<'a>) -> Bytes {
 fn current_memory<'a>(reader: &mut Reader<'a>, root: Node<'a>, memory: Bytes) -> Bytes {
     let Some(node) = reader.child(root, "currentMemory") else { return memory };
     reader.vocabulary(node, &["unit"], &[]);
-    let Some(bytes) = amount(reader, node) else { return memory };
+    let Some(bytes) = reader.amount(node) else { return memory };
     let current = Bytes(bytes.next_multiple_of(1 << 10));
     if current > memory && memory.0 > 0 {
         let message = format!("{current} is more than <memory>, which is {memory}");
@@ -227,49 +236,17 @@ fn current_memory<'a>(reader: &mut Reader<'a>, root: Node<'a>, memory: Bytes) ->
     current
 }
 
-/// An amount of memory with libvirt's units: KiB where none is written; `K`, `KiB` and their like count in 1024,
-/// `KB` and its like in 1000.
-fn amount<'a>(reader: &mut Reader<'a>, node: Node<'a>) -> Option<u64> {
-    let unit = node.attribute("unit").unwrap_or("KiB");
-    let Some(scale) = scale(unit) else {
-        let message = format!("`{unit}` is not a unit of memory");
-        reader.refuse_attribute(node, "unit", message, "write bytes, KiB, MiB, GiB or TiB");
-        return None;
-    };
-    let text = text(node);
-    let digits = text.trim();
-    let number = if digits.bytes().all(|digit| digit.is_ascii_digit()) { whole(digits) } else { None };
-    let bytes =
-        number.and_then(|number| number.checked_mul(scale)).filter(|it| (1..=MEMORY_BYTES_MAX).contains(it));
-    if bytes.is_none() {
-        let message = format!("`{digits}` {unit} is not an amount of memory that a guest can have");
-        reader.refuse(node, message, format!("write a whole number, at most {}", Bytes(MEMORY_BYTES_MAX)));
-    }
-    bytes
-}
-
-fn scale(unit: &str) -> Option<u64> {
-    let lower = unit.to_ascii_lowercase();
-    if matches!(lower.as_str(), "b" | "byte" | "bytes") {
-        return Some(1);
-    }
-    let mut letters = lower.chars();
-    let power = 1 + "kmgtpe".find(letters.next()?)?;
-    let base: u64 = match letters.as_str() {
-        "" | "ib" => 1024,
-        "b" => 1000,
-        _ => return None,
-    };
-    base.checked_pow(u32::try_from(power).ok()?)
-}
-
 fn vcpus<'a>(reader: &mut Reader<'a>, root: Node<'a>) -> (u32, u32) {
     let Some(node) = reader.child(root, "vcpu") else { return (1, 1) };
     reader.vocabulary(node, &["placement", "cpuset", "current"], &[]);
-    reader.only(node, "placement", &["static"], "write placement='static'");
-    if node.has_attribute("cpuset") {
-        let mend = "pin the guest on the host's side if it is needed";
-        reader.note(node, "`cpuset` is kept in the definition and not applied", mend);
+    reader.only(node, "placement", &["static", "auto"], "write placement='static'");
+    for (name, by_host) in
+        [("cpuset", node.has_attribute("cpuset")), ("placement", node.attribute("placement") == Some("auto"))]
+    {
+        if by_host {
+            let message = format!("`{name}` is kept in the definition and not applied");
+            reader.note(node, &message, "pin the guest on the host's side if it is needed");
+        }
     }
     let text = text(node);
     let vcpus = whole(&text).and_then(|it| u32::try_from(it).ok()).filter(|it| (1..=VCPUS_MAX).contains(it));
@@ -280,68 +257,6 @@ fn vcpus<'a>(reader: &mut Reader<'a>, root: Node<'a>) -> (u32, u32) {
     };
     let current = reader.number(node, "current", 1..=vcpus).unwrap_or(vcpus);
     (vcpus, current)
-}
-
-fn features<'a>(reader: &mut Reader<'a>, root: Node<'a>) -> Features {
-    let Some(node) = reader.child(root, "features") else { return Features::default() };
-    reader.vocabulary(node, &[], &["acpi", "apic", "pae", "vmport"]);
-    let vmport = reader.child(node, "vmport").and_then(|vmport| {
-        reader.vocabulary(vmport, &["state"], &[]);
-        if vmport.has_attribute("state") { reader.flag(vmport, "state", "on", "off") } else { Some(true) }
-    });
-    Features {
-        acpi: reader.present(node, "acpi"),
-        apic: reader.present(node, "apic"),
-        pae: reader.present(node, "pae"),
-        vmport,
-    }
-}
-
-fn clock<'a>(reader: &mut Reader<'a>, root: Node<'a>) -> Clock {
-    let mut clock = Clock { offset: ClockOffset::Utc, timers: Vec::new() };
-    let Some(node) = reader.child(root, "clock") else { return clock };
-    reader.vocabulary(node, &["offset"], &["timer"]);
-    clock.offset = reader.word(node, "offset").unwrap_or(ClockOffset::Utc);
-    for child in node.children().filter(|child| is(*child, "timer")) {
-        if let Some(timer) = timer(reader, child) {
-            if clock.timer(timer.name).is_some() {
-                reader.refuse(child, format!("a second timer `{}`", timer.name), "keep one of the two");
-            }
-            clock.timers.push(timer);
-        }
-    }
-    clock
-}
-
-fn timer<'a>(reader: &mut Reader<'a>, node: Node<'a>) -> Option<Timer> {
-    reader.vocabulary(node, &["name", "present", "tickpolicy"], &[]);
-    reader.required(node, "name", "write `name`")?;
-    let name = reader.word(node, "name")?;
-    let present = reader.flag(node, "present", "yes", "no");
-    let tickpolicy = reader.word(node, "tickpolicy");
-    let (may_be_absent, policies): (bool, &[TickPolicy]) = match name {
-        TimerName::Rtc => (false, &[TickPolicy::Delay, TickPolicy::Catchup]),
-        TimerName::Pit => (false, &[TickPolicy::Delay, TickPolicy::Discard]),
-        TimerName::Hpet | TimerName::Kvmclock => (true, &[]),
-    };
-    if present == Some(false) && !may_be_absent {
-        let message = format!("timer `{name}` is part of the machine");
-        reader.refuse_attribute(node, "present", message, "remove `present`");
-    }
-    if let Some(policy) = tickpolicy
-        && !policies.contains(&policy)
-    {
-        let message = format!("timer `{name}` has no tick policy `{policy}`");
-        let mend = match policies {
-            [] => "remove `tickpolicy`".to_owned(),
-            _ => format!(
-                "write {}",
-                policies.iter().map(|it| format!("`{it}`")).collect::<Vec<_>>().join(" or ")
-            ),
-        };
-        reader.refuse_attribute(node, "tickpolicy", message, mend);
-    }
-    Some(Timer { name, present, tickpolicy })
 }
 
 fn action<'a>(

@@ -345,9 +345,12 @@ fn mend(parent: &str, name: &str) -> &'static str {
         ("os", "loader" | "nvram" | "firmware") => {
             "use a guest that boots with BIOS: UEFI is not supported yet"
         }
-        ("domain", "maxMemory") => {
+        ("domain", "maxMemory") | ("devices", "memory") => {
             "remove it: memory hotplug is not supported; give <memory> what the guest needs"
         }
+        ("domain", "vcpus") => "remove it: write how many start into `current` of <vcpu>",
+        ("domain", "launchSecurity") => "remove it: a guest with encrypted memory cannot move",
+        ("domain", "keywrap" | "idmap") => "remove it: it is for another kind of guest",
         ("domain", "qemu:commandline" | "qemu:override") => {
             "remove it: what it adds could not follow the guest"
         }

@@ -5,6 +5,8 @@
 //! Nothing here looks at the host or starts anything. The main type is [`CommandLine`], made from a [`Launch`].
 
 mod character;
+mod clock;
+mod cpu;
 mod device;
 mod disk;
 mod display;
@@ -19,14 +21,17 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use domain::Domain;
+use jiff::Zoned;
 
 pub use self::character::{CharacterDevice, Chardev};
+pub use self::clock::Rtc;
+pub use self::cpu::Cpu;
 pub use self::device::{Balloon, Entropy, RngObject};
 pub use self::disk::{Blockdev, BlockdevCache, disk_id, node_name};
 pub use self::display::{InputDevice, Keymap, VideoDevice, Vnc};
 pub use self::interface::{Netdev, device_id};
 pub use self::machine::{
-    Actions, Append, BootOptions, Cpu, Global, Initrd, Kernel, Machine, Memory, Name, Rtc, Smp, Uuid,
+    Accel, Actions, Append, BootOptions, Global, Initrd, Kernel, Machine, Memory, Name, Smp, Uuid,
 };
 pub use self::pci::ControllerDevice;
 use self::switch::text;
@@ -50,6 +55,8 @@ pub struct Launch<'a> {
     pub vhost: bool,
     /// Whether QEMU waits for a migration (`-incoming defer`).
     pub incoming: bool,
+    /// What time it is, in the host's time zone: for a clock that is set off from it.
+    pub now: &'a Zoned,
 }
 
 /// Why a definition has no command line.
@@ -111,11 +118,14 @@ impl CommandLine {
         line.push(&Name { guest: &domain.name });
         line.push_basics();
         line.push(&Machine::new(domain, launch.accelerator));
+        if let Some(accel) = Accel::new(domain, launch.accelerator) {
+            line.push(&accel);
+        }
         line.push(&Cpu::new(domain, launch.accelerator, launch.cpu)?);
         line.push(&Memory { size_mib: domain.memory.mib() });
         line.push(&Smp { cpus: domain.vcpus_current, cpus_max: domain.vcpus, topology: domain.topology() });
         line.push(&Uuid::new(domain)?);
-        line.push(&Rtc::new(&domain.clock));
+        line.push(&Rtc { clock: &domain.clock, now: launch.now });
         for global in Global::all(domain, launch.accelerator) {
             line.push(&global);
         }

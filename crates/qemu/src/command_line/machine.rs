@@ -4,8 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use domain::{
-    Action, BootMenu, Clock, ClockOffset, CpuMode, Domain, MachineFamily, TickPolicy, TimerName, Topology,
-    WatchdogAction,
+    Action, BootMenu, Bytes, Domain, IoApic, MachineFamily, TickPolicy, TimerName, Topology, WatchdogAction,
 };
 
 use super::CommandLineError;
@@ -35,14 +34,20 @@ impl Switch for Name<'_> {
 pub struct Machine<'a> {
     /// Versioned machine type.
     pub kind: &'a str,
-    /// Which accelerator.
-    pub accelerator: Accelerator,
+    /// Which accelerator; none where `-accel` says it.
+    pub accelerator: Option<Accelerator>,
     /// ACPI tables.
     pub acpi: bool,
     /// VMware's port; none leaves QEMU's default.
     pub vmport: Option<bool>,
     /// The high precision event timer; none leaves QEMU's default.
     pub hpet: Option<bool>,
+    /// System management mode; none leaves QEMU's default.
+    pub smm: Option<bool>,
+    /// Who emulates interrupt controllers; none leaves QEMU's default.
+    pub ioapic: Option<IoApic>,
+    /// The keyboard controller; none leaves QEMU's default.
+    pub i8042: Option<bool>,
 }
 
 impl<'a> Machine<'a> {
@@ -50,10 +55,13 @@ impl<'a> Machine<'a> {
     pub fn new(domain: &'a Domain, accelerator: Accelerator) -> Self {
         Self {
             kind: &domain.os.machine,
-            accelerator,
+            accelerator: Accel::new(domain, accelerator).is_none().then_some(accelerator),
             acpi: domain.features.acpi,
             vmport: domain.features.vmport,
             hpet: domain.clock.timer(TimerName::Hpet).and_then(|timer| timer.present),
+            smm: domain.features.smm,
+            ioapic: domain.features.ioapic,
+            i8042: domain.features.ps2,
         }
     }
 }
@@ -65,72 +73,58 @@ impl Switch for Machine<'_> {
 
     fn value(&self) -> Option<OsString> {
         let mut value = Properties::new(self.kind)
-            .with("accel", text(self.accelerator))
+            .with_some("accel", self.accelerator.map(text))
             .with_switch("usb", false)
             .with_switch("dump-guest-core", false)
             .with_switch("acpi", self.acpi);
-        if let Some(vmport) = self.vmport {
-            value = value.with_switch("vmport", vmport);
+        for (property, on) in
+            [("vmport", self.vmport), ("hpet", self.hpet), ("smm", self.smm), ("i8042", self.i8042)]
+        {
+            if let Some(on) = on {
+                value = value.with_switch(property, on);
+            }
         }
-        if let Some(hpet) = self.hpet {
-            value = value.with_switch("hpet", hpet);
-        }
+        let irqchip = self.ioapic.map(|driver| match driver {
+            IoApic::Kvm => "on",
+            IoApic::Qemu => "split",
+        });
+        value = value.with_some("kernel_irqchip", irqchip);
         Some(value.into_os_string())
     }
 }
 
-/// `-cpu`.
-#[derive(Clone, Debug)]
-pub struct Cpu {
-    value: Properties,
+/// `-accel`, where there is more to say than which one.
+#[derive(Clone, Copy, Debug)]
+pub struct Accel {
+    /// Which accelerator.
+    pub accelerator: Accelerator,
+    /// KVM's ring of changed pages, in entries.
+    pub dirty_ring: Option<u32>,
+    /// TCG's cache of translated code.
+    pub tb_cache: Option<Bytes>,
 }
 
-impl Cpu {
-    /// Of a domain; `host_model` is what that mode was expanded to.
-    pub fn new(
-        domain: &Domain,
-        accelerator: Accelerator,
-        host_model: Option<&str>,
-    ) -> Result<Self, CommandLineError> {
-        const WITHOUT_MODEL: &str = "qemu64";
-        let mut value = match domain.cpu.as_ref().map(|cpu| &cpu.mode) {
-            None | Some(CpuMode::Default) => Properties::new(WITHOUT_MODEL),
-            Some(CpuMode::Custom { model }) => Properties::new(model),
-            Some(CpuMode::HostModel) => Properties::new(host_model.ok_or(CommandLineError::NoHostModel)?),
-            Some(CpuMode::HostPassthrough { migratable }) => {
-                let name = match accelerator {
-                    Accelerator::Kvm => "host",
-                    Accelerator::Tcg => "max",
-                };
-                let switch = migratable.map(|migratable| if migratable { "on" } else { "off" });
-                Properties::new(name).with_some("migratable", switch)
-            }
+impl Accel {
+    /// Of a domain; none where nothing is said that this accelerator has.
+    pub fn new(domain: &Domain, accelerator: Accelerator) -> Option<Self> {
+        let (dirty_ring, tb_cache) = match accelerator {
+            Accelerator::Kvm => (domain.features.kvm.dirty_ring, None),
+            Accelerator::Tcg => (None, domain.features.tb_cache),
         };
-        for feature in domain.cpu.iter().flat_map(|cpu| &cpu.features) {
-            value = value.with_switch(feature_name(&feature.name), feature.policy.enabled());
-        }
-        if let Some(present) = domain.clock.timer(TimerName::Kvmclock).and_then(|timer| timer.present) {
-            value = value.with_switch("kvmclock", present);
-        }
-        Ok(Self { value })
+        (dirty_ring.is_some() || tb_cache.is_some()).then_some(Self { accelerator, dirty_ring, tb_cache })
     }
 }
 
-impl Switch for Cpu {
+impl Switch for Accel {
     fn name(&self) -> &'static str {
-        "-cpu"
+        "-accel"
     }
 
     fn value(&self) -> Option<OsString> {
-        Some(self.value.clone().into_os_string())
-    }
-}
-
-/// QEMU's name of a CPU feature. QEMU takes `_` for `-`; one of libvirt's names is another word.
-fn feature_name(name: &str) -> &str {
-    match name {
-        "pclmuldq" => "pclmulqdq",
-        name => name,
+        let value = Properties::new(&self.accelerator.to_string())
+            .with_some("dirty-ring-size", self.dirty_ring)
+            .with_some("tb-size", self.tb_cache.map(Bytes::mib));
+        Some(value.into_os_string())
     }
 }
 
@@ -201,38 +195,6 @@ impl Switch for Uuid {
 
     fn value(&self) -> Option<OsString> {
         Some(self.uuid.to_string().into())
-    }
-}
-
-/// `-rtc`.
-#[derive(Clone, Copy, Debug)]
-pub struct Rtc {
-    /// What the clock shows.
-    pub base: ClockOffset,
-    /// Whether missed ticks are made up for.
-    pub catch_up: bool,
-}
-
-impl Rtc {
-    /// Of a domain's clock.
-    pub fn new(clock: &Clock) -> Self {
-        let policy = clock.timer(TimerName::Rtc).and_then(|timer| timer.tickpolicy);
-        Self { base: clock.offset, catch_up: policy == Some(TickPolicy::Catchup) }
-    }
-}
-
-impl Switch for Rtc {
-    fn name(&self) -> &'static str {
-        "-rtc"
-    }
-
-    fn value(&self) -> Option<OsString> {
-        let base = match self.base {
-            ClockOffset::Utc => "utc",
-            ClockOffset::Localtime => "localtime",
-        };
-        let value = Properties::new("").with("base", base);
-        Some(value.with_some("driftfix", self.catch_up.then_some("slew")).into_os_string())
     }
 }
 

@@ -1,6 +1,7 @@
 //! Command lines of whole definitions, and that the installed QEMU takes them.
 
 use std::path::Path;
+use std::sync::LazyLock;
 
 use domain::{Definition, Freezer, MacAddress};
 
@@ -8,6 +9,9 @@ use super::*;
 use crate::process::Process;
 
 pub(super) const EMULATOR: &str = "/usr/bin/qemu-system-x86_64";
+
+/// When every test happens.
+static NOW: LazyLock<Zoned> = LazyLock::new(|| "2026-11-22T10:00:00+00:00[UTC]".parse().unwrap());
 
 /// Gives the same answers every time.
 struct Fixed {
@@ -50,6 +54,7 @@ pub(super) fn launch<'a>(
         taps,
         vhost: false,
         incoming: false,
+        now: &NOW,
     }
 }
 
