@@ -147,7 +147,7 @@ impl Cpu {
         reader.vocabulary(
             node,
             &["mode", "match", "check", "migratable"],
-            &["model", "vendor", "feature", "topology", "cache", "maxphysaddr", "numa"],
+            &["model", "vendor", "feature", "topology", "cache", "maxphysaddr"],
         );
         let mend = "write match='exact', so that every host gives the guest the same processor";
         reader.only(node, "match", &["exact"], mend);

@@ -3,5 +3,6 @@
 mod fixture;
 mod freeze;
 mod lossless;
+mod machine;
 mod problems;
 mod reading;

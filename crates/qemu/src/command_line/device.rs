@@ -6,7 +6,7 @@ use std::path::Path;
 use domain::{Domain, MachineFamily, Memballoon, MemballoonModel, PciAddress, Rng, RngBackend};
 
 use super::pci::{explicit, place};
-use super::switch::{Properties, Switch};
+use super::switch::{Device, Properties, Switch};
 use super::{CommandLine, CommandLineError};
 
 /// `-device virtio-balloon-pci`.
@@ -80,6 +80,9 @@ impl Switch for Entropy<'_> {
 
 pub(super) fn push(line: &mut CommandLine, domain: &Domain) -> Result<(), CommandLineError> {
     let family = domain.os.family;
+    if domain.features.vmcoreinfo {
+        line.push(&Device(Properties::new("vmcoreinfo")));
+    }
     match &domain.memballoon {
         Some(Memballoon { model: MemballoonModel::None, address: _ }) => {}
         Some(Memballoon { model: MemballoonModel::Virtio, address }) => {

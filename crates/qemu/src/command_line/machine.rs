@@ -1,5 +1,6 @@
 //! Switches about the machine as a whole: `-name`, `-machine`, `-cpu`, `-m`, `-smp`, clocks, actions, boot.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::path::Path;
 
@@ -199,28 +200,29 @@ impl Switch for Uuid {
 }
 
 /// `-global`: a property of a device that is part of the machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Global {
     /// Device type.
     pub driver: &'static str,
     /// Property.
     pub property: &'static str,
     /// Value.
-    pub setting: &'static str,
+    pub setting: Cow<'static, str>,
 }
 
 impl Global {
     /// Everything that a domain asks of the machine's own devices.
     pub fn all(domain: &Domain, accelerator: Accelerator) -> Vec<Self> {
         let mut all = Vec::new();
-        let mut add = |driver, property, setting| all.push(Self { driver, property, setting });
+        let mut add =
+            |driver, property, setting: Cow<'static, str>| all.push(Self { driver, property, setting });
         let pit = domain.clock.timer(TimerName::Pit).and_then(|timer| timer.tickpolicy);
         // Only KVM's timer has the choice.
         if let (Accelerator::Kvm, Some(policy)) = (accelerator, pit) {
             add(
                 "kvm-pit",
                 "lost_tick_policy",
-                if policy == TickPolicy::Discard { "discard" } else { "delay" },
+                if policy == TickPolicy::Discard { "discard" } else { "delay" }.into(),
             );
         }
         let power = match domain.os.family {
@@ -231,11 +233,14 @@ impl Global {
             [(domain.pm.suspend_to_mem, "disable_s3"), (domain.pm.suspend_to_disk, "disable_s4")]
         {
             if let Some(enabled) = state {
-                add(power, property, if enabled { "0" } else { "1" });
+                add(power, property, if enabled { "0" } else { "1" }.into());
             }
         }
         if !domain.watchdogs.is_empty() {
-            add("ICH9-LPC", "noreboot", "off");
+            add("ICH9-LPC", "noreboot", "off".into());
+        }
+        if let Some(tseg) = domain.features.smm_tseg {
+            add("mch", "extended-tseg-mbytes", tseg.mib().to_string().into());
         }
         all
     }

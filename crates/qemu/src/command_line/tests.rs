@@ -66,6 +66,7 @@ fn written(xml: &str, taps: &[&str]) -> String {
 
 const FULL: &str = include_str!("tests/full.xml");
 const MINIMAL: &str = include_str!("tests/minimal.xml");
+const WINDOWS: &str = include_str!("tests/windows.xml");
 
 #[test]
 fn a_q35_with_everything() {
@@ -75,6 +76,11 @@ fn a_q35_with_everything() {
 #[test]
 fn a_pc_with_next_to_nothing() {
     insta::assert_snapshot!(written(MINIMAL, &[]));
+}
+
+#[test]
+fn a_windows_guest() {
+    insta::assert_snapshot!(written(WINDOWS, &[]));
 }
 
 #[test]
@@ -161,7 +167,7 @@ async fn the_installed_qemu_takes_it() {
     };
     cut(&mut xml, "<interface", "</interface>");
     cut(&mut xml, "<kernel>", "</cmdline>");
-    for xml in [xml.as_str(), MINIMAL] {
+    for xml in [xml.as_str(), MINIMAL, WINDOWS] {
         let definition = frozen(xml);
         let run = directory.path().join("run");
         let launch = Launch { cpu: Some("max"), ..launch(&definition, &[], &run) };
