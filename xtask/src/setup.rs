@@ -123,7 +123,9 @@ fn missing(target: &Path, purpose: Purpose) -> Missing {
     }
     let (descriptions, package) = UEFI;
     if !Path::new(descriptions).is_dir() {
-        missing.said.push(format!("UEFI firmware in {descriptions} (guests that boot with it): package {package}"));
+        missing
+            .said
+            .push(format!("UEFI firmware in {descriptions} (guests that boot with it): package {package}"));
         missing.packages.push(package);
     }
     for program in ["qemu-system-x86_64", "qemu-img"] {
