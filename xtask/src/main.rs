@@ -7,6 +7,7 @@ mod cpio;
 mod demo;
 mod guest;
 mod kernel;
+mod previous;
 mod report;
 mod setup;
 mod test;
@@ -40,6 +41,8 @@ enum Command {
     Demo(DemoArguments),
     /// Run all checks and all tests
     Test(TestArguments),
+    /// Build the release before this one, for the tests in which both work together
+    Previous,
     /// Explore every order of events in a handover, and print how many states there are
     Model,
     /// Check the rules that no compiler checks
@@ -67,6 +70,7 @@ fn run(command: Command) -> Result<()> {
         }
         Command::Demo(arguments) => demo::run(root, &target, &arguments),
         Command::Test(arguments) => test::run(root, &target, &arguments),
+        Command::Previous => previous::run(root, &target),
         Command::Model => model(root),
         Command::Tidy => tidy::run(root),
     }

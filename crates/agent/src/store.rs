@@ -299,3 +299,6 @@ fn remove(path: &Path) -> Result<(), StoreError> {
         Ok(()) | Err(_) => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -108,7 +108,7 @@ pub struct Host {
     pub address: Ipv4Addr,
     /// Everything that belongs to this host alone lies below.
     pub directory: PathBuf,
-    ferry: PathBuf,
+    ferry: Mutex<PathBuf>,
     agent: Mutex<Option<Child>>,
 }
 
@@ -125,7 +125,7 @@ impl Host {
             namespace,
             address: network::management(part),
             directory,
-            ferry,
+            ferry: Mutex::new(ferry),
             agent: Mutex::new(None),
         }
     }
@@ -160,7 +160,7 @@ impl Host {
         for directory in [self.state(), self.run(), self.log(), self.tls()] {
             fs::create_dir_all(directory)?;
         }
-        let issued = Command::new(&self.ferry)
+        let issued = Command::new(self.ferry_program())
             .args(["ca", "issue", self.name, "--address", &self.address.to_string(), "--dir"])
             .arg(authority)
             .arg("--out")
@@ -198,7 +198,7 @@ impl Host {
             .namespace
             .command("sh")
             .args(["-c", &(script + "exec \"$@\""), "sh"])
-            .arg(&self.ferry)
+            .arg(self.ferry_program())
             .args(self.agent_arguments())
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
@@ -298,14 +298,20 @@ impl Host {
 
     /// `ferry`, to be run on this host against its agent.
     pub fn ferry(&self) -> Command {
-        let mut command = self.namespace.command(&self.ferry);
+        let mut command = self.namespace.command(self.ferry_program());
         command.arg("--socket").arg(self.socket());
         command
     }
 
     /// The program itself, for commands that need no agent.
-    pub fn ferry_program(&self) -> &Path {
-        &self.ferry
+    pub fn ferry_program(&self) -> PathBuf {
+        self.ferry.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Puts another `ferry` in the place of the one that is installed: for commands at once, for the agent when it is
+    /// started the next time.
+    pub fn install(&self, ferry: PathBuf) {
+        *self.ferry.lock().unwrap_or_else(PoisonError::into_inner) = ferry;
     }
 
     /// What [`Host::ferry`] is for a person's shell.

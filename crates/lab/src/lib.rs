@@ -12,6 +12,7 @@ pub mod limits;
 pub mod migration;
 pub mod namespace;
 pub mod network;
+pub mod previous;
 pub mod runs;
 pub mod teardown;
 pub mod trial;
