@@ -16,6 +16,27 @@ fn sent<C: Command>(command: C) -> (&'static str, Value) {
     (C::NAME, serde_json::to_value(command).unwrap())
 }
 
+/// The commands that plug and unplug.
+fn plugging() -> Vec<(&'static str, Value)> {
+    vec![
+        sent(BlockdevAdd {
+            options: object(json!({"driver": "file", "node-name": "n", "filename": "/f", "locking": "auto"})),
+        }),
+        sent(BlockdevDel { node_name: "n".into() }),
+        sent(ObjectAdd { options: object(json!({"qom-type": "iothread", "id": "i"})) }),
+        sent(NetdevAdd { options: object(json!({"type": "tap", "id": "n", "ifname": "t", "vhost": true})) }),
+        sent(NetdevDel { id: "n".into() }),
+        sent(DeviceAdd { properties: object(json!({"driver": "virtio-blk-pci", "bus": "b", "id": "d"})) }),
+        sent(DeviceDel { id: "d".into() }),
+        sent(BlockdevOpenTray { id: "d".into(), force: true }),
+        sent(BlockdevCloseTray { id: "d".into() }),
+        sent(BlockdevRemoveMedium { id: "d".into() }),
+        sent(BlockdevInsertMedium { id: "d".into(), node_name: "n".into() }),
+        sent(QueryBlock),
+        sent(QueryNamedBlockNodes { flat: true }),
+    ]
+}
+
 /// Every command with every argument that it can have here.
 fn everything() -> Vec<(&'static str, Value)> {
     let channel = |addr| MigrationChannel { channel_type: ChannelType::Main, addr };
@@ -32,7 +53,7 @@ fn everything() -> Vec<(&'static str, Value)> {
     let model = |name: &str| CpuModel { name: name.into(), props: [("x".into(), json!(true))].into() };
     let expand = |kind| QueryCpuModelExpansion { kind, model: model("max") };
     let creds = |endpoint| AddTlsCreds { id: "i".into(), endpoint, dir: "/d".into(), verify_peer: true };
-    vec![
+    let others = vec![
         sent(QueryQmpSchema),
         sent(QueryVersion),
         sent(QueryMachines),
@@ -63,21 +84,6 @@ fn everything() -> Vec<(&'static str, Value)> {
         sent(creds(TlsEndpoint::Client)),
         sent(AddAuthzSimple { id: "i".into(), identity: "CN=a".into() }),
         sent(ObjectDel { id: "i".into() }),
-        sent(BlockdevAdd {
-            options: object(json!({"driver": "file", "node-name": "n", "filename": "/f", "locking": "auto"})),
-        }),
-        sent(BlockdevDel { node_name: "n".into() }),
-        sent(ObjectAdd { options: object(json!({"qom-type": "iothread", "id": "i"})) }),
-        sent(NetdevAdd { options: object(json!({"type": "tap", "id": "n", "ifname": "t", "vhost": true})) }),
-        sent(NetdevDel { id: "n".into() }),
-        sent(DeviceAdd { properties: object(json!({"driver": "virtio-blk-pci", "bus": "b", "id": "d"})) }),
-        sent(DeviceDel { id: "d".into() }),
-        sent(BlockdevOpenTray { id: "d".into(), force: true }),
-        sent(BlockdevCloseTray { id: "d".into() }),
-        sent(BlockdevRemoveMedium { id: "d".into() }),
-        sent(BlockdevInsertMedium { id: "d".into(), node_name: "n".into() }),
-        sent(QueryBlock),
-        sent(QueryNamedBlockNodes { flat: true }),
         sent(Yank {
             instances: vec![
                 YankInstance::Migration,
@@ -98,7 +104,8 @@ fn everything() -> Vec<(&'static str, Value)> {
         sent(MigratePause),
         sent(MigrateRecover { uri: "u".into() }),
         sent(AnnounceSelf { initial: 1, max: 1, rounds: 1, step: 1 }),
-    ]
+    ];
+    [plugging(), others].concat()
 }
 
 fn object(value: Value) -> serde_json::Map<String, Value> {

@@ -73,7 +73,8 @@ async fn what_is_plugged_is_there_and_goes_again() {
     let unplug = unplug_disk(full.domain(), 1);
     let asked = unplug.run(qmp, Duration::from_secs(30));
     let (gone, reset) = tokio::join!(asked, qmp.execute(SystemReset));
-    (gone.unwrap(), reset.unwrap());
+    gone.unwrap();
+    reset.unwrap();
     assert_eq!(node_names(qmp).await, ["disk-vda", "disk-vda-file"]);
 
     process.kill();
