@@ -241,7 +241,7 @@ async fn plug_in(
     for (place, (tap, interface)) in record.taps.iter().zip(&domain.interfaces).enumerate() {
         node.network.join(tap, &interface.bridge, interface.mtu, port).await?;
         if !interface.link_up {
-            process.qmp.execute(SetLink { name: device_id(place), up: false }).await?;
+            process.qmp.execute(SetLink { name: device_id(domain, place), up: false }).await?;
         }
     }
     Ok(())

@@ -132,6 +132,11 @@ fn interfaces<'a>(reader: &mut Reader<'a>, domain: &Domain, nodes: &Nodes<'a>) {
                 "give every tap its own name",
             );
         }
+        if interface.id.is_some() && before.iter().any(|other| other.id == interface.id) {
+            let alias = reader.child(*node, "alias").unwrap_or(*node);
+            let message = "another interface is known by this id";
+            reader.refuse_attribute(alias, "name", message, "remove this <alias>");
+        }
         if interface.mac.is_some() && before.iter().any(|other| other.mac == interface.mac) {
             let mac = reader.child(*node, "mac").unwrap_or(*node);
             let message = "a second interface with this MAC address";

@@ -181,7 +181,7 @@ impl Definition {
     }
 
     /// Edits the text and reads it again.
-    fn edited(
+    pub(crate) fn edited(
         &self,
         edit: impl for<'a> FnOnce(&mut Reader<'a>, &mut Editor<'a>, &Reading<'a>),
     ) -> Result<Definition, DefinitionError> {
@@ -201,7 +201,7 @@ impl Definition {
 }
 
 /// Parses the XML within the crate's limits.
-fn tree(xml: &str) -> Result<roxmltree::Document<'_>, DefinitionError> {
+pub(crate) fn tree(xml: &str) -> Result<roxmltree::Document<'_>, DefinitionError> {
     if xml.len() > XML_BYTES_MAX {
         let message = format!("the text is {} bytes long", xml.len());
         return Err(broken(1, 1, message, format!("give a definition of at most {XML_BYTES_MAX} bytes")));

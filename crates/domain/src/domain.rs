@@ -127,6 +127,19 @@ impl Domain {
         self.os_boot_index(BootDevice::Network)
     }
 
+    /// How QEMU knows an interface, by its place in `interfaces`: what its `<alias>` says, else its place, or its MAC
+    /// address where another's alias says that.
+    pub fn interface_id(&self, interface: usize) -> String {
+        let place = interface.to_string();
+        let Some(Interface { id, mac, .. }) = self.interfaces.get(interface) else { return place };
+        let taken = || self.interfaces.iter().any(|it| it.id.as_ref() == Some(&place));
+        match (id, mac) {
+            (Some(id), _) => id.clone(),
+            (None, Some(mac)) if taken() => mac.to_string().replace(':', ""),
+            (None, _) => place,
+        }
+    }
+
     fn os_boot_index(&self, device: BootDevice) -> Option<u32> {
         let order: &[BootDevice] =
             if self.os.boot.is_empty() { &[BootDevice::HardDisk] } else { &self.os.boot };

@@ -175,6 +175,21 @@ impl<'a> Editor<'a> {
         self.replace(at..at, render(elements, &layout));
     }
 
+    /// Inserts an element as it is written elsewhere after an element; where it will begin, if nothing before it is
+    /// edited.
+    pub(crate) fn insert_text_after(&mut self, sibling: Node<'a>, text: &str) -> usize {
+        let layout = sibling.parent_element().map(|parent| self.child_layout(parent));
+        let mut inserted = String::new();
+        if let Some(layout) = layout {
+            layout.break_line(&mut inserted, 0);
+        }
+        let at = sibling.range().end;
+        let begin = at + inserted.len();
+        inserted.push_str(text);
+        self.replace(at..at, inserted);
+        begin
+    }
+
     /// Inserts elements as the last children. At most once for an element.
     pub(crate) fn append(&mut self, parent: Node<'a>, elements: &[Element]) {
         if elements.is_empty() {

@@ -23,6 +23,8 @@ pub struct Interface {
     pub mtu: Option<u32>,
     /// `<link state=…>`: whether the guest sees a cable; up where not written.
     pub link_up: bool,
+    /// `<alias name='interface-…'/>`: what follows the dash is how QEMU knows the card, instead of its place.
+    pub id: Option<String>,
     /// `<boot order=…>`, from 1.
     pub boot_order: Option<u32>,
     /// `<address type='pci'>`.
@@ -111,12 +113,23 @@ impl Interface {
             target: tap(reader, node),
             mtu: mtu(reader, node),
             link_up: link_up(reader, node),
+            id: id(reader, node),
             boot_order: reader.boot_order(node),
             address: reader.pci_address(node),
             bridge: bridge?,
             model: model?,
         })
     }
+}
+
+/// How the `<alias>` of an interface begins that says its id; libvirt's own are passed over.
+pub(crate) const INTERFACE_ALIAS: &str = "interface-";
+
+fn id<'a>(reader: &mut Reader<'a>, interface: Node<'a>) -> Option<String> {
+    let name = reader.child(interface, "alias")?.attribute("name")?;
+    let id = name.strip_prefix(INTERFACE_ALIAS)?;
+    let plain = !id.is_empty() && id.len() <= 32 && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    plain.then(|| id.to_owned())
 }
 
 fn bridge<'a>(reader: &mut Reader<'a>, interface: Node<'a>) -> Option<String> {

@@ -11,6 +11,7 @@
 mod abi;
 mod address;
 mod amount;
+mod attach;
 mod character;
 mod check;
 mod clock;
@@ -35,6 +36,7 @@ mod word;
 
 pub use abi::AbiDifference;
 pub use address::{PciAddress, UsbAddress, VirtioSerialAddress};
+pub use attach::Attached;
 pub use character::{Channel, CharacterBackend, Console, ConsoleTarget, Endpoint, Serial, SocketMode};
 pub use clock::{Clock, ClockBasis, ClockOffset, TickPolicy, Timer, TimerName, TimerTrack};
 pub use controller::{Controller, ControllerModel, RootPortDevice, UsbModel};

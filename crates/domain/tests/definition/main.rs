@@ -1,5 +1,6 @@
 //! The crate as its users see it: reading, problems, edits, freezing. It never looks inside.
 
+mod attach;
 mod fixture;
 mod freeze;
 mod lossless;

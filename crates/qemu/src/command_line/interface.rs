@@ -41,13 +41,13 @@ impl Switch for Netdev {
 }
 
 /// Id of the guest's card by its place in the definition; what `set_link` takes.
-pub fn device_id(place: usize) -> String {
-    format!("interface-{place}")
+pub fn device_id(domain: &Domain, place: usize) -> String {
+    format!("interface-{}", domain.interface_id(place))
 }
 
 /// Id of the host's end, by its place in the definition.
-pub(super) fn netdev_id(place: usize) -> String {
-    format!("netdev-{place}")
+pub(super) fn netdev_id(domain: &Domain, place: usize) -> String {
+    format!("netdev-{}", domain.interface_id(place))
 }
 
 /// Both ends of an interface, by its place in the definition.
@@ -61,12 +61,12 @@ pub(super) fn ends(
     let of = || format!("interface {} on bridge {}", number + 1, interface.bridge);
     let mac = interface.mac.ok_or_else(|| CommandLineError::NotFrozen { what: "MAC address", of: of() })?;
     let address = explicit(interface.address, of)?;
-    let netdev = netdev_id(number);
+    let netdev = netdev_id(domain, number);
     let driver = match interface.model {
         InterfaceModel::Virtio => "virtio-net-pci",
     };
     let boot_index = domain.interface_boot_index(number);
-    let device = Properties::new(driver).with("netdev", &netdev).with("id", device_id(number));
+    let device = Properties::new(driver).with("netdev", &netdev).with("id", device_id(domain, number));
     let device = place(device.with("mac", text(mac)), address, domain.os.family)
         .with_some("host_mtu", interface.mtu)
         .with_some("bootindex", boot_index);

@@ -136,9 +136,9 @@ pub fn unplug_disk(domain: &Domain, number: usize) -> Unplug {
 }
 
 /// What unplugs an interface of a running domain.
-pub fn unplug_interface(number: usize) -> Unplug {
-    let netdev = NetdevDel { id: interface::netdev_id(number) };
-    Unplug { device: interface::device_id(number), afterwards: vec![Step::DeleteNetdev(netdev)] }
+pub fn unplug_interface(domain: &Domain, number: usize) -> Unplug {
+    let netdev = NetdevDel { id: interface::netdev_id(domain, number) };
+    Unplug { device: interface::device_id(domain, number), afterwards: vec![Step::DeleteNetdev(netdev)] }
 }
 
 /// The steps that take the medium out of a drive, and leave its tray open. `force` opens a tray that the guest has

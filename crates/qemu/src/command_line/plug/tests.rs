@@ -116,7 +116,7 @@ fn an_interface_is_two_steps() {
         ),
     ]
     "#);
-    insta::assert_debug_snapshot!(unplug_interface(0), @r#"
+    insta::assert_debug_snapshot!(unplug_interface(full.domain(), 0), @r#"
     Unplug {
         device: "interface-0",
         afterwards: [
