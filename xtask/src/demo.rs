@@ -17,9 +17,9 @@ use lab::runs::{Run, runners_seen_max};
 use lab::{Lab, LabOptions, teardown};
 use serde::Deserialize;
 
-use crate::guest;
 use crate::report::{Move, Report};
 use crate::setup::{self, Purpose};
+use crate::{build_ferry, guest};
 
 /// The guest's name, as in every example of the documentation.
 const DOMAIN: &str = "web1";
@@ -94,18 +94,6 @@ fn take_down(id: &str) -> Result<()> {
     let left = teardown::leaks(id);
     ensure!(left.is_empty(), "left of lab {id}:\n{}", left.join("\n"));
     eprintln!("lab {id} is gone");
-    Ok(())
-}
-
-fn build_ferry(root: &Path) -> Result<()> {
-    eprintln!("demo: building ferry");
-    let status = Command::new("cargo")
-        .current_dir(root)
-        .args(["build", "--quiet", "--package", "ferry"])
-        .stdout(io::stderr())
-        .status()
-        .context("cargo")?;
-    ensure!(status.success(), "ferry cannot be built");
     Ok(())
 }
 

@@ -7,6 +7,7 @@ mod cpio;
 mod demo;
 mod guest;
 mod kernel;
+mod matrix;
 mod previous;
 mod report;
 mod setup;
@@ -20,6 +21,7 @@ use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
 
 use crate::demo::DemoArguments;
+use crate::matrix::MatrixArguments;
 use crate::setup::Purpose;
 use crate::test::TestArguments;
 
@@ -43,6 +45,8 @@ enum Command {
     Test(TestArguments),
     /// Build the release before this one, for the tests in which both work together
     Previous,
+    /// Play the crash matrix: every moment of a migration, everything that can fail
+    Matrix(MatrixArguments),
     /// Explore every order of events in a handover, and print how many states there are
     Model,
     /// Check the rules that no compiler checks
@@ -71,9 +75,23 @@ fn run(command: Command) -> Result<()> {
         Command::Demo(arguments) => demo::run(root, &target, &arguments),
         Command::Test(arguments) => test::run(root, &target, &arguments),
         Command::Previous => previous::run(root, &target),
+        Command::Matrix(arguments) => matrix::run(root, &target, &arguments),
         Command::Model => model(root),
         Command::Tidy => tidy::run(root),
     }
+}
+
+/// Builds the program as tests and demonstrations run it.
+fn build_ferry(root: &Path) -> Result<()> {
+    eprintln!("building ferry");
+    let status = std::process::Command::new("cargo")
+        .current_dir(root)
+        .args(["build", "--quiet", "--package", "ferry"])
+        .stdout(std::io::stderr())
+        .status()
+        .context("cargo")?;
+    ensure!(status.success(), "ferry cannot be built");
+    Ok(())
 }
 
 /// The model checker runs optimized: it visits very many states.

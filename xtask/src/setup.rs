@@ -25,6 +25,12 @@ const PROGRAMS: [(&str, &str, &str); 7] = [
 /// UEFI firmware for guests: the description that QEMU's firmware packages install, and the package.
 const UEFI: (&str, &str) = ("/usr/share/qemu/firmware", "ovmf");
 
+/// More programs, for the crash matrix.
+const PROGRAMS_OF_ALL: [(&str, &str, &str); 2] = [
+    ("nft", "nftables", "messages that do not arrive"),
+    ("nsenter", "util-linux", "a read-only file system for one agent"),
+];
+
 /// What is going to be done; the test runner is needed for tests only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
@@ -32,6 +38,8 @@ pub(crate) enum Purpose {
     Demo,
     /// All of it and the test runner.
     Test,
+    /// All of it, and what the crash matrix breaks things with.
+    All,
 }
 
 /// What is not there.
@@ -109,13 +117,18 @@ pub(crate) fn is_root() -> bool {
 
 fn missing(target: &Path, purpose: Purpose) -> Missing {
     let mut missing = Missing::default();
-    for (program, package, reason) in PROGRAMS {
+    let more = if purpose == Purpose::All { &PROGRAMS_OF_ALL[..] } else { &[] };
+    for (program, package, reason) in PROGRAMS.iter().chain(more) {
         if find(program).is_none() {
             missing.said.push(format!("{program} ({reason}): package {package}"));
-            if !missing.packages.contains(&package) {
+            if !missing.packages.contains(package) {
                 missing.packages.push(package);
             }
         }
+    }
+    if purpose == Purpose::All && !Path::new(lab::host::FAKETIME).is_file() {
+        missing.said.push("libfaketime (an agent with a clock of its own): package libfaketime".to_owned());
+        missing.packages.push("libfaketime");
     }
     if static_busybox().is_none() {
         missing.said.push("a static busybox (the guest's userland): package busybox-static".to_owned());
@@ -141,7 +154,7 @@ fn missing(target: &Path, purpose: Purpose) -> Missing {
         missing.said.push("the guest's kernel (downloaded and unpacked, not installed)".to_owned());
         missing.kernel = true;
     }
-    if purpose == Purpose::Test && find_nextest().is_none() {
+    if purpose != Purpose::Demo && find_nextest().is_none() {
         missing.said.push("cargo-nextest (the test runner): cargo install cargo-nextest --locked".to_owned());
         missing.nextest = true;
     }

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::setup::{self, Purpose};
-use crate::{guest, previous, tidy};
+use crate::{guest, matrix, previous, tidy};
 
 /// What nextest begins its last line with.
 const SUMMARY: &str = "Summary [";
@@ -44,7 +44,8 @@ pub(crate) fn run(root: &Path, target: &Path, arguments: &TestArguments) -> Resu
         }
         steps.push(Step { name, result, took: began.elapsed() });
     };
-    step("setup", &|| setup::run(target, Purpose::Test).map(|()| None));
+    let purpose = if arguments.all { Purpose::All } else { Purpose::Test };
+    step("setup", &|| setup::run(target, purpose).map(|()| None));
     step("format", &|| cargo(root, &["fmt", "--all", "--check"]));
     step("tidy", &|| tidy::run(root).map(|()| None));
     step("clippy", &|| {
@@ -58,6 +59,7 @@ pub(crate) fn run(root: &Path, target: &Path, arguments: &TestArguments) -> Resu
         step("build of the previous release", &|| previous::run(root, target).map(|()| None));
         let long = ["nextest", "run", "--workspace", "--profile", "all", "--no-tests", "pass"];
         step("long tests (all)", &|| cargo(root, &long));
+        step("crash matrix", &|| matrix::play(|_| true).map(|count| Some(format!("{count} cells"))));
     }
 
     eprintln!("\ntest: what was run:");

@@ -1,8 +1,9 @@
 //! A KVM host of the lab: a network namespace, directories of its own, and the agent that runs in them.
 //! Main type: [`Host`]. All its processes carry a path of the lab's directory on their command lines.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::fs::{self, File};
+use std::io::{ErrorKind, Write as _};
 use std::net::Ipv4Addr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -12,17 +13,20 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use rustix::mount::{MountFlags, mount};
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::limits::{AGENT_START, AGENT_STOP, KILLED, LOOK};
+use crate::limits::{AGENT_START, AGENT_STOP, KILLED, LOOK, STATE_BYTES};
 use crate::namespace::Namespace;
 use crate::network;
 
+/// Gives a process a wall clock of its own.
+pub const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 /// The port that agents listen on for each other.
-const PORT: u16 = 7700;
+pub(crate) const PORT: u16 = 7700;
 
 /// Another host, as an agent's configuration names it.
 pub(crate) struct Neighbour {
@@ -109,6 +113,8 @@ pub struct Host {
     /// Everything that belongs to this host alone lies below.
     pub directory: PathBuf,
     ferry: Mutex<PathBuf>,
+    /// What stands in QEMU's place, where something does.
+    emulator: Option<PathBuf>,
     agent: Mutex<Option<Child>>,
 }
 
@@ -119,6 +125,7 @@ impl Host {
         part: u8,
         directory: PathBuf,
         ferry: PathBuf,
+        emulator: Option<PathBuf>,
     ) -> Host {
         Host {
             name,
@@ -126,6 +133,7 @@ impl Host {
             address: network::management(part),
             directory,
             ferry: Mutex::new(ferry),
+            emulator,
             agent: Mutex::new(None),
         }
     }
@@ -153,6 +161,14 @@ impl Host {
     /// The agent's configuration.
     pub fn configuration(&self) -> PathBuf {
         self.directory.join("agent.toml")
+    }
+
+    /// Gives the agent's state a file system of its own, that can become full without filling anything else.
+    pub(crate) fn mount_state(&self) -> Result<()> {
+        fs::create_dir_all(self.state())?;
+        let (state, flags) = (self.state(), MountFlags::NODEV | MountFlags::NOEXEC);
+        let data = CString::new(format!("size={}k,mode=0700", STATE_BYTES >> 10))?;
+        mount("ferry-lab", state, "tmpfs", flags, Some(data.as_c_str())).context("a tmpfs")
     }
 
     /// Makes the directories, the certificate and the configuration.
@@ -189,15 +205,44 @@ impl Host {
     /// # Errors
     /// As [`Host::start_agent`].
     pub fn start_agent_seeing(&self, mounts: &[Mount]) -> Result<()> {
+        // `ip netns exec` makes a mount namespace of its own.
+        self.start(&mounts.iter().fold(String::new(), |lines, mount| lines + &mount.shell_line()))
+    }
+
+    /// Starts the agent with a wall clock of its own, which [`Host::set_clock`] sets; its monotonic clock stays the true
+    /// one, as when an administrator sets the time.
+    ///
+    /// # Errors
+    /// As [`Host::start_agent`].
+    pub fn start_agent_with_clock(&self) -> Result<()> {
+        self.set_clock(0)?;
+        self.start(&format!(
+            "export LD_PRELOAD='{FAKETIME}' FAKETIME_TIMESTAMP_FILE='{}' FAKETIME_NO_CACHE=1\n\
+             export FAKETIME_DONT_FAKE_MONOTONIC=1 FAKETIME_DISABLE_SHM=1\n",
+            self.clock().display()
+        ))
+    }
+
+    /// Sets the agent's own wall clock to so many seconds before or after the true time.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn set_clock(&self, seconds: i64) -> Result<()> {
+        // Renamed, so that the agent never reads half of it.
+        let written = self.clock().with_extension("new");
+        fs::write(&written, format!("{seconds:+}\n"))?;
+        Ok(fs::rename(written, self.clock())?)
+    }
+
+    /// Starts the agent after the lines of `prelude`, for a shell.
+    fn start(&self, prelude: &str) -> Result<()> {
         let mut agent = self.agent();
         ensure!(agent.is_none(), "the agent of {} runs already", self.name);
         let log = File::options().create(true).append(true).open(self.agent_log())?;
-        // `ip netns exec` makes a mount namespace of its own.
-        let script = mounts.iter().fold("set -e\n".to_owned(), |script, mount| script + &mount.shell_line());
         let child = self
             .namespace
             .command("sh")
-            .args(["-c", &(script + "exec \"$@\""), "sh"])
+            .args(["-c", &format!("set -e\n{prelude}exec \"$@\""), "sh"])
             .arg(self.ferry_program())
             .args(self.agent_arguments())
             .stdin(Stdio::null())
@@ -391,19 +436,102 @@ impl Host {
         Ok(found)
     }
 
+    /// The QEMU of a domain.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn qemu(&self, uuid: &str) -> Result<u32> {
+        let found = self.qemus()?.into_iter().find(|(of, _)| of == uuid).map(|(_, pid)| pid);
+        found.with_context(|| format!("no QEMU of {uuid} on {}", self.name))
+    }
+
+    /// Freezes the QEMU of a domain (SIGSTOP): its guest stands still, and nobody is answered.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn freeze_qemu(&self, uuid: &str) -> Result<()> {
+        signal(self.qemu(uuid)?, Signal::STOP)
+    }
+
+    /// Lets a frozen QEMU go on.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn thaw_qemu(&self, uuid: &str) -> Result<()> {
+        signal(self.qemu(uuid)?, Signal::CONT)
+    }
+
     /// Kills the QEMU of a domain with `kill -9` and waits until it is gone.
     ///
     /// # Errors
     /// When there is none: a fault that did not happen proves nothing.
     pub fn kill_qemu(&self, uuid: &str) -> Result<()> {
-        let (_, pid) = self
-            .qemus()?
-            .into_iter()
-            .find(|(of, _)| of == uuid)
-            .with_context(|| format!("no QEMU of {uuid} on {} to kill", self.name))?;
+        let pid = self.qemu(uuid)?;
         signal(pid, Signal::KILL)?;
         ensure!(gone_within(pid, KILLED), "QEMU {pid} survives SIGKILL");
         Ok(())
+    }
+
+    /// Fills the file system of the agent's state, which must be one of its own, to the last byte.
+    ///
+    /// # Errors
+    /// When it does not become full.
+    pub fn fill_state(&self) -> Result<()> {
+        let mut ballast = File::create(self.ballast())?;
+        let block = [0; 4096];
+        loop {
+            match ballast.write_all(&block) {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::StorageFull => return Ok(()),
+                Err(error) => return Err(error).context("the state's file system is to become full"),
+            }
+        }
+    }
+
+    /// Undoes [`Host::fill_state`].
+    ///
+    /// # Errors
+    /// When it was not filled.
+    pub fn free_state(&self) -> Result<()> {
+        fs::remove_file(self.ballast()).context("what fills the state's file system")
+    }
+
+    /// Makes the agent's state read-only for everything that it opens from now on.
+    ///
+    /// # Errors
+    /// When no agent runs, or `mount` refuses.
+    pub fn lock_state(&self) -> Result<()> {
+        let state = self.state();
+        let state = state.display();
+        self.in_agents_mounts(&format!(
+            "mount --bind '{state}' '{state}' && mount -o remount,bind,ro '{state}'"
+        ))
+    }
+
+    /// Undoes [`Host::lock_state`]. An agent that was started since never saw it.
+    ///
+    /// # Errors
+    /// When no agent runs, or `umount` refuses.
+    pub fn unlock_state(&self) -> Result<()> {
+        self.in_agents_mounts(&format!("umount --lazy '{}'", self.state().display()))
+    }
+
+    fn in_agents_mounts(&self, script: &str) -> Result<()> {
+        let pid = self.agent_pid().with_context(|| format!("no agent runs on {}", self.name))?;
+        let output = Command::new("nsenter")
+            .args(["--mount", "--target", &pid.to_string(), "sh", "-c", script])
+            .output()
+            .context("nsenter")?;
+        ensure!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr).trim());
+        Ok(())
+    }
+
+    fn ballast(&self) -> PathBuf {
+        self.state().join("ballast")
+    }
+
+    fn clock(&self) -> PathBuf {
+        self.directory.join("clock")
     }
 
     fn signal_agent(&self, what: Signal) -> Result<()> {
@@ -430,6 +558,9 @@ impl Host {
             quoted(self.tls()),
             quoted(shared.to_owned()),
         );
+        if let Some(emulator) = &self.emulator {
+            text += &format!("emulators = [{}]\n", quoted(emulator.clone()));
+        }
         for Neighbour { name, address } in neighbours {
             text += &format!("\n[hosts.{name}]\naddress = \"{address}:{PORT}\"\n");
         }

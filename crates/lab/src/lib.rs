@@ -9,12 +9,14 @@ pub mod client;
 pub mod guest;
 pub mod host;
 pub mod limits;
+pub mod matrix;
 pub mod migration;
 pub mod namespace;
 pub mod network;
 pub mod previous;
 pub mod runs;
 pub mod teardown;
+mod trace;
 pub mod trial;
 
 use std::io::{Read, Seek, SeekFrom};
@@ -31,8 +33,10 @@ use crate::guest::{Guest, GuestOptions, Images};
 use crate::host::{Host, Neighbour};
 use crate::limits::{LOOK, REACHED, SILENCE};
 use crate::namespace::Namespace;
-use crate::network::{CLIENT, HOST_LINKS, Place};
+use crate::network::{CLIENT, HOST_LINKS, Place, Unheard};
+use crate::runs::Run;
 use crate::teardown::Guard;
+use crate::trace::Traces;
 
 /// The hosts, with the last part of their addresses.
 const HOSTS: [(&str, u8); 2] = [("kvm1", 1), ("kvm2", 2)];
@@ -48,6 +52,8 @@ pub struct LabOptions {
     pub ferry: PathBuf,
     /// What guests boot from.
     pub images: Images,
+    /// QEMUs write down when they run a guest, and each agent's state has a small file system of its own.
+    pub watched: bool,
 }
 
 impl LabOptions {
@@ -61,7 +67,7 @@ impl LabOptions {
             None => target().join("debug/ferry"),
         };
         ensure!(ferry.exists(), "{} is not there: run cargo build -p ferry", ferry.display());
-        Ok(LabOptions { stp: false, ferry, images: Images::find()? })
+        Ok(LabOptions { stp: false, ferry, images: Images::find()?, watched: false })
     }
 }
 
@@ -77,6 +83,7 @@ pub struct Lab {
     hosts: [Host; 2],
     switch: Namespace,
     images: Images,
+    traces: Option<Traces>,
     guard: Guard,
 }
 
@@ -106,16 +113,25 @@ impl Lab {
         let directory = teardown::directory(&id);
         let shared = directory.join("shared");
         fs::create_dir_all(&shared)?;
+        let (traces, emulator) = match options.watched {
+            true => Traces::begin(&directory).map(|(traces, emulator)| (Some(traces), Some(emulator)))?,
+            false => (None, None),
+        };
         let namespace = |part: &str| Namespace::named(teardown::namespace_name(&id, part));
         let hosts = HOSTS.map(|(name, part)| {
-            Host::new(name, namespace(name), part, directory.join(name), options.ferry.clone())
+            let (directory, ferry) = (directory.join(name), options.ferry.clone());
+            Host::new(name, namespace(name), part, directory, ferry, emulator.clone())
         });
+        if options.watched {
+            hosts.iter().try_for_each(Host::mount_state)?;
+        }
         let lab = Lab {
             client: namespace("client"),
             switch: namespace("switch"),
             hosts,
             shared,
             images: options.images,
+            traces,
             guard,
             id,
         };
@@ -204,6 +220,38 @@ impl Lab {
         network::unshape(&host.namespace)
     }
 
+    /// Slows down what both hosts send into the management network, and bounds nothing else.
+    ///
+    /// # Errors
+    /// When `tc` refuses.
+    pub fn shape_both(&self, bytes_per_s: u64) -> Result<()> {
+        self.hosts.iter().try_for_each(|host| self.shape(host, bytes_per_s))
+    }
+
+    /// Has a host not hear the other one any more, which still hears it.
+    ///
+    /// # Errors
+    /// When `nft` refuses.
+    pub fn deafen(&self, host: &Host, unheard: Unheard) -> Result<()> {
+        network::deafen(&host.namespace, self.other(host).address, host::PORT, unheard)
+    }
+
+    /// Undoes [`Lab::deafen`]; a host that hears already stays as it is.
+    ///
+    /// # Errors
+    /// When `nft` refuses.
+    pub fn hear(&self, host: &Host) -> Result<()> {
+        network::hear(&host.namespace)
+    }
+
+    /// Every time in which a QEMU ran a guest, in a lab that is watched.
+    ///
+    /// # Errors
+    /// When the lab is not watched, or a trace cannot be read.
+    pub fn runs(&self) -> Result<Vec<Run>> {
+        self.traces.as_ref().context("this lab's QEMUs write nothing down")?.runs()
+    }
+
     /// The other host.
     pub fn other(&self, host: &Host) -> &Host {
         if host.name == self.hosts[0].name { &self.hosts[1] } else { &self.hosts[0] }
@@ -263,6 +311,7 @@ impl Lab {
             let _ = copy_files(&host.log(), &to.join(host.name));
             let _ = copy_files(&host.state().join("migrations"), &to.join(host.name).join("migrations"));
         }
+        let _ = copy_files(&self.directory().join("traces"), &to.join("traces"));
         let _ = copy_files(&self.shared, &to.join("shared"));
         to
     }

@@ -38,3 +38,7 @@ pub const HAPPENS: Duration = Duration::from_secs(60);
 pub const SETTLES: Duration = Duration::from_secs(60);
 /// A host has given everything back within this time after a migration: it asks the other side only now and then.
 pub const GIVEN_BACK: Duration = Duration::from_secs(60);
+/// The size of a file system that holds one agent's state.
+pub const STATE_BYTES: u64 = 64 << 20;
+/// A network fault lasts so long at most: until a source has given up a target that it cannot hear, or is in doubt.
+pub const FAULT_LASTS: Duration = Duration::from_secs(18);

@@ -147,6 +147,46 @@ pub(crate) fn unshape(host: &Namespace) -> Result<()> {
     Ok(())
 }
 
+/// What of another host a host does not hear any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unheard {
+    /// Anything at all.
+    Everything,
+    /// What the other's agent says; memory still goes over.
+    Words,
+}
+
+/// The nftables table of the lab's in a host's namespace.
+const TABLE: &str = "inet ferry_lab";
+
+/// Has a host not hear another one any more, while it is still heard itself. Dropped where it arrives, so that the sender
+/// is told nothing.
+pub(crate) fn deafen(host: &Namespace, other: Ipv4Addr, port: u16, unheard: Unheard) -> Result<()> {
+    let rules = match unheard {
+        Unheard::Everything => vec![format!("ip saddr {other} drop")],
+        Unheard::Words => {
+            ["sport", "dport"].map(|end| format!("ip saddr {other} tcp {end} {port} drop")).to_vec()
+        }
+    };
+    let mut lines =
+        format!("add table {TABLE}\nadd chain {TABLE} input {{ type filter hook input priority 0; }}\n");
+    for rule in rules {
+        writeln!(lines, "add rule {TABLE} input {rule}")?;
+    }
+    nft(host, &lines)
+}
+
+/// Undoes [`deafen`]; a host that hears already stays as it is.
+pub(crate) fn hear(host: &Namespace) -> Result<()> {
+    nft(host, &format!("add table {TABLE}\ndelete table {TABLE}\n"))
+}
+
+fn nft(host: &Namespace, lines: &str) -> Result<()> {
+    let output = host.command("nft").arg(lines).output().context("nft")?;
+    ensure!(output.status.success(), "nft: {}", String::from_utf8_lossy(&output.stderr).trim());
+    Ok(())
+}
+
 /// Locally administered, and unique within the lab: the network, then the place.
 fn mac(network: u8, part: u8) -> String {
     format!("02:fe:00:00:{network:02x}:{part:02x}")

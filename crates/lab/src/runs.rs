@@ -3,7 +3,7 @@
 /// A time in which one QEMU ran the guest.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Run {
-    /// The host.
+    /// The host, or the QEMU.
     pub host: String,
     /// When the vCPUs started, in microseconds since 1970: QEMU's RESUME event.
     pub from_us: i64,

@@ -12,6 +12,7 @@ use std::process::Command;
 use std::sync::{Mutex, Once, PoisonError};
 use std::thread;
 
+use rustix::mount::{UnmountFlags, unmount};
 use rustix::process::Signal;
 
 use crate::host::{gone_within, signal};
@@ -103,6 +104,10 @@ pub fn teardown(id: &str) {
         // What cannot be removed is found by leaks().
         let _ = Command::new("ip").args(["netns", "delete", &name]).output();
     }
+    for mount in mounts(id) {
+        // A process that is about to go may still hold it.
+        let _ = unmount(mount, UnmountFlags::DETACH);
+    }
     let _ = fs::remove_dir_all(directory(id));
 }
 
@@ -111,6 +116,7 @@ pub fn teardown(id: &str) {
 pub fn leaks(id: &str) -> Vec<String> {
     let mut left: Vec<String> = namespaces(id).into_iter().map(|name| format!("namespace {name}")).collect();
     left.extend(processes(id).into_iter().map(|(pid, line)| format!("process {pid}: {line}")));
+    left.extend(mounts(id).into_iter().map(|mount| format!("mount {}", mount.display())));
     left.extend(files_below(&directory(id)));
     // Sockets without a living file name still stand in the list of Unix sockets of this namespace.
     let sockets = fs::read_to_string("/proc/net/unix").unwrap_or_default();
@@ -135,6 +141,13 @@ pub fn labs() -> BTreeSet<String> {
     let namespaces =
         names(NAMES).filter_map(|name| Some(name.strip_prefix("ferry-")?.split_once('-')?.0.to_owned()));
     directories.chain(namespaces).collect()
+}
+
+/// What is mounted below a lab's directory (proc_pid_mountinfo(5): the fifth word of a line is the place).
+fn mounts(id: &str) -> Vec<PathBuf> {
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let places = table.lines().filter_map(|line| line.split(' ').nth(4)).map(PathBuf::from);
+    places.filter(|place| place.starts_with(directory(id))).collect()
 }
 
 /// Files and sockets below a directory, the directory itself included, one line each.

@@ -25,7 +25,15 @@ use crate::{Lab, LabOptions};
 /// # Errors
 /// The scene's own, or what is left.
 pub fn play(scene: impl FnOnce(&Lab) -> Result<()>) -> Result<()> {
-    let lab = Lab::new(LabOptions::find()?)?;
+    play_in(LabOptions::find()?, scene)
+}
+
+/// The same in a lab that is made in another way.
+///
+/// # Errors
+/// As [`play`].
+pub fn play_in(options: LabOptions, scene: impl FnOnce(&Lab) -> Result<()>) -> Result<()> {
+    let lab = Lab::new(options)?;
     match scene(&lab) {
         Ok(()) => {
             let left = lab.end();
@@ -192,6 +200,16 @@ impl<'a> Trial<'a> {
         let now = self.guest.check()?;
         ensure!((now.memory_errors, now.records_lost) == (0, 0), "the guest's disk was damaged: {now:?}");
         self.owned_by(host)
+    }
+
+    /// From now on the guest as it works now is what nothing may happen to: it was booted afresh on purpose.
+    ///
+    /// # Errors
+    /// When it does not work.
+    pub fn begin_again(&mut self) -> Result<()> {
+        self.first = self.guest.wait_until_serving(GUEST_BOOT)?;
+        self.pings = Pings::start(&self.lab.client, self.guest.address())?;
+        Ok(())
     }
 
     /// The guest moves from one host to the other as if nothing had ever been done to it.

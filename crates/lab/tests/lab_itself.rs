@@ -21,7 +21,8 @@ const TAP: &str = "tap0";
 const QMP_ANSWER: Duration = Duration::from_secs(30);
 
 fn lab(stp: bool) -> Result<Lab> {
-    Lab::without_agents(LabOptions { stp, ferry: PathBuf::from("no-agents-here"), images: Images::find()? })
+    let ferry = PathBuf::from("no-agents-here");
+    Lab::without_agents(LabOptions { stp, ferry, images: Images::find()?, watched: false })
 }
 
 /// A QEMU that listens for QMP on a socket in its host's directory.

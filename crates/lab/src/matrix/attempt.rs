@@ -1,0 +1,256 @@
+//! A migration that is brought to a moment and held there, so that a fault meets it there and nowhere else. Only means
+//! from outside are used: frozen processes, a bounded link, messages that are dropped where they arrive.
+//! Main type: [`Attempt`].
+//!
+//! ```text
+//! planned    the target's agent is frozen as soon as its journal is there
+//! reserved   the source's QEMU is frozen before the target answers the offer
+//! streaming  the link takes long for the first round
+//! stopped    the target's QEMU is frozen while the last memory goes over
+//! pledged    the target hears nothing of the source's agent
+//! granted    the source hears nothing of the target's agent
+//! moved      the source's QEMU is frozen before the verdict is heard
+//! ```
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fs;
+use std::process::{Child, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ::migration::phase::Phase;
+use anyhow::{Context, Result, ensure};
+
+use super::Moment;
+use crate::Lab;
+use crate::host::Host;
+use crate::limits::{HAPPENS, LOOK};
+use crate::migration::{Migration, report};
+use crate::network::Unheard;
+use crate::trial::{Trial, last_phase};
+
+/// What the source may send while a moment in the first round is wanted: the round takes several seconds.
+const SLOW_ROUND_BYTES_PER_S: u64 = 6_000_000;
+/// What it may send where the blackout is wanted: it lasts most of a second, and the rounds before it are not in the way.
+const SLOW_BLACKOUT_BYTES_PER_S: u64 = 25_000_000;
+/// So much is under way when memory goes over for certain.
+const UNDER_WAY_BYTES: u64 = 1 << 20;
+/// The guest may stand still so long: the last round needs most of a second.
+pub(crate) const BLACKOUT: [&str; 2] = ["--max-blackout", "2s"];
+
+/// A migration under way.
+#[derive(Debug)]
+pub struct Attempt<'a> {
+    /// The guest, and where it lives.
+    pub trial: &'a Trial<'a>,
+    /// Where it is.
+    pub source: &'a Host,
+    /// Where it is to go.
+    pub target: &'a Host,
+    /// The migration's id.
+    pub id: String,
+    /// What holds it.
+    held_at: Option<Moment>,
+    client: Child,
+    watched: Migration,
+}
+
+impl<'a> Attempt<'a> {
+    /// Begins a migration with `ferry migrate`, as a person would; nothing holds it.
+    ///
+    /// # Errors
+    /// When the target has no journal of it in time.
+    pub fn begin(trial: &'a Trial<'a>, source: &'a Host) -> Result<Attempt<'a>> {
+        Attempt::begin_with(trial, source, || Ok(()))
+    }
+
+    /// `at_once` is done as soon as the target has a journal.
+    fn begin_with(
+        trial: &'a Trial<'a>,
+        source: &'a Host,
+        at_once: impl FnOnce() -> Result<()>,
+    ) -> Result<Attempt<'a>> {
+        let target = trial.lab.other(source);
+        let before = journals(target)?;
+        let client = source
+            .ferry()
+            .args(["migrate", trial.name(), "--to", target.name])
+            .args(BLACKOUT)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("ip netns exec")?;
+        let end = Instant::now() + HAPPENS;
+        let name = loop {
+            if let Some(new) = journals(target)?.difference(&before).next() {
+                break new.clone();
+            }
+            ensure!(Instant::now() < end, "{} has no journal of a migration", target.name);
+            thread::sleep(Duration::from_millis(1));
+        };
+        at_once()?;
+        let id = name.to_string_lossy().into_owned();
+        let watched = Migration::watch(source, id.clone())?;
+        Ok(Attempt { trial, source, target, id, held_at: None, client, watched })
+    }
+
+    /// Begins a migration, and returns when it has come to the moment and is held there.
+    ///
+    /// # Errors
+    /// When it does not come there.
+    pub fn held(trial: &'a Trial<'a>, source: &'a Host, moment: Moment) -> Result<Attempt<'a>> {
+        let (lab, target, uuid) = (trial.lab, trial.lab.other(source), &trial.guest.uuid);
+        match moment {
+            Moment::Planned | Moment::Reserved => {}
+            Moment::Streaming => lab.shape(source, SLOW_ROUND_BYTES_PER_S)?,
+            Moment::Stopped | Moment::Pledged | Moment::Granted | Moment::Moved => {
+                lab.shape(source, SLOW_BLACKOUT_BYTES_PER_S)?;
+            }
+        }
+        let at_once = || match moment {
+            Moment::Planned => target.freeze_agent(),
+            Moment::Reserved => source.freeze_qemu(uuid),
+            Moment::Streaming | Moment::Stopped | Moment::Pledged | Moment::Granted | Moment::Moved => Ok(()),
+        };
+        let mut attempt = Attempt::begin_with(trial, source, at_once)?;
+        attempt.held_at = Some(moment);
+        match moment {
+            Moment::Planned | Moment::Reserved => attempt.watched.wait_for(moment.told(), HAPPENS)?,
+            Moment::Streaming => attempt.watched.wait_for_bytes(UNDER_WAY_BYTES, HAPPENS)?,
+            Moment::Stopped | Moment::Pledged | Moment::Granted | Moment::Moved => {
+                attempt.watched.wait_for("stopped", HAPPENS)?;
+                attempt.hold_the_switchover(lab, moment)?;
+            }
+        }
+        attempt.ensure_is_there()?;
+        Ok(attempt)
+    }
+
+    /// The guest stands still: the last part of the way.
+    fn hold_the_switchover(&self, lab: &Lab, moment: Moment) -> Result<()> {
+        let (source, target, uuid) = (self.source, self.target, &self.trial.guest.uuid);
+        match moment {
+            Moment::Planned | Moment::Reserved | Moment::Streaming => Ok(()),
+            Moment::Stopped => target.freeze_qemu(uuid),
+            Moment::Pledged => {
+                lab.deafen(target, Unheard::Words)?;
+                self.watched.wait_for("pledged", HAPPENS)
+            }
+            Moment::Granted | Moment::Moved => {
+                lab.deafen(source, Unheard::Words)?;
+                self.watched.wait_for("pledged", HAPPENS)?;
+                until("the guest runs on the target", || {
+                    Ok(["granted", "running"].contains(&report(target, &self.id)?.phase.as_str()))
+                })?;
+                if moment == Moment::Moved {
+                    source.freeze_qemu(uuid)?;
+                    lab.hear(source)?;
+                    until("the verdict is in the journal", || {
+                        Ok(last_phase(source, &self.id)? == Some(Phase::Moved))
+                    })?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether the source has told nothing that lies beyond the moment, and the target has not gone further.
+    ///
+    /// # Errors
+    /// When the migration has gone on: a fault that comes now comes late.
+    pub fn ensure_is_there(&self) -> Result<()> {
+        let Some(moment) = self.held_at else { return Ok(()) };
+        let told = self.watched.phases();
+        ensure!(
+            told.last().is_some_and(|last| last == moment.told()),
+            "to be at {moment}, and told {told:?}"
+        );
+        if moment == Moment::Pledged {
+            let phase = report(self.target, &self.id)?.phase;
+            ensure!(["receiving", "loaded"].contains(&phase.as_str()), "the pledge arrived: it is {phase}");
+        }
+        Ok(())
+    }
+
+    /// After a fault: whatever the source has told since the moment must be what came of the fault.
+    ///
+    /// # Errors
+    /// When the migration went on by itself: the fault came late.
+    pub fn ensure_was_there(&self) -> Result<()> {
+        let Some(moment) = self.held_at else { return Ok(()) };
+        let told = self.watched.phases();
+        let reached = told.iter().position(|phase| phase == moment.told());
+        let beyond =
+            &told[reached.with_context(|| format!("the fault came before {moment}: {told:?}"))? + 1..];
+        let went_on = ["streaming", "stopped", "pledged", "moved"];
+        ensure!(
+            !beyond.iter().any(|phase| went_on.contains(&phase.as_str())),
+            "the fault came late: {told:?}"
+        );
+        Ok(())
+    }
+
+    /// The phases that the source has told so far.
+    pub fn phases(&self) -> Vec<String> {
+        self.watched.phases()
+    }
+
+    /// Lets go of what holds the migration. What was killed meanwhile needs no letting go.
+    ///
+    /// # Errors
+    /// When it cannot be let go.
+    pub fn release(&mut self) -> Result<()> {
+        let (lab, uuid) = (self.trial.lab, &self.trial.guest.uuid);
+        let thaw = |host: &Host| if host.qemu(uuid).is_ok() { host.thaw_qemu(uuid) } else { Ok(()) };
+        let Some(moment) = self.held_at.take() else { return Ok(()) };
+        match moment {
+            Moment::Planned if self.target.agent_runs() => self.target.thaw_agent(),
+            Moment::Planned => Ok(()),
+            Moment::Reserved => thaw(self.source),
+            Moment::Streaming => lab.unshape(self.source),
+            Moment::Stopped => thaw(self.target).and_then(|()| lab.unshape(self.source)),
+            Moment::Pledged => lab.hear(self.target).and_then(|()| lab.unshape(self.source)),
+            Moment::Granted => lab.hear(self.source).and_then(|()| lab.unshape(self.source)),
+            Moment::Moved => thaw(self.source).and_then(|()| lab.unshape(self.source)),
+        }
+    }
+
+    /// Kills `ferry migrate`.
+    ///
+    /// # Errors
+    /// When it has ended by itself: a fault that did not happen proves nothing.
+    pub fn kill_client(&mut self) -> Result<()> {
+        ensure!(self.client.try_wait()?.is_none(), "ferry migrate has ended");
+        self.client.kill()?;
+        self.client.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        // It ends with the migration; a fault may have left it waiting.
+        let _ = self.client.kill();
+        let _ = self.client.wait();
+    }
+}
+
+/// Asks until it is so.
+fn until(what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
+    let end = Instant::now() + HAPPENS;
+    while !is_so()? {
+        ensure!(Instant::now() < end, "it is not so in time that {what}");
+        thread::sleep(LOOK);
+    }
+    Ok(())
+}
+
+/// The ids of the migrations of which a host has a journal.
+fn journals(host: &Host) -> Result<BTreeSet<OsString>> {
+    let paths = fs::read_dir(host.state().join("migrations"))?.map(|entry| Ok(entry?.path()));
+    let paths: Vec<_> = paths.collect::<Result<_>>()?;
+    let journals = paths.iter().filter(|path| path.extension().is_some_and(|found| found == "journal"));
+    Ok(journals.filter_map(|path| path.file_stem()).map(OsString::from).collect())
+}

@@ -1,0 +1,173 @@
+//! Faults, as an administrator would make them, and what is done about them afterwards. Main functions: [`make`],
+//! [`mend`]. Nothing here judges what comes of them.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail, ensure};
+
+use super::attempt::Attempt;
+use super::{Fault, Moment};
+use crate::host::Host;
+use crate::limits::{FAULT_LASTS, LOOK, SETTLES};
+use crate::migration::{report, wait_for_outcome};
+use crate::network::Unheard;
+use crate::trial::Trial;
+
+/// A network that is slow for the words of agents too.
+const SLOW_BYTES_PER_S: u64 = 20_000;
+/// How far clocks jump.
+const JUMP_S: i64 = 24 * 60 * 60;
+
+/// Sees to what a fault needs before the migration begins.
+///
+/// # Errors
+/// When it cannot be had.
+pub fn prepare(trial: &Trial<'_>, fault: Fault) -> Result<()> {
+    if !moves_clocks(fault) {
+        return Ok(());
+    }
+    trial.lab.hosts().iter().try_for_each(|host| {
+        host.stop_agent()?;
+        host.start_agent_with_clock()
+    })
+}
+
+/// Makes the fault.
+///
+/// # Errors
+/// When it does not happen.
+pub fn make(attempt: &mut Attempt<'_>, fault: Fault, moment: Option<Moment>) -> Result<()> {
+    let (source, target, lab) = (attempt.source, attempt.target, attempt.trial.lab);
+    let uuid = &attempt.trial.guest.uuid;
+    match fault {
+        Fault::SourceAgent | Fault::SourceAgentTwice => source.kill_agent(),
+        Fault::TargetAgent | Fault::TargetAgentTwice => target.kill_agent(),
+        Fault::BothAgents => source.kill_agent().and_then(|()| target.kill_agent()),
+        Fault::SourceQemu => source.kill_qemu(uuid),
+        Fault::TargetQemu => target.kill_qemu(uuid),
+        Fault::BothQemus => source.kill_qemu(uuid).and_then(|()| target.kill_qemu(uuid)),
+        Fault::SourceHost => source.kill_agent().and_then(|()| source.kill_qemu(uuid)),
+        Fault::TargetHost | Fault::WordKept | Fault::WordLost => {
+            target.kill_agent()?;
+            // While room is being made it may not have been started yet.
+            if target.qemu(uuid).is_ok() { target.kill_qemu(uuid) } else { Ok(()) }
+        }
+        Fault::Client => attempt.kill_client(),
+        Fault::Cut => lab.cut(target),
+        Fault::SourceDeaf => lab.deafen(source, Unheard::Everything),
+        Fault::TargetDeaf => lab.deafen(target, Unheard::Everything),
+        Fault::Slow => lab.shape_both(SLOW_BYTES_PER_S),
+        Fault::SourceFull => source.fill_state(),
+        Fault::TargetFull => target.fill_state(),
+        Fault::SourceReadOnly => source.lock_state(),
+        Fault::TargetReadOnly => target.lock_state(),
+        Fault::ClockForwards => lab.hosts().iter().try_for_each(|host| host.set_clock(JUMP_S)),
+        Fault::ClockBackwards => lab.hosts().iter().try_for_each(|host| host.set_clock(-JUMP_S)),
+        Fault::Cancel => cancel(attempt, moment),
+    }
+}
+
+/// Before the pledge an operator may cancel; after it he is told why he may not.
+fn cancel(attempt: &Attempt<'_>, moment: Option<Moment>) -> Result<()> {
+    let words = ["migrations", "cancel", &attempt.id];
+    match moment {
+        Some(Moment::Planned | Moment::Reserved | Moment::Streaming | Moment::Stopped) => {
+            attempt.source.ferry_output(words).map(drop)
+        }
+        Some(Moment::Pledged | Moment::Granted | Moment::Moved) => {
+            let refusal = attempt.source.ferry_refusal(&words)?;
+            ensure!((refusal.code.as_str(), refusal.exit) == ("wrong-state", 4), "{refusal:?}");
+            Ok(())
+        }
+        // At a random moment it may be either.
+        None => attempt.source.ferry().args(words).output().map(drop).map_err(Into::into),
+    }
+}
+
+/// Lets the migration go on, and does what an administrator does about the fault: who died is started again, what is
+/// broken is mended once it has shown.
+///
+/// # Errors
+/// When something cannot be mended.
+pub fn mend(attempt: &mut Attempt<'_>, fault: Fault) -> Result<()> {
+    let (source, target, lab) = (attempt.source, attempt.target, attempt.trial.lab);
+    match fault {
+        Fault::WordKept => return mend_by_word(attempt, "kept"),
+        Fault::WordLost => return mend_by_word(attempt, "lost"),
+        _ => attempt.release()?,
+    }
+    match fault {
+        Fault::SourceAgent | Fault::SourceHost => source.start_agent(),
+        Fault::TargetAgent | Fault::TargetHost => target.start_agent(),
+        Fault::BothAgents => source.start_agent().and_then(|()| target.start_agent()),
+        Fault::SourceAgentTwice => start_twice(source),
+        Fault::TargetAgentTwice => start_twice(target),
+        Fault::SourceQemu | Fault::TargetQemu | Fault::BothQemus | Fault::Client | Fault::Cancel => Ok(()),
+        Fault::Cut => shows(attempt, FAULT_LASTS).and_then(|()| lab.heal(target)),
+        Fault::SourceDeaf => shows(attempt, FAULT_LASTS).and_then(|()| lab.hear(source)),
+        Fault::TargetDeaf => shows(attempt, FAULT_LASTS).and_then(|()| lab.hear(target)),
+        Fault::Slow => {
+            shows(attempt, FAULT_LASTS)?;
+            lab.hosts().iter().try_for_each(|host| lab.unshape(host))
+        }
+        Fault::SourceFull | Fault::TargetFull | Fault::SourceReadOnly | Fault::TargetReadOnly => {
+            shows(attempt, SETTLES)?;
+            mend_disk(attempt, fault)
+        }
+        Fault::ClockForwards | Fault::ClockBackwards => {
+            shows(attempt, SETTLES)?;
+            lab.hosts().iter().try_for_each(|host| host.stop_agent().and_then(|()| host.start_agent()))
+        }
+        Fault::WordKept | Fault::WordLost => bail!("words are said above"),
+    }
+}
+
+/// A host whose disk works again; its agent is started again too, and must find what it could not write down.
+fn mend_disk(attempt: &Attempt<'_>, fault: Fault) -> Result<()> {
+    let (host, full) = match fault {
+        Fault::SourceFull => (attempt.source, true),
+        Fault::TargetFull => (attempt.target, true),
+        Fault::SourceReadOnly => (attempt.source, false),
+        _target_read_only => (attempt.target, false),
+    };
+    if full {
+        host.free_state()?
+    } else {
+        host.unlock_state()?
+    }
+    host.kill_agent()?;
+    host.start_agent()
+}
+
+fn start_twice(host: &Host) -> Result<()> {
+    // It listens as soon as it begins to take up what it finds.
+    host.start_agent()?;
+    host.kill_agent()?;
+    host.start_agent()
+}
+
+fn mend_by_word(attempt: &mut Attempt<'_>, word: &str) -> Result<()> {
+    let doubt = wait_for_outcome(attempt.source, &attempt.id, &["in-doubt"], SETTLES)?;
+    ensure!(doubt.mend.is_some_and(|mend| mend.contains("migrations resolve")), "no word is asked for");
+    attempt.source.ferry_output(["migrations", "resolve", &attempt.id, "--as", word])?;
+    attempt.release()?;
+    attempt.target.start_agent()
+}
+
+/// Waits until the source says what came of it, doubt included, but not longer than the fault is to last.
+fn shows(attempt: &Attempt<'_>, within: Duration) -> Result<()> {
+    let end = Instant::now() + within;
+    while Instant::now() < end {
+        match report(attempt.source, &attempt.id) {
+            Ok(report) if report.outcome.is_none() => thread::sleep(LOOK),
+            // One that the source does not know was refused before it began.
+            Ok(_) | Err(_) => break,
+        }
+    }
+    Ok(())
+}
+
+fn moves_clocks(fault: Fault) -> bool {
+    matches!(fault, Fault::ClockForwards | Fault::ClockBackwards)
+}

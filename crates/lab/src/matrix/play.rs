@@ -1,0 +1,216 @@
+//! Plays cells of the matrix, several in one lab: each brings the guest to a moment, makes its fault, mends it, and then
+//! everything must hold that holds for every guest. Main type: [`Player`].
+
+use std::collections::VecDeque;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+use super::attempt::{Attempt, BLACKOUT};
+use super::fault::{make, mend, prepare};
+use super::{Cell, Outcome, Way, outcomes};
+use crate::guest::GuestOptions;
+use crate::host::Host;
+use crate::limits::{LOOK, SETTLES};
+use crate::runs::runners_seen_max;
+use crate::trial::{Trial, play_in};
+use crate::{Lab, LabOptions};
+
+/// So many cells are played in one lab before a new one is made, so that what is seen stays readable.
+const CELLS_PER_LAB: usize = 40;
+
+/// A cell that was played.
+#[derive(Debug)]
+pub struct Played {
+    /// Which.
+    pub cell: Cell,
+    /// What became of the guest, or what did not hold.
+    pub result: Result<Outcome>,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// Plays cells one after another and tells of each. After a failure the lab is given up, its logs saved, and the rest
+/// goes on in a new one.
+pub fn play_all(cells: Vec<Cell>, mut tell: impl FnMut(&Played)) -> Vec<Played> {
+    let mut left = VecDeque::from(cells);
+    let mut played = Vec::new();
+    while let Some(first) = left.front().copied() {
+        let before = played.len();
+        let began = Instant::now();
+        let scene = play_in_one_lab(&mut left, &mut |one| {
+            tell(&one);
+            played.push(one);
+        });
+        let Err(error) = scene else { continue };
+        // A cell that failed was told with its error; a lab that could not be made fails the cell that wanted it, and
+        // one that leaves something behind the last that was played in it.
+        let cell = played.get(before..).and_then(<[Played]>::last).map_or(first, |last| last.cell);
+        left.retain(|other| *other != cell);
+        let one = Played { cell, result: Err(error), took: began.elapsed() };
+        tell(&one);
+        played.push(one);
+    }
+    played
+}
+
+fn play_in_one_lab(left: &mut VecDeque<Cell>, tell: &mut dyn FnMut(Played)) -> Result<()> {
+    let mut failed = None;
+    let scene = play_in(LabOptions { watched: true, ..LabOptions::find()? }, |lab| {
+        let mut player = Player::begin(lab)?;
+        for _ in 0..CELLS_PER_LAB {
+            let Some(cell) = player.next(left) else { break };
+            let began = Instant::now();
+            let result = player.play(cell);
+            let took = began.elapsed();
+            if let Err(error) = result {
+                failed = Some((cell, took));
+                return Err(error);
+            }
+            tell(Played { cell, result, took });
+        }
+        Ok(())
+    });
+    match (scene, failed) {
+        // Here the error has the place of the logs in it.
+        (Err(error), Some((cell, took))) => {
+            tell(Played { cell, result: Err(error), took });
+            Ok(())
+        }
+        (scene, _) => scene,
+    }
+}
+
+/// A guest that is moved, and where it is.
+#[derive(Debug)]
+pub struct Player<'a> {
+    trial: Trial<'a>,
+    at: Way,
+}
+
+impl<'a> Player<'a> {
+    /// Starts a guest on `kvm1`: one that writes 16 MB of its memory over and over, so that its last round has all of it.
+    ///
+    /// # Errors
+    /// When it does not work.
+    pub fn begin(lab: &'a Lab) -> Result<Player<'a>> {
+        let mut options = GuestOptions::small("web1");
+        options.memory_mib = 192;
+        options.settings.memory_mib = 16;
+        options.settings.rate_pages = 4000;
+        Ok(Player { trial: Trial::begin(lab, options)?, at: Way::There })
+    }
+
+    /// Takes the next cell out of those that are left, if there is one that begins where the guest is.
+    fn next(&self, left: &mut VecDeque<Cell>) -> Option<Cell> {
+        let place = left.iter().position(|cell| cell.way == self.at).unwrap_or(0);
+        left.remove(place)
+    }
+
+    /// Where the guest is.
+    pub fn source(&self) -> &'a Host {
+        self.host(self.at)
+    }
+
+    fn host(&self, way: Way) -> &'a Host {
+        match way {
+            Way::There => self.trial.lab.kvm1(),
+            Way::Back => self.trial.lab.kvm2(),
+        }
+    }
+
+    /// The guest.
+    pub fn trial(&self) -> &Trial<'a> {
+        &self.trial
+    }
+
+    /// Plays one cell, and returns what became of the guest; afterwards it works, wherever it is.
+    ///
+    /// # Errors
+    /// What does not hold.
+    pub fn play(&mut self, cell: Cell) -> Result<Outcome> {
+        if self.at != cell.way {
+            // Also the proof that the cell before left a guest that can be moved.
+            let source = self.source();
+            self.trial.moves(source, self.trial.lab.other(source), &BLACKOUT)?;
+            self.at = cell.way;
+        }
+        let source = self.source();
+        prepare(&self.trial, cell.fault)?;
+        let mut attempt = Attempt::held(&self.trial, source, cell.moment).context("on the way there")?;
+        make(&mut attempt, cell.fault, Some(cell.moment)).context("the fault")?;
+        attempt.ensure_was_there()?;
+        mend(&mut attempt, cell.fault).context("what is done about the fault")?;
+        let outcome = settled(&attempt)?;
+        drop(attempt);
+        let allowed = outcomes(cell.fault, cell.moment);
+        ensure!(allowed.contains(&outcome), "to be {allowed:?}, and is {outcome:?}");
+        self.look_back(outcome)?;
+        Ok(outcome)
+    }
+
+    /// What must hold after everything, by what has become of the guest; one that is gone is booted afresh.
+    ///
+    /// # Errors
+    /// What does not hold.
+    pub fn look_back(&mut self, outcome: Outcome) -> Result<()> {
+        let (source, target) = (self.source(), self.trial.lab.other(self.source()));
+        if matches!(outcome, Outcome::Moved | Outcome::MovedAndDied) {
+            self.at = match self.at {
+                Way::There => Way::Back,
+                Way::Back => Way::There,
+            };
+        }
+        match outcome {
+            Outcome::Kept => self.trial.unharmed_on(source)?,
+            Outcome::Moved => self.trial.unharmed_on(target)?,
+            Outcome::Lost | Outcome::MovedAndDied => {
+                let host = self.source();
+                self.trial.lost_on(host)?;
+                self.trial.starts_afresh_on(host)?;
+                self.trial.begin_again()?;
+            }
+        }
+        let runs = self.trial.lab.runs()?;
+        ensure!(runners_seen_max(&runs) <= 1, "two QEMUs ran the guest at once: {runs:?}");
+        Ok(())
+    }
+}
+
+/// Waits until it is known what has become of the guest.
+///
+/// # Errors
+/// When it is not known in time.
+pub fn settled(attempt: &Attempt<'_>) -> Result<Outcome> {
+    let Attempt { trial, source, target, id, .. } = attempt;
+    let end = Instant::now() + SETTLES;
+    let mut seen = String::new();
+    while Instant::now() < end {
+        let said = outcome_told(source, id)?;
+        let there = trial.shown(target).map(|shown| shown.state).unwrap_or_default();
+        let here = trial.shown(source).map(|shown| shown.state).unwrap_or_default();
+        match (said.as_str(), here.as_str(), there.as_str()) {
+            ("moved", _, "running") => return Ok(Outcome::Moved),
+            ("moved", _, "shut-off") => return Ok(Outcome::MovedAndDied),
+            ("kept", "running", _) => return Ok(Outcome::Kept),
+            ("kept" | "lost", "shut-off", _) => return Ok(Outcome::Lost),
+            _ => {}
+        }
+        seen = format!("the source says {said:?} and shows {here:?}, the target shows {there:?}");
+        thread::sleep(LOOK);
+    }
+    Err(anyhow::anyhow!("nobody knows what became of migration {id}: {seen}"))
+}
+
+/// What the source says of the migration; one that it does not know never began, and the guest was kept.
+fn outcome_told(source: &Host, id: &str) -> Result<String> {
+    let asked = source.ferry().args(["--json", "migrations", "show", id]).output()?;
+    if asked.status.success() {
+        let report: crate::migration::Report = serde_json::from_slice(&asked.stdout)?;
+        return Ok(report.outcome.unwrap_or_default());
+    }
+    let refusal = source.ferry_refusal(&["migrations", "show", id])?;
+    ensure!(refusal.code == "migration-not-found", "{refusal:?}");
+    Ok("kept".to_owned())
+}
