@@ -70,6 +70,12 @@ pub(crate) enum Failure {
     Journal(#[from] JournalError),
     #[error("the guest of {domain} did not shut itself down within {after:?}; it still runs")]
     ShutdownTimedOut { domain: String, after: Duration },
+    #[error("the guest of {domain} did not shut itself down within {after:?}, so it was not booted again")]
+    RebootTimedOut { domain: String, after: Duration },
+    #[error("the definition of {domain} has been changed since it was read")]
+    DefinitionChanged { domain: String },
+    #[error("the {what} of a domain cannot be edited")]
+    IdentityEdited { what: &'static str, mend: &'static str },
     #[error("host {host} is not in the configuration of host {here}")]
     HostUnknown { host: String, here: String, known: Vec<String> },
     #[error("host {host} cannot be asked")]

@@ -14,11 +14,13 @@ mod arrive;
 mod define;
 mod leave;
 mod power;
+mod reboot;
 mod show;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use api::MigrationRequest;
+use api::{MigrationRequest, SizeRequest};
 use domain::Definition;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -33,6 +35,7 @@ use crate::limits::KEEPER_QUEUE;
 use crate::node::Node;
 use crate::store::DomainRecord;
 use crate::tracker::Tracker;
+use reboot::{Reboot, Seen};
 
 pub(crate) use power::shutdown;
 
@@ -42,17 +45,31 @@ pub(crate) type Reply<T> = oneshot::Sender<Result<T, Failure>>;
 /// What a domain's task can be asked.
 pub(crate) enum Ask {
     Show(Reply<api::Domain>),
-    Xml(Reply<String>),
+    /// The definition that outlives the guest, or the one that it runs with.
+    Xml {
+        inactive: bool,
+        reply: Reply<String>,
+    },
+    /// Start it without keeping its definition.
+    Create(Box<Definition>, Reply<api::Domain>),
     Start(Reply<api::Domain>),
     /// Answered when the guest has shut itself down, or at once.
     Shutdown {
         wait: bool,
         reply: Reply<api::Domain>,
     },
+    /// Answered when the guest has been booted again, or at once where the time is zero.
+    Reboot(Duration, Reply<api::Domain>),
+    Reset(Reply<api::Domain>),
     Destroy(Reply<api::Domain>),
     Suspend(Reply<api::Domain>),
     Resume(Reply<api::Domain>),
     Redefine(Box<Definition>, Reply<api::Domain>),
+    /// Replace a definition, which is given, by another one.
+    Edit(Box<Definition>, String, Reply<api::Domain>),
+    Resize(SizeRequest, Reply<api::Domain>),
+    Autostart(bool, Reply<api::Domain>),
+    Rename(String, Reply<api::Domain>),
     Undefine(Reply<()>),
     Migrate(MigrationRequest, Reply<Uuid>),
     Cancel(Reply<()>),
@@ -85,8 +102,8 @@ pub(crate) enum Begin {
     ShutOff(DomainRecord),
     /// A QEMU of it was found.
     Active(Box<Guest>, DomainRecord),
-    /// It comes here for the first time.
-    Offered,
+    /// Nothing of it was here before: it comes here, or is started without being kept.
+    New,
     /// A migration away from here was under way when the agent ended.
     Leaving(Box<source::Resumed>, Tracker, DomainRecord),
     /// A migration to here was under way when the agent ended.
@@ -110,6 +127,7 @@ enum State {
     Active {
         guest: Box<Guest>,
         shutdowns: Vec<Reply<api::Domain>>,
+        reboot: Option<Reboot>,
     },
     Leaving {
         record: GuestRecord,
@@ -130,6 +148,7 @@ enum State {
 /// What happens to a domain without being asked.
 enum Happened {
     Exited(String),
+    Rebooting(Seen),
     Left(Left),
     Arrived(Arrived),
 }
@@ -155,7 +174,7 @@ pub(crate) fn begin(
     };
     match begin {
         Begin::ShutOff(record) => keeper.record = record,
-        Begin::Offered => {}
+        Begin::New => {}
         Begin::Active(guest, record) => {
             keeper.record = record;
             keeper.activate(guest);
@@ -194,13 +213,23 @@ impl Keeper {
         // A receiver that is gone has lost interest; what was asked is done all the same.
         match ask {
             Ask::Show(reply) => _ = reply.send(Ok(self.show().await)),
-            Ask::Xml(reply) => _ = reply.send(Ok(self.xml())),
+            Ask::Xml { inactive: true, reply } => _ = reply.send(self.inactive_xml()),
+            Ask::Xml { inactive: false, reply } => _ = reply.send(Ok(self.xml())),
+            Ask::Create(definition, reply) => _ = reply.send(self.create(*definition).await),
             Ask::Start(reply) => _ = reply.send(self.start().await),
             Ask::Shutdown { wait, reply } => self.shutdown(wait, reply).await,
+            Ask::Reboot(within, reply) => self.reboot(within, reply).await,
+            Ask::Reset(reply) => _ = reply.send(self.reset().await),
             Ask::Destroy(reply) => _ = reply.send(self.destroy().await),
             Ask::Suspend(reply) => _ = reply.send(self.suspend().await),
             Ask::Resume(reply) => _ = reply.send(self.resume().await),
             Ask::Redefine(definition, reply) => _ = reply.send(self.redefine(*definition).await),
+            Ask::Edit(definition, replaces, reply) => {
+                _ = reply.send(self.edit(*definition, &replaces).await);
+            }
+            Ask::Resize(size, reply) => _ = reply.send(self.resize(size).await),
+            Ask::Autostart(enabled, reply) => _ = reply.send(self.set_autostart(enabled).await),
+            Ask::Rename(name, reply) => _ = reply.send(self.rename(name).await),
             Ask::Undefine(reply) => _ = reply.send(self.undefine().await),
             Ask::Migrate(request, reply) => self.migrate(request, reply),
             Ask::Cancel(reply) => _ = reply.send(self.cancel()),
@@ -213,6 +242,7 @@ impl Keeper {
     async fn happened(&mut self, happened: Happened) {
         match happened {
             Happened::Exited(reason) => self.exited(reason).await,
+            Happened::Rebooting(seen) => self.rebooting(seen).await,
             Happened::Left(left) => self.left(left).await,
             Happened::Arrived(arrived) => self.arrived(arrived).await,
         }
@@ -246,7 +276,10 @@ impl Keeper {
 async fn happening(state: &mut State) -> Happened {
     match state {
         State::ShutOff { .. } => std::future::pending().await,
-        State::Active { guest, .. } => Happened::Exited(guest.process.exited().await.to_string()),
+        State::Active { guest, reboot, .. } => tokio::select! {
+            exit = guest.process.exited() => Happened::Exited(exit.to_string()),
+            seen = Reboot::seen(reboot) => Happened::Rebooting(seen),
+        },
         State::Leaving { end, .. } => Happened::Left(joined(end).await),
         State::Arriving { end, .. } => Happened::Arrived(joined(end).await),
     }

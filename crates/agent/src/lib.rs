@@ -3,7 +3,9 @@
 //! policy of its own. Entry points: [`Config`] and [`run`].
 
 mod allocate;
+mod autostart;
 mod config;
+mod define;
 mod drive;
 mod failure;
 mod guest;

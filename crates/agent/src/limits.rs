@@ -90,3 +90,6 @@ pub(crate) const REPORTS_KEPT: usize = 1000;
 
 /// Longest name of a file made from a domain's name, in bytes.
 pub(crate) const NAME_BYTES_MAX: usize = 200;
+
+/// How long a guest that is to be booted again may take to shut itself down, where nobody waits for it.
+pub(crate) const REBOOT_TIMEOUT: Duration = Duration::from_secs(60);

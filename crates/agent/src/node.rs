@@ -150,6 +150,19 @@ impl Node {
         Ok(keeper)
     }
 
+    /// Makes a domain known by another name.
+    pub(crate) fn rename(&self, uuid: Uuid, name: &str) -> Result<(), Failure> {
+        let mut registry = self.registry();
+        let taken = registry.domains.iter().find(|(id, keeper)| keeper.name == name && **id != uuid);
+        if let Some((&other, _)) = taken {
+            return Err(Failure::NameTaken { name: name.to_owned(), uuid: other });
+        }
+        if let Some(keeper) = registry.domains.get_mut(&uuid) {
+            keeper.name = name.to_owned();
+        }
+        Ok(())
+    }
+
     /// A domain's task has ended.
     pub(crate) fn dismiss(&self, uuid: Uuid) {
         self.registry().domains.remove(&uuid);

@@ -19,6 +19,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use crate::autostart;
 use crate::config::Config;
 use crate::http::asker::Asker;
 use crate::http::router;
@@ -83,6 +84,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
     // The first migration is not to wait for what can be asked now; an answer that fails is asked for again then.
     let warm = Arc::clone(&node);
     tokio::spawn(async move { warm.capabilities(warm.default_emulator()).await.map(drop) });
+    tokio::spawn(autostart::start_domains(Arc::clone(&node)));
     tracing::info!(host = node.config.host, socket = %socket.display(), "the agent is ready");
 
     let router = router(Arc::clone(&node));

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! state_dir/domains/<name>.xml      the definition
-//! state_dir/domains/<name>.json     DomainRecord: tombstone
+//! state_dir/domains/<name>.json     DomainRecord: tombstone, autostart
+//! state_dir/boot_id                 the boot of this host for which domains were started
 //! state_dir/migrations/<id>.journal
 //! state_dir/migrations/<id>.xml     what is coming here, until it has come: as it runs
 //! state_dir/migrations/<id>.inactive.xml  the same as this host is to keep it
@@ -48,6 +49,9 @@ pub(crate) struct DomainRecord {
     /// Where it went: the definition here is a tombstone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) moved: Option<MovedTo>,
+    /// Whether it starts when this host boots.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) autostart: bool,
 }
 
 /// A tombstone.
@@ -158,6 +162,49 @@ impl Store {
         write(&self.definition_path(name, "xml")?, definition.xml().as_bytes())
     }
 
+    /// Remembers a definition under its new name. Written in the old one's place, the new definition counts; a crash
+    /// before its files have their new names is made good by [`Store::definitions`].
+    pub(crate) fn rename_definition(&self, old: &str, definition: &Definition) -> Result<(), StoreError> {
+        let path = self.definition_path(old, "xml")?;
+        self.definition_path(&definition.domain().name, "xml")?;
+        write(&path, definition.xml().as_bytes())?;
+        self.name_files(&path, definition).map(drop)
+    }
+
+    /// Gives the files of a definition the domain's name.
+    fn name_files(&self, path: &Path, definition: &Definition) -> Result<PathBuf, StoreError> {
+        let named = self.definition_path(&definition.domain().name, "xml")?;
+        if named != path {
+            let old = path.file_stem().unwrap_or_default().to_string_lossy();
+            let log = (self.log_path(&old), self.log_path(&definition.domain().name));
+            let record = (path.with_extension("json"), named.with_extension("json"));
+            // The definition last: while it has its old name, the others are looked for again.
+            for (old, new) in [log, record, (path.to_owned(), named.clone())] {
+                match std::fs::rename(&old, &new) {
+                    Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                        return Err(StoreError::File { path: old, verb: "renamed", source });
+                    }
+                    Ok(()) | Err(_) => {}
+                }
+            }
+        }
+        Ok(named)
+    }
+
+    /// Whether the domains of this boot of the host were started already.
+    pub(crate) fn started_at_boot(&self, boot_id: &str) -> bool {
+        std::fs::read_to_string(self.boot_path()).is_ok_and(|known| known == boot_id)
+    }
+
+    /// They were.
+    pub(crate) fn write_started_at_boot(&self, boot_id: &str) -> Result<(), StoreError> {
+        write(&self.boot_path(), boot_id.as_bytes())
+    }
+
+    fn boot_path(&self) -> PathBuf {
+        self.state_dir.join("boot_id")
+    }
+
     /// Forgets a definition.
     pub(crate) fn remove_definition(&self, name: &str) -> Result<(), StoreError> {
         remove(&self.definition_path(name, "xml")?)?;
@@ -171,6 +218,7 @@ impl Store {
             let read = std::fs::read_to_string(&path).map_err(|source| read_fault(&path, source))?;
             match Definition::parse(&read) {
                 Ok(definition) => {
+                    let path = self.name_files(&path, &definition)?;
                     let record = read_json(&path.with_extension("json"))?.unwrap_or_default();
                     found.push((definition, record));
                 }
@@ -207,6 +255,11 @@ impl Store {
         let directory = self.run_directory(uuid);
         make_directory(&directory)?;
         write(&directory.join(name), &json(value))
+    }
+
+    /// Forgets it before the QEMU ends.
+    pub(crate) fn remove_run(&self, uuid: Uuid, name: &str) -> Result<(), StoreError> {
+        remove(&self.run_directory(uuid).join(name))
     }
 
     /// Reads it again; `None` where there is none.

@@ -40,6 +40,9 @@ pub struct Domain {
     pub reason: Option<String>,
     /// Whether its definition is kept on this host across a shutdown.
     pub persistent: bool,
+    /// Whether it starts when this host boots.
+    #[serde(default)]
+    pub autostart: bool,
     /// Guest memory in bytes.
     pub memory_bytes: u64,
     /// Number of vCPUs.
@@ -94,16 +97,16 @@ pub struct Interface {
     pub tap: Option<String>,
 }
 
-/// `POST /domains`: define a domain, or define it anew.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct DefineRequest {
-    /// The definition, libvirt domain XML.
-    pub xml: String,
-}
-
 /// `POST /domains/{domain}/shutdown`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ShutdownRequest {
     /// How long to wait for the guest to power itself off, in seconds. 0 asks and does not wait.
+    pub timeout_s: u64,
+}
+
+/// `POST /domains/{domain}/reboot`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct RebootRequest {
+    /// How long to wait for the guest to shut itself down and be booted again, in seconds. 0 asks and does not wait.
     pub timeout_s: u64,
 }

@@ -4,6 +4,7 @@
 //! [`Protocols`].
 #![forbid(unsafe_code)]
 
+mod definition;
 mod domain;
 mod handover;
 mod host;
@@ -11,7 +12,8 @@ mod migration;
 mod problem;
 mod protocol;
 
-pub use domain::{DefineRequest, Disk, Domain, DomainState, Interface, ShutdownRequest};
+pub use definition::{AutostartRequest, DefineRequest, EditRequest, RenameRequest, SizeRequest};
+pub use domain::{Disk, Domain, DomainState, Interface, RebootRequest, ShutdownRequest};
 pub use handover::{
     Finding, Offer, Pledge, Settlement, SourceFacts, TargetPhase, TargetStatus, Ticket, Verdict,
 };

@@ -59,6 +59,10 @@ impl<'a> Call<'a> {
         Self { method: Method::POST, ..Self::get(path) }
     }
 
+    pub(crate) fn put(path: impl Into<String>) -> Self {
+        Self { method: Method::PUT, ..Self::get(path) }
+    }
+
     pub(crate) fn body(self, body: &'a dyn ErasedBody) -> Self {
         Self { body: Some(body), ..self }
     }

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use api::{DefineRequest, Domain, Host, ShutdownRequest, Version};
+use api::{
+    AutostartRequest, DefineRequest, Domain, EditRequest, Host, RebootRequest, RenameRequest,
+    ShutdownRequest, SizeRequest, Version,
+};
 
 use crate::client::{Call, segment};
 use crate::limits::{SHUTDOWN_SLACK, START_WITHIN};
@@ -33,7 +36,14 @@ impl Client {
 
     /// `POST /domains`: defines a domain from libvirt domain XML.
     pub async fn define(&self, xml: impl Into<String>) -> Result<Domain, ClientError> {
-        self.json(Call::post("/domains").body(&DefineRequest { xml: xml.into() })).await
+        let request = DefineRequest { xml: xml.into(), transient: false };
+        self.json(Call::post("/domains").body(&request)).await
+    }
+
+    /// `POST /domains`: starts a domain from libvirt domain XML that is not kept.
+    pub async fn create(&self, xml: impl Into<String>) -> Result<Domain, ClientError> {
+        let request = DefineRequest { xml: xml.into(), transient: true };
+        self.json(Call::post("/domains").body(&request).within(START_WITHIN)).await
     }
 
     /// `GET /domains/{domain}`.
@@ -51,6 +61,37 @@ impl Client {
         self.text(Call::get(path(domain, "/xml"))).await
     }
 
+    /// `GET /domains/{domain}/xml?inactive=true`: the definition for its next start, byte for byte.
+    pub async fn inactive_xml(&self, domain: &str) -> Result<String, ClientError> {
+        self.text(Call::get(path(domain, "/xml?inactive=true"))).await
+    }
+
+    /// `PUT /domains/{domain}/xml`: replaces the definition for its next start, where that still is `replaces`.
+    pub async fn edit(
+        &self,
+        domain: &str,
+        xml: impl Into<String>,
+        replaces: impl Into<String>,
+    ) -> Result<Domain, ClientError> {
+        let request = EditRequest { xml: xml.into(), replaces: replaces.into() };
+        self.json(Call::put(path(domain, "/xml")).body(&request)).await
+    }
+
+    /// `POST /domains/{domain}/size`: other vCPUs or memory from the next start on.
+    pub async fn resize(&self, domain: &str, size: &SizeRequest) -> Result<Domain, ClientError> {
+        self.json(Call::post(path(domain, "/size")).body(size)).await
+    }
+
+    /// `POST /domains/{domain}/autostart`: whether it starts when its host boots.
+    pub async fn autostart(&self, domain: &str, enabled: bool) -> Result<Domain, ClientError> {
+        self.json(Call::post(path(domain, "/autostart")).body(&AutostartRequest { enabled })).await
+    }
+
+    /// `POST /domains/{domain}/rename`.
+    pub async fn rename(&self, domain: &str, name: impl Into<String>) -> Result<Domain, ClientError> {
+        self.json(Call::post(path(domain, "/rename")).body(&RenameRequest { name: name.into() })).await
+    }
+
     /// `POST /domains/{domain}/start`.
     pub async fn start(&self, domain: &str) -> Result<Domain, ClientError> {
         self.json(Call::post(path(domain, "/start")).within(START_WITHIN)).await
@@ -62,6 +103,19 @@ impl Client {
         let request = ShutdownRequest { timeout_s: wait.as_secs() };
         let call = Call::post(path(domain, "/shutdown")).body(&request);
         self.json(call.within(wait.saturating_add(SHUTDOWN_SLACK))).await
+    }
+
+    /// `POST /domains/{domain}/reboot`: asks the guest to shut itself down, boots it again, and waits up to `wait` for
+    /// that, in whole seconds; zero asks and does not wait.
+    pub async fn reboot(&self, domain: &str, wait: Duration) -> Result<Domain, ClientError> {
+        let request = RebootRequest { timeout_s: wait.as_secs() };
+        let call = Call::post(path(domain, "/reboot")).body(&request);
+        self.json(call.within(wait.saturating_add(SHUTDOWN_SLACK))).await
+    }
+
+    /// `POST /domains/{domain}/reset`: presses the reset button.
+    pub async fn reset(&self, domain: &str) -> Result<Domain, ClientError> {
+        self.json(Call::post(path(domain, "/reset"))).await
     }
 
     /// `POST /domains/{domain}/destroy`: pulls the plug.

@@ -38,7 +38,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn scale(unit: &str) -> Option<u64> {
+/// What a unit of memory stands for, in bytes.
+pub(crate) fn scale(unit: &str) -> Option<u64> {
     let lower = unit.to_ascii_lowercase();
     if matches!(lower.as_str(), "b" | "byte" | "bytes") {
         return Some(1);

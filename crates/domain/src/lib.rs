@@ -12,6 +12,7 @@ mod abi;
 mod address;
 mod amount;
 mod attach;
+mod change;
 mod character;
 mod check;
 mod clock;

@@ -9,7 +9,9 @@ use std::path::PathBuf;
 use clap::{Args as Arguments, Parser, Subcommand};
 
 pub(crate) use ca::{Ca, CaInit, CaIssue};
-pub(crate) use domains::{Define, List, OneDomain, Shutdown};
+pub(crate) use domains::{
+    Autostart, Create, Define, Dumpxml, List, OneDomain, Reboot, Rename, Setmem, Setvcpus, Shutdown,
+};
 pub(crate) use migrations::{Migrate, Migrations, Resolve, Word};
 
 const EXIT_CODES: &str = "\
@@ -53,12 +55,27 @@ pub(crate) struct Reach {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Start a domain from libvirt domain XML without keeping its definition
+    Create(Create),
     /// Define a domain from libvirt domain XML, or define it anew
     Define(Define),
     /// Forget the definition of a domain that is shut off
     Undefine(OneDomain),
+    /// Edit a domain's definition for its next start, in $VISUAL or $EDITOR
+    ///
+    /// A text that is refused may be edited again. A domain keeps its name and its UUID; a guest that runs keeps what it
+    /// has.
+    Edit(OneDomain),
     /// Print a domain's definition
-    Dumpxml(OneDomain),
+    Dumpxml(Dumpxml),
+    /// Give a domain that is shut off another name
+    Rename(Rename),
+    /// Start a domain when its host boots
+    Autostart(Autostart),
+    /// Give a domain another number of vCPUs from its next start on
+    Setvcpus(Setvcpus),
+    /// Give a domain another amount of memory from its next start on
+    Setmem(Setmem),
     /// List domains
     List(List),
     /// Show one domain
@@ -67,6 +84,10 @@ pub(crate) enum Command {
     Start(OneDomain),
     /// Ask a guest to power itself off, by its ACPI power button
     Shutdown(Shutdown),
+    /// Ask a guest to shut itself down by its ACPI power button, and boot it again
+    Reboot(Reboot),
+    /// Press the reset button: boot a guest again at once, without asking it
+    Reset(OneDomain),
     /// Pull the plug: end a domain at once
     Destroy(OneDomain),
     /// Stop a domain's processors; its memory stays

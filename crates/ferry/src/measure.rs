@@ -101,6 +101,24 @@ pub(crate) fn bytes_per_s(text: &str) -> Result<u64, MeasureError> {
     }
 }
 
+/// Reads a size in bytes: `4GiB`, `4G`, `1.5T`; letters count in 1024, as in qemu-img and libvirt.
+pub(crate) fn size(text: &str) -> Result<u64, MeasureError> {
+    let (number, unit) = split(text, "4GiB")?;
+    let shift = match unit.strip_suffix("iB").unwrap_or(unit) {
+        "K" => 10,
+        "M" => 20,
+        "G" => 30,
+        "T" => 40,
+        _ => return Err(MeasureError::Unit { unit: unit.to_owned(), units: "KiB, MiB, GiB, TiB" }),
+    };
+    let bytes = number * f64::from(1_u32 << (shift - 10)) * 1024.0;
+    if (1.0..9e18).contains(&bytes) {
+        Ok(bytes.round() as u64)
+    } else {
+        Err(MeasureError::Range { range: "more than nothing, and less than 8388608TiB" })
+    }
+}
+
 fn split<'a>(text: &'a str, example: &'static str) -> Result<(f64, &'a str), MeasureError> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
@@ -110,7 +128,7 @@ fn split<'a>(text: &'a str, example: &'static str) -> Result<(f64, &'a str), Mea
 
 #[cfg(test)]
 mod tests {
-    use super::{MeasureError, blackout, bytes, bytes_per_s, milliseconds, rate};
+    use super::{MeasureError, blackout, bytes, bytes_per_s, milliseconds, rate, size};
     use std::time::Duration;
 
     #[test]
@@ -147,6 +165,19 @@ mod tests {
         assert!(matches!(blackout("30"), Err(MeasureError::Unit { .. })));
         assert!(matches!(blackout("-1s"), Err(MeasureError::NoNumber { .. })));
         assert!(matches!(blackout("1.2.3s"), Err(MeasureError::NoNumber { .. })));
+    }
+
+    #[test]
+    fn sizes() {
+        assert_eq!(size("4G"), Ok(4 << 30));
+        assert_eq!(size("1.5 TiB"), Ok(3 << 39));
+        assert_eq!(size("512MiB"), Ok(512 << 20));
+        for unit in ["4", "4GB", "4iB", "4g"] {
+            assert!(matches!(size(unit), Err(MeasureError::Unit { .. })), "{unit}");
+        }
+        assert!(matches!(size("0G"), Err(MeasureError::Range { .. })));
+        assert!(matches!(size("9999999999TiB"), Err(MeasureError::Range { .. })));
+        assert!(matches!(size("much"), Err(MeasureError::NoNumber { .. })));
     }
 
     #[test]

@@ -191,6 +191,9 @@ fn remark(domain: &Domain) -> String {
     if !domain.persistent {
         remarks.push("transient".to_owned());
     }
+    if domain.autostart {
+        remarks.push("autostart".to_owned());
+    }
     remarks.join("; ")
 }
 
@@ -224,6 +227,9 @@ pub(crate) fn domain(domain: &Domain, width: usize) -> String {
         facts.add("migration", &migration.to_string());
     }
     facts.add("definition", if domain.persistent { "kept" } else { "transient" });
+    if domain.persistent {
+        facts.add("autostart", if domain.autostart { "yes" } else { "no" });
+    }
     facts.add("memory", &bytes(domain.memory_bytes));
     facts.add("vcpus", &domain.vcpus.to_string());
     facts.add("machine", &domain.machine);

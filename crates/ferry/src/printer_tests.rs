@@ -16,6 +16,7 @@ fn web1() -> Domain {
         state: DomainState::Running,
         reason: None,
         persistent: true,
+        autostart: true,
         memory_bytes: 1 << 30,
         vcpus: 2,
         machine: "pc-q35-10.0".to_owned(),
@@ -61,12 +62,12 @@ fn list() {
     assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
     assert_snapshot!(text, @r"
     NAME                            STATE    VCPUS  MEMORY    REMARK
-    web1                            running  2      1.00 GiB
-    database-of-the-accounting-dep  moved    16     96.0 GiB  on kvm2
+    web1                            running  2      1.00 GiB  autostart
+    database-of-the-accounting-dep  moved    16     96.0 GiB  on kvm2; autostart
     artment
     mail                            stopped  2      1.50 GiB  no space left on the
                                                               device of disk vda;
-                                                              transient
+                                                              transient; autostart
     ");
 }
 
@@ -84,6 +85,7 @@ fn info() {
       uuid        01900000-0000-7000-8000-000000000001
       state       running
       definition  kept
+      autostart   yes
       memory      1.00 GiB
       vcpus       2
       machine     pc-q35-10.0

@@ -325,38 +325,46 @@ async fn a_terminal_has_a_live_line_and_colour() {
     assert!(text.contains("\u{1b}[1m\u{1b}[32mweb1 moved from kvm1 to kvm2"), "{text:?}");
 }
 
-#[tokio::test]
-async fn words_for_domains_ask_their_endpoints() {
+/// What is said, in text and JSON, and what the agent was asked.
+async fn transcript(commands: &[&str]) -> (String, String) {
     let agent = Agent::new(|line| match line {
         "DELETE /domains/web1" => answer(204, ""),
-        "GET /domains/web1/xml" => answer(200, "<domain>\n</domain>\n"),
+        line if line.starts_with("GET /domains/web1/xml") => answer(200, "<domain>\n</domain>\n"),
         line if line.starts_with("GET /domains?") => answer(200, format!("[{}]", domain("running"))),
         line if line.ends_with("/shutdown") => answer(200, domain("shut-off")),
         _ => answer(200, domain("running")),
     });
-    let mut shown_all = String::new();
-    for command in [
+    let mut said = String::new();
+    for command in commands {
+        let output = agent.ferry(command).await;
+        assert_eq!(output.status.code(), Some(0), "{command}: {}", shown(&output));
+        assert!(output.stderr.is_empty(), "{command}: {}", shown(&output));
+        said.push_str(&format!("$ ferry {command}\n{}", String::from_utf8_lossy(&output.stdout)));
+        let output = agent.ferry(&format!("{command} --json")).await;
+        serde_json::from_slice::<serde_json::Value>(&output.stdout)
+            .unwrap_or_else(|error| panic!("{command}: {error}: {}", shown(&output)));
+    }
+    let mut asked = agent.asked();
+    asked.dedup();
+    (said, asked.join("\n"))
+}
+
+#[tokio::test]
+async fn words_for_domains_ask_their_endpoints() {
+    let (said, asked) = transcript(&[
         "list",
         "list --all",
         "info web1",
         "start web1",
         "shutdown web1",
         "shutdown web1 --timeout 5",
+        "reset web1",
         "destroy web1",
         "suspend web1",
         "resume web1",
-        "dumpxml web1",
-        "undefine web1",
-    ] {
-        let output = agent.ferry(command).await;
-        assert_eq!(output.status.code(), Some(0), "{command}: {}", shown(&output));
-        assert!(output.stderr.is_empty(), "{command}: {}", shown(&output));
-        shown_all.push_str(&format!("$ ferry {command}\n{}", String::from_utf8_lossy(&output.stdout)));
-        let output = agent.ferry(&format!("{command} --json")).await;
-        serde_json::from_slice::<serde_json::Value>(&output.stdout)
-            .unwrap_or_else(|error| panic!("{command}: {error}: {}", shown(&output)));
-    }
-    assert_snapshot!(shown_all, @r"
+    ])
+    .await;
+    assert_snapshot!(said, @r"
     $ ferry list
     NAME  STATE    VCPUS  MEMORY    REMARK
     web1  running  2      1.00 GiB
@@ -368,6 +376,7 @@ async fn words_for_domains_ask_their_endpoints() {
       uuid        01900000-0000-7000-8000-000000000001
       state       running
       definition  kept
+      autostart   no
       memory      1.00 GiB
       vcpus       2
       machine     pc-q35-10.0
@@ -378,33 +387,184 @@ async fn words_for_domains_ask_their_endpoints() {
     Domain web1 is shut off.
     $ ferry shutdown web1 --timeout 5
     Domain web1 is shut off.
+    $ ferry reset web1
+    Domain web1 was reset.
     $ ferry destroy web1
     Domain web1 is running.
     $ ferry suspend web1
     Domain web1 is running.
     $ ferry resume web1
     Domain web1 is running.
-    $ ferry dumpxml web1
-    <domain>
-    </domain>
-    $ ferry undefine web1
-    Domain web1 is undefined.
     ");
-    let mut asked = agent.asked();
-    asked.dedup();
-    assert_snapshot!(asked.join("\n"), @r#"
+    assert_snapshot!(asked, @r#"
     GET /domains?all=false
     GET /domains?all=true
     GET /domains/web1
     POST /domains/web1/start
     POST /domains/web1/shutdown {"timeout_s":60}
     POST /domains/web1/shutdown {"timeout_s":5}
+    POST /domains/web1/reset
     POST /domains/web1/destroy
     POST /domains/web1/suspend
     POST /domains/web1/resume
+    "#);
+}
+
+#[tokio::test]
+async fn words_for_definitions_ask_their_endpoints() {
+    let (said, asked) = transcript(&[
+        "dumpxml web1",
+        "dumpxml web1 --inactive",
+        "rename web1 web2",
+        "autostart web1",
+        "autostart web1 --disable",
+        "setvcpus web1 4",
+        "setmem web1 1.5G",
+        "undefine web1",
+    ])
+    .await;
+    assert_snapshot!(said, @r"
+    $ ferry dumpxml web1
+    <domain>
+    </domain>
+    $ ferry dumpxml web1 --inactive
+    <domain>
+    </domain>
+    $ ferry rename web1 web2
+    Domain web1 is now web1.
+    $ ferry autostart web1
+    Domain web1 does not start when its host boots.
+    $ ferry autostart web1 --disable
+    Domain web1 does not start when its host boots.
+    $ ferry setvcpus web1 4
+    Domain web1 has 4 vCPUs.
+    $ ferry setmem web1 1.5G
+    Domain web1 has 1.50 GiB of memory.
+    $ ferry undefine web1
+    Domain web1 is undefined.
+    ");
+    assert_snapshot!(asked, @r#"
     GET /domains/web1/xml
+    GET /domains/web1/xml?inactive=true
+    POST /domains/web1/rename {"name":"web2"}
+    POST /domains/web1/autostart {"enabled":true}
+    POST /domains/web1/autostart {"enabled":false}
+    POST /domains/web1/size {"vcpus":4}
+    POST /domains/web1/size {"memory_bytes":1610612736}
     DELETE /domains/web1
     "#);
+}
+
+#[tokio::test]
+async fn a_guest_that_runs_keeps_its_size() {
+    let running = domain("running").replace(r#""disks""#, r#""pid":4711,"disks""#);
+    let agent = Agent::new(move |_| answer(200, running.clone()));
+    assert_snapshot!(shown(&agent.ferry("setvcpus web1 4").await), @r"
+    exit 0
+    Domain web1 gets 4 vCPUs at its next start; now it has 2.
+    --- stderr
+    ");
+    assert_snapshot!(shown(&agent.ferry("setmem web1 4GiB").await), @r"
+    exit 0
+    Domain web1 gets 4.00 GiB of memory at its next start; now it has 1.00 GiB.
+    --- stderr
+    ");
+    assert_snapshot!(shown(&agent.ferry("reboot web1").await), @r"
+    exit 0
+    Domain web1 was booted again.
+    --- stderr
+    ");
+    assert_snapshot!(shown(&agent.ferry("reboot web1 --timeout 0").await), @r"
+    exit 0
+    Domain web1 was asked to shut itself down; it is booted again then.
+    --- stderr
+    ");
+    assert_snapshot!(agent.asked().join("\n"), @r#"
+    POST /domains/web1/size {"vcpus":4}
+    POST /domains/web1/size {"memory_bytes":4294967296}
+    POST /domains/web1/reboot {"timeout_s":60}
+    POST /domains/web1/reboot {"timeout_s":0}
+    "#);
+    let ended = Agent::new(|_| answer(200, domain("shut-off")));
+    assert_snapshot!(shown(&ended.ferry("reboot web1").await), @r"
+    exit 1
+    --- stderr
+    error: web1 has ended and was not booted again
+    → `ferry info web1` may say why; `ferry start web1` boots it
+    ");
+}
+
+/// `ferry edit web1` with a line of shell for an editor; the file is `$1`.
+fn editing(agent: &Agent, editor: &str) -> Command {
+    let mut command = agent.command("edit web1");
+    command.env_remove("VISUAL").env("EDITOR", format!("{editor};:")).env("TMPDIR", agent.directory.path());
+    command
+}
+
+#[tokio::test]
+async fn an_edit_says_what_it_replaces() {
+    let agent = Agent::new(|line| match line {
+        line if line.starts_with("GET") => answer(200, "<domain>\n</domain>\n"),
+        _ => answer(200, domain("shut-off")),
+    });
+    let unchanged = editing(&agent, "true").output().await.expect("runs");
+    assert_snapshot!(shown(&unchanged), @r"
+    exit 0
+    Domain web1 is unchanged.
+    --- stderr
+    ");
+    let edited = editing(&agent, "echo '<domain/>' >$1").output().await.expect("runs");
+    assert_snapshot!(shown(&edited), @r"
+    exit 0
+    Domain web1 is edited.
+    --- stderr
+    ");
+    let failed = editing(&agent, "exit 3").output().await.expect("runs");
+    assert_snapshot!(shown(&failed), @r"
+    exit 1
+    --- stderr
+    error: the editor exit 3;: failed (exit status: 3); nothing was changed
+    ");
+    assert_snapshot!(agent.asked().join("\n"), @r#"
+    GET /domains/web1/xml?inactive=true
+    GET /domains/web1/xml?inactive=true
+    PUT /domains/web1/xml {"xml":"<domain/>\n","replaces":"<domain>\n</domain>\n"}
+    GET /domains/web1/xml?inactive=true
+    "#);
+    assert_eq!(
+        std::fs::read_dir(agent.directory.path()).expect("lists").count(),
+        1,
+        "no file is left but the socket"
+    );
+}
+
+#[tokio::test]
+async fn a_refused_edit_is_kept() {
+    let agent = Agent::new(|line| match line {
+        line if line.starts_with("GET") => answer(200, "<domain>\n</domain>\n"),
+        _ => answer(422, REFUSAL),
+    });
+    let refused =
+        editing(&agent, "printf '<domain>\\n  <hostdev/>\\n</domain>\\n' >$1").output().await.expect("runs");
+    let mut left =
+        std::fs::read_dir(agent.directory.path()).expect("lists").flatten().map(|entry| entry.path());
+    let kept =
+        left.find(|path| path.extension().is_some_and(|found| found == "xml")).expect("the text is kept");
+    assert_eq!(std::fs::read_to_string(&kept).expect("reads"), "<domain>\n  <hostdev/>\n</domain>\n");
+    assert_snapshot!(shown(&refused).replace(&kept.display().to_string(), "FILE"), @r"
+    exit 4
+    --- stderr
+    What you wrote is kept in FILE.
+    error: the definition cannot be used
+    error: <hostdev> is not supported
+     --> FILE:2:3
+      |
+    2 |   <hostdev/>
+      |   ^^^^^^^^^^
+      |
+      = help: leave it out
+    → mend it and define it again
+    ");
 }
 
 #[tokio::test]
@@ -433,6 +593,16 @@ async fn definitions_come_from_files_and_standard_input() {
     let output = child.wait_with_output().await.expect("waits");
     assert_eq!(String::from_utf8_lossy(&output.stdout), "Domain web1 is defined.\n");
     assert_eq!(agent.asked(), [r#"POST /domains {"xml":"<domain/>"}"#]);
+
+    let file = agent.directory.path().join("web1.xml");
+    std::fs::write(&file, "<domain/>").expect("writes");
+    let output = agent.ferry(&format!("create {}", file.display())).await;
+    assert_eq!(
+        shown(&output),
+        "exit 0\nDomain web1 is shut off; it is forgotten when it ends.\n--- stderr\n"
+    );
+    let asked = r#"POST /domains {"xml":"<domain/>","transient":true}"#;
+    assert_eq!(agent.asked().last().map(String::as_str), Some(asked));
 
     let output = agent.ferry("define /nonexistent/web1.xml").await;
     assert_snapshot!(shown(&output), @r"

@@ -10,6 +10,7 @@ use crate::meminfo;
 
 const CPUINFO: &str = "/proc/cpuinfo";
 const MEMINFO: &str = "/proc/meminfo";
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 const KVM: &str = "/dev/kvm";
 
 /// What this host is, at the moment of reading.
@@ -99,6 +100,17 @@ impl Facts {
             kvm_device: Path::new(KVM).exists(),
         })
     }
+}
+
+/// What is another one each time this host boots (`/proc/sys/kernel/random/boot_id` of random(4)).
+///
+/// # Errors
+/// [`FactsError::Unreadable`].
+pub fn boot_id() -> Result<String, FactsError> {
+    let path = Path::new(BOOT_ID);
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| FactsError::Unreadable { path: path.to_owned(), source })?;
+    Ok(text.trim().to_owned())
 }
 
 /// Bytes that this process may still write to the filesystem that holds `directory` (`f_bavail`, statvfs(3)).

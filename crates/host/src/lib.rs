@@ -8,4 +8,4 @@ mod cpuinfo;
 mod facts;
 mod meminfo;
 
-pub use facts::{Facts, FactsError, free_space};
+pub use facts::{Facts, FactsError, boot_id, free_space};

@@ -81,6 +81,9 @@ fn row(failure: &Failure) -> Row {
         Failure::Store(_) => rows::STORE_FAILED,
         Failure::Journal(_) => rows::JOURNAL_FAILED,
         Failure::ShutdownTimedOut { .. } => rows::SHUTDOWN_TIMED_OUT,
+        Failure::RebootTimedOut { .. } => rows::REBOOT_TIMED_OUT,
+        Failure::DefinitionChanged { .. } => rows::DEFINITION_CHANGED,
+        Failure::IdentityEdited { mend, .. } => rows::IDENTITY_EDITED.say((*mend).to_owned()),
         Failure::HostUnknown { known, .. } => {
             rows::HOST_UNKNOWN.say(format!("hosts known here: {}", join(known)))
         }

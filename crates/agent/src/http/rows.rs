@@ -24,6 +24,7 @@ const fn row(status: u16, code: &'static str, mend: &'static str) -> Row {
 pub(super) const AGENT_RESTARTED: Row = row(500, "agent-restarted", "migrate again");
 pub(super) const CANCELLED: Row = row(409, "cancelled", "");
 pub(super) const COMMAND_LINE: Row = row(422, "command-line", "change the definition as the message says");
+pub(super) const DEFINITION_CHANGED: Row = row(409, "definition-changed", "edit it again as it is now");
 pub(super) const DEFINITION_INVALID: Row =
     row(422, "definition-invalid", "mend the places named and define it again");
 pub(super) const DISK_UNUSABLE: Row =
@@ -38,6 +39,7 @@ pub(super) const FENCED: Row = row(
 );
 pub(super) const HOST_UNKNOWN: Row = row(404, "host-unknown", "");
 pub(super) const HOST_UNREACHABLE: Row = row(502, "host-unreachable", "");
+pub(super) const IDENTITY_EDITED: Row = row(422, "identity-edited", "");
 pub(super) const JOURNAL_FAILED: Row = row(507, "journal-failed", "make room in the agent's state directory");
 pub(super) const KVM_UNUSABLE: Row = row(
     422,
@@ -80,6 +82,8 @@ pub(super) const QEMU_NOT_PREPARED: Row =
 pub(super) const QEMU_PROBE_FAILED: Row =
     row(500, "qemu-probe-failed", "check that the emulator is installed and runs");
 pub(super) const QMP_FAILED: Row = row(500, "qmp-failed", "QEMU's own words are in the domain's log");
+pub(super) const REBOOT_TIMED_OUT: Row =
+    row(504, "reboot-timed-out", "look at its console; `ferry reset` boots it again without asking it");
 pub(super) const REFUSED_BY_TARGET: Row = row(409, "refused-by-target", "");
 pub(super) const SHUTDOWN_TIMED_OUT: Row =
     row(504, "shutdown-timed-out", "look at its console; `ferry destroy` ends it without asking the guest");

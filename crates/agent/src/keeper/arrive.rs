@@ -72,7 +72,7 @@ impl Keeper {
 
     /// Remembers the definition of a domain that came here.
     pub(super) fn settle_in(&mut self, inactive: Option<Box<Definition>>) {
-        let was_tombstone = std::mem::take(&mut self.record).moved.is_some();
+        let was_tombstone = self.record.moved.take().is_some();
         let stored = if let Some(definition) = inactive {
             let stored = self.node.store.write_definition(&definition, &self.record);
             self.definition = Some(*definition);

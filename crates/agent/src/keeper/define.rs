@@ -1,18 +1,93 @@
-//! The definition that outlives the guest: replaced, forgotten.
+//! The definition that outlives the guest: replaced, edited, renamed, forgotten. A guest that runs keeps what it was
+//! started with.
 
-use domain::Definition;
+use api::SizeRequest;
+use domain::{Bytes, Definition};
 
 use super::{Keeper, State};
 use crate::failure::Failure;
 use crate::guest;
 
 impl Keeper {
+    /// The definition that outlives the guest, where it may be changed.
+    fn kept(&self) -> Result<&Definition, Failure> {
+        self.free()?;
+        if let Some(moved) = &self.record.moved {
+            return Err(Failure::MovedAway { domain: self.name.clone(), to: moved.host.clone() });
+        }
+        let mend = "`ferry dumpxml` prints what it runs with, `ferry define` keeps that";
+        self.definition.as_ref().ok_or_else(|| self.wrong_state("transient: no definition is kept", mend))
+    }
+
+    pub(super) fn inactive_xml(&self) -> Result<String, Failure> {
+        let mend = "`ferry dumpxml` prints what it runs with";
+        let kept = self.definition.as_ref().map(|definition| definition.xml().to_owned());
+        kept.ok_or_else(|| self.wrong_state("transient: no definition is kept", mend))
+    }
+
+    /// Keeps another definition.
+    async fn keep(&mut self, definition: Definition) -> Result<api::Domain, Failure> {
+        self.node.store.write_definition(&definition, &self.record)?;
+        self.definition = Some(definition);
+        Ok(self.show().await)
+    }
+
     pub(super) async fn redefine(&mut self, definition: Definition) -> Result<api::Domain, Failure> {
         self.free()?;
         if let Some(moved) = &self.record.moved {
             return Err(Failure::MovedAway { domain: self.name.clone(), to: moved.host.clone() });
         }
-        self.node.store.write_definition(&definition, &self.record)?;
+        self.keep(definition).await
+    }
+
+    pub(super) async fn edit(
+        &mut self,
+        definition: Definition,
+        replaces: &str,
+    ) -> Result<api::Domain, Failure> {
+        if self.kept()?.xml() != replaces {
+            return Err(Failure::DefinitionChanged { domain: self.name.clone() });
+        }
+        let edited = definition.domain();
+        if edited.name != self.name {
+            return Err(Failure::IdentityEdited { what: "name", mend: "`ferry rename` renames a domain" });
+        }
+        if edited.uuid != Some(self.uuid) {
+            let mend = "`ferry clone` makes another domain of it";
+            return Err(Failure::IdentityEdited { what: "UUID", mend });
+        }
+        self.keep(definition).await
+    }
+
+    pub(super) async fn resize(&mut self, size: SizeRequest) -> Result<api::Domain, Failure> {
+        let mut definition = self.kept()?.clone();
+        if let Some(vcpus) = size.vcpus {
+            definition = definition.with_vcpus(vcpus).map_err(Failure::Definition)?;
+        }
+        if let Some(memory_bytes) = size.memory_bytes {
+            definition = definition.with_memory(Bytes(memory_bytes)).map_err(Failure::Definition)?;
+        }
+        self.keep(definition).await
+    }
+
+    pub(super) async fn set_autostart(&mut self, enabled: bool) -> Result<api::Domain, Failure> {
+        let definition = self.kept()?.clone();
+        self.record.autostart = enabled;
+        self.keep(definition).await
+    }
+
+    pub(super) async fn rename(&mut self, name: String) -> Result<api::Domain, Failure> {
+        let definition = self.kept()?.with_name(&name).map_err(Failure::Definition)?;
+        if let State::Active { .. } = self.state {
+            return Err(self.wrong_state("running", "`ferry shutdown` it first: its QEMU has its name"));
+        }
+        self.node.rename(self.uuid, &name)?;
+        if let Err(error) = self.node.store.rename_definition(&self.name, &definition) {
+            self.node.rename(self.uuid, &self.name)?;
+            return Err(error.into());
+        }
+        tracing::info!(domain = self.name, name, "renamed");
+        self.name = name;
         self.definition = Some(definition);
         Ok(self.show().await)
     }

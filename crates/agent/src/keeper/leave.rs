@@ -19,6 +19,9 @@ use crate::tracker::{Tracker, now};
 impl Keeper {
     pub(super) fn migrate(&mut self, request: MigrationRequest, reply: Reply<Uuid>) {
         let refusal = self.active().map(|_| ()).and_then(|()| {
+            if matches!(&self.state, State::Active { reboot: Some(_), .. }) {
+                return Err(self.wrong_state("rebooting", "migrate it when it has booted"));
+            }
             if self.node.neighbours.knows(&request.to) || request.to == self.node.config.host {
                 return Ok(());
             }

@@ -1,7 +1,8 @@
-//! Power: start, shutdown, destroy, suspend, resume, and what follows when a QEMU ends by itself.
+//! Power: create, start, shutdown, destroy, suspend, resume, and what follows when a QEMU ends by itself.
 
 use std::time::Duration;
 
+use domain::Definition;
 use qemu::command::{Cont, Stop, SystemPowerdown};
 use tokio::time::timeout;
 
@@ -13,7 +14,8 @@ use crate::node::Node;
 
 impl Keeper {
     pub(super) fn activate(&mut self, guest: Box<Guest>) {
-        self.state = State::Active { guest, shutdowns: Vec::new() };
+        let reboot = self.reboot_found(&guest.process);
+        self.state = State::Active { guest, shutdowns: Vec::new(), reboot };
     }
 
     pub(super) async fn start(&mut self) -> Result<api::Domain, Failure> {
@@ -29,12 +31,30 @@ impl Keeper {
             host: self.node.config.host.clone(),
         })?;
         let guest = guest::start(&self.node, definition).await?;
+        Ok(self.started(guest).await)
+    }
+
+    /// Starts a domain whose definition is not kept.
+    pub(super) async fn create(&mut self, definition: Definition) -> Result<api::Domain, Failure> {
+        self.free()?;
+        if let State::Active { .. } = self.state {
+            return Err(self.wrong_state("running already", "`ferry info` shows it"));
+        }
+        if self.definition.is_some() {
+            return Err(self.wrong_state("defined here", "`ferry start` starts it as it is defined"));
+        }
+        let guest = guest::start(&self.node, &definition).await?;
+        Ok(self.started(guest).await)
+    }
+
+    async fn started(&mut self, guest: Guest) -> api::Domain {
         tracing::info!(domain = self.name, pid = guest.process.pid(), "started");
         self.activate(Box::new(guest));
-        Ok(self.show().await)
+        self.show().await
     }
 
     pub(super) async fn shutdown(&mut self, wait: bool, reply: Reply<api::Domain>) {
+        self.give_reboot_up().await;
         let asked = match self.active() {
             Ok(guest) => guest.process.qmp.execute(SystemPowerdown).await.map_err(Failure::from),
             Err(failure) => Err(failure),
@@ -69,11 +89,16 @@ impl Keeper {
 
     pub(super) async fn exited(&mut self, reason: String) {
         let shut_off = State::ShutOff { reason: Some(reason.clone()) };
-        let State::Active { guest, shutdowns } = std::mem::replace(&mut self.state, shut_off) else { return };
+        let State::Active { guest, shutdowns, reboot } = std::mem::replace(&mut self.state, shut_off) else {
+            return;
+        };
         tracing::info!(domain = self.name, reason, "its QEMU has ended");
         guest::give_back(&self.node, &guest.record, None).await;
         if self.definition.is_none() {
             self.release_ownership(&guest.definition).await;
+        }
+        if let Some(reboot) = reboot {
+            reboot.answer(Ok(self.show().await));
         }
         for reply in shutdowns {
             let shown = self.show().await;

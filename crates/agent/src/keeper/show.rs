@@ -54,6 +54,7 @@ impl Keeper {
             state,
             reason,
             persistent: self.definition.is_some(),
+            autostart: self.record.autostart,
             memory_bytes: domain.map_or(0, |domain| domain.memory.0),
             vcpus: domain.map_or(0, |domain| domain.vcpus_current),
             machine: domain.map(|domain| domain.os.machine.clone()).unwrap_or_default(),

@@ -1,4 +1,4 @@
-//! `define`, `undefine`, `dumpxml`: definitions go in and come out byte for byte.
+//! `create`, `define`, `undefine`, `dumpxml`: definitions go in and come out byte for byte.
 
 use std::io::Read;
 use std::path::Path;
@@ -8,26 +8,39 @@ use client::ClientError;
 use serde_json::json;
 
 use super::Desk;
-use crate::args::Define;
+use crate::args::{Create, Define, Dumpxml};
 use crate::failure::{Exit, Failure};
 use crate::limits::XML_BYTES_MAX;
 use crate::printer;
 
 pub(super) async fn define(desk: &Desk<'_>, typed: &Define) -> Result<Exit, Failure> {
     let (path, xml) = read(&typed.file)?;
-    match desk.client.define(xml.as_str()).await {
-        Ok(domain) => {
-            desk.printer.answer(&domain, |_| format!("Domain {} is defined.\n", domain.name));
-            Ok(Exit::Done)
-        }
-        Err(ClientError::Problem(problem)) => {
-            Err(Failure::Definition { problem: Box::new(problem), path, xml })
-        }
-        Err(error) => Err(error.into()),
+    let defined = desk.client.define(xml.as_str()).await;
+    let domain = defined.map_err(|error| refused(error, path, xml))?;
+    desk.printer.answer(&domain, |_| format!("Domain {} is defined.\n", domain.name));
+    Ok(Exit::Done)
+}
+
+pub(super) async fn create(desk: &Desk<'_>, typed: &Create) -> Result<Exit, Failure> {
+    let (path, xml) = read(&typed.file)?;
+    let created = desk.client.create(xml.as_str()).await;
+    let domain = created.map_err(|error| refused(error, path, xml))?;
+    desk.printer.answer(&domain, |_| {
+        format!("Domain {} is {}; it is forgotten when it ends.\n", domain.name, printer::state(domain.state))
+    });
+    Ok(Exit::Done)
+}
+
+/// A refusal of a definition is shown with the lines that it is about.
+pub(super) fn refused(error: ClientError, path: String, xml: String) -> Failure {
+    match error {
+        ClientError::Problem(problem) => Failure::Definition { problem: Box::new(problem), path, xml },
+        error => error.into(),
     }
 }
 
-fn read(file: &Path) -> anyhow::Result<(String, String)> {
+/// The text of a file and its name for messages.
+pub(super) fn read(file: &Path) -> anyhow::Result<(String, String)> {
     let (name, stream): (String, Box<dyn Read>) = if file == Path::new("-") {
         ("standard input".to_owned(), Box::new(std::io::stdin().lock()))
     } else {
@@ -52,8 +65,11 @@ pub(super) async fn undefine(desk: &Desk<'_>, domain: &str) -> Result<Exit, Fail
     Ok(Exit::Done)
 }
 
-pub(super) async fn dumpxml(desk: &Desk<'_>, domain: &str) -> Result<Exit, Failure> {
-    let xml = desk.client.xml(domain).await?;
+pub(super) async fn dumpxml(desk: &Desk<'_>, typed: &Dumpxml) -> Result<Exit, Failure> {
+    let xml = match typed.inactive {
+        true => desk.client.inactive_xml(&typed.domain).await?,
+        false => desk.client.xml(&typed.domain).await?,
+    };
     if desk.printer.json() {
         desk.printer.line(&json!({ "xml": xml }));
     } else {

@@ -3,8 +3,10 @@
 
 mod agent;
 mod ca;
+mod change;
 mod define;
 mod dial;
+mod edit;
 mod inspect;
 mod migrate;
 mod migrations;
@@ -31,13 +33,21 @@ pub(crate) async fn run(args: Args, printer: &Printer) -> Result<Exit, Failure> 
         Command::Agent(typed) => return agent::run(typed).await,
         Command::Ca(Ca::Init(typed)) => return ca::init(&typed, printer),
         Command::Ca(Ca::Issue(typed)) => return ca::issue(&typed, printer),
-        Command::Define(_)
+        Command::Create(_)
+        | Command::Define(_)
         | Command::Undefine(_)
+        | Command::Edit(_)
         | Command::Dumpxml(_)
+        | Command::Rename(_)
+        | Command::Autostart(_)
+        | Command::Setvcpus(_)
+        | Command::Setmem(_)
         | Command::List(_)
         | Command::Info(_)
         | Command::Start(_)
         | Command::Shutdown(_)
+        | Command::Reboot(_)
+        | Command::Reset(_)
         | Command::Destroy(_)
         | Command::Suspend(_)
         | Command::Resume(_)
@@ -50,13 +60,21 @@ pub(crate) async fn run(args: Args, printer: &Printer) -> Result<Exit, Failure> 
     let place = resolve::agent(&args.reach, environment)?;
     let desk = Desk { client: place.client(), printer };
     match args.command {
+        Command::Create(typed) => define::create(&desk, &typed).await,
         Command::Define(typed) => define::define(&desk, &typed).await,
         Command::Undefine(typed) => define::undefine(&desk, &typed.domain).await,
-        Command::Dumpxml(typed) => define::dumpxml(&desk, &typed.domain).await,
+        Command::Edit(typed) => edit::edit(&desk, &typed.domain).await,
+        Command::Dumpxml(typed) => define::dumpxml(&desk, &typed).await,
+        Command::Rename(typed) => change::rename(&desk, &typed).await,
+        Command::Autostart(typed) => change::autostart(&desk, &typed).await,
+        Command::Setvcpus(typed) => change::setvcpus(&desk, &typed).await,
+        Command::Setmem(typed) => change::setmem(&desk, &typed).await,
         Command::List(typed) => inspect::list(&desk, typed.all).await,
         Command::Info(typed) => inspect::info(&desk, &typed.domain).await,
         Command::Start(typed) => power::start(&desk, &typed.domain).await,
         Command::Shutdown(typed) => power::shutdown(&desk, &typed).await,
+        Command::Reboot(typed) => power::reboot(&desk, &typed).await,
+        Command::Reset(typed) => power::reset(&desk, &typed.domain).await,
         Command::Destroy(typed) => power::destroy(&desk, &typed.domain).await,
         Command::Suspend(typed) => power::suspend(&desk, &typed.domain).await,
         Command::Resume(typed) => power::resume(&desk, &typed.domain).await,

@@ -1,11 +1,11 @@
-//! `start`, `shutdown`, `destroy`, `suspend`, `resume`.
+//! `start`, `shutdown`, `reboot`, `reset`, `destroy`, `suspend`, `resume`.
 
 use std::time::Duration;
 
 use api::{Domain, DomainState};
 
 use super::Desk;
-use crate::args::Shutdown;
+use crate::args::{Reboot, Shutdown};
 use crate::failure::{Exit, Failure};
 use crate::printer;
 
@@ -28,6 +28,28 @@ pub(super) async fn suspend(desk: &Desk<'_>, domain: &str) -> Result<Exit, Failu
 
 pub(super) async fn resume(desk: &Desk<'_>, domain: &str) -> Result<Exit, Failure> {
     Ok(tell(desk, &desk.client.resume(domain).await?))
+}
+
+pub(super) async fn reset(desk: &Desk<'_>, domain: &str) -> Result<Exit, Failure> {
+    let domain = desk.client.reset(domain).await?;
+    desk.printer.answer(&domain, |_| format!("Domain {} was reset.\n", domain.name));
+    Ok(Exit::Done)
+}
+
+pub(super) async fn reboot(desk: &Desk<'_>, typed: &Reboot) -> Result<Exit, Failure> {
+    let domain = desk.client.reboot(&typed.domain, Duration::from_secs(typed.timeout)).await?;
+    let name = &domain.name;
+    if domain.pid.is_none() {
+        return Err(Failure::Unfinished {
+            message: format!("{name} has ended and was not booted again"),
+            mend: format!("`ferry info {name}` may say why; `ferry start {name}` boots it"),
+        });
+    }
+    desk.printer.answer(&domain, |_| match typed.timeout {
+        0 => format!("Domain {name} was asked to shut itself down; it is booted again then.\n"),
+        _ => format!("Domain {name} was booted again.\n"),
+    });
+    Ok(Exit::Done)
 }
 
 pub(super) async fn shutdown(desk: &Desk<'_>, typed: &Shutdown) -> Result<Exit, Failure> {

@@ -69,6 +69,7 @@ fn everything() -> Vec<(&'static str, Value)> {
         sent(Stop),
         sent(SystemPowerdown),
         sent(SystemReset),
+        sent(SetAction::PAUSE),
         sent(Quit),
         sent(QueryName),
         sent(QueryUuid),

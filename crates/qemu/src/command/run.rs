@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use domain::Action;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -79,6 +80,28 @@ command!(SystemPowerdown, "system_powerdown", Done);
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct SystemReset;
 command!(SystemReset, "system_reset", Done);
+
+/// QAPI `set-action`: what QEMU does when the guest powers itself off, until it is told otherwise.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct SetAction {
+    /// QAPI `ShutdownAction`.
+    pub shutdown: &'static str,
+}
+command!(SetAction, "set-action", Done);
+
+impl SetAction {
+    /// The guest stays, stopped.
+    pub const PAUSE: SetAction = SetAction { shutdown: "pause" };
+
+    /// What `<on_poweroff>` asks for, as `-action` has it.
+    pub fn of(poweroff: Action) -> SetAction {
+        let shutdown = match poweroff {
+            Action::Destroy => "poweroff",
+            Action::Restart | Action::Preserve => "pause",
+        };
+        SetAction { shutdown }
+    }
+}
 
 /// QAPI `quit`: QEMU ends; the guest is not asked.
 #[derive(Clone, Copy, Debug, Serialize)]

@@ -11,6 +11,7 @@ use domain::{
 use super::CommandLineError;
 use super::switch::{Properties, Switch, text};
 use crate::accelerator::Accelerator;
+use crate::command::SetAction;
 
 /// `-name`.
 #[derive(Clone, Copy, Debug)]
@@ -290,10 +291,7 @@ impl Switch for Actions {
     }
 
     fn value(&self) -> Option<OsString> {
-        let shutdown = match self.poweroff {
-            Action::Destroy => "poweroff",
-            Action::Restart | Action::Preserve => "pause",
-        };
+        let shutdown = SetAction::of(self.poweroff).shutdown;
         let reboot = match self.reboot {
             Action::Restart => "reset",
             Action::Destroy | Action::Preserve => "shutdown",

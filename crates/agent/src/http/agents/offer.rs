@@ -37,7 +37,7 @@ async fn take_in(node: &Arc<Node>, offer: Offer) -> Result<Ticket, Failure> {
     let coming = preflight::check(node, &offer).await?;
     let domain = coming.live.domain();
     let (uuid, name) = (frozen_uuid(domain), domain.name.clone());
-    let handle = node.admit(uuid, &name, || keeper::begin(node, uuid, name.clone(), None, Begin::Offered))?;
+    let handle = node.admit(uuid, &name, || keeper::begin(node, uuid, name.clone(), None, Begin::New))?;
     let made = handle.ask(|reply| Ask::Offer(Box::new((offer, coming)), reply)).await;
     made.unwrap_or(Err(Failure::Stopping))
 }

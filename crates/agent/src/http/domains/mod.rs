@@ -1,12 +1,17 @@
 //! The endpoints of domains, one a file.
 
+pub(super) mod autostart;
 pub(super) mod define;
 pub(super) mod destroy;
 pub(super) mod list;
 pub(super) mod migrate;
+pub(super) mod reboot;
+pub(super) mod rename;
+pub(super) mod reset;
 pub(super) mod resume;
 pub(super) mod show;
 pub(super) mod shutdown;
+pub(super) mod size;
 pub(super) mod start;
 pub(super) mod suspend;
 pub(super) mod undefine;

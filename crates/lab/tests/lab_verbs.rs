@@ -1,0 +1,211 @@
+//! The daily verbs, each by its effect on a real guest, a real QEMU or a real image, and by what it refuses.
+
+use std::fs;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use lab::guest::{Guest, GuestOptions};
+use lab::host::{Host, Refusal};
+use lab::limits::{GUEST_BOOT, HAPPENS, LOOK};
+use lab::trial::{Shown, left_on, play};
+use serde_json::Value;
+
+fn expect(refusal: &Refusal, code: &str) -> Result<()> {
+    ensure!((refusal.code.as_str(), refusal.exit) == (code, 4), "to be {code} and exit 4: {refusal:#?}");
+    let told = refusal.mend.is_some() || refusal.details.iter().any(|detail| !detail.mend.is_empty());
+    ensure!(told, "it does not say what to do: {refusal:?}");
+    Ok(())
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap_or_default()
+}
+
+fn state(host: &Host, domain: &str) -> Result<String> {
+    Ok(host.ferry_json::<Shown>(&["info", domain])?.state)
+}
+
+fn nothing_left(host: &Host) -> Result<()> {
+    let left = left_on(host)?;
+    ensure!(left.is_empty(), "{} has {left:?}", host.name);
+    Ok(())
+}
+
+/// Waits until the guest serves with another boot id than `before`, and returns the new one.
+fn booted_again(guest: &Guest, before: &str) -> Result<String> {
+    let end = Instant::now() + GUEST_BOOT;
+    loop {
+        let boot_id = guest.wait_until_serving(GUEST_BOOT)?.boot_id;
+        if boot_id != before {
+            return Ok(boot_id);
+        }
+        ensure!(Instant::now() < end, "the guest was not booted again");
+        thread::sleep(LOOK);
+    }
+}
+
+fn comes_true(what: &str, within: Duration, mut looks: impl FnMut() -> Result<bool>) -> Result<()> {
+    let end = Instant::now() + within;
+    while !looks()? {
+        ensure!(Instant::now() < end, "within {within:?} not true: {what}");
+        thread::sleep(LOOK);
+    }
+    Ok(())
+}
+
+/// `ferry edit` with `sed` for an editor.
+fn edit(host: &Host, domain: &str, script: &str) -> Result<(i32, String)> {
+    let mut command = host.ferry();
+    command
+        .env_remove("VISUAL")
+        .env("EDITOR", format!("sed -i -e '{script}'"))
+        .env("TMPDIR", &host.directory);
+    let output = command.args(["--json", "edit", domain]).output()?;
+    let said =
+        [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned()).concat();
+    Ok((output.status.code().unwrap_or(-1), said))
+}
+
+#[test]
+fn guests_are_booted_again_in_their_qemu() -> Result<()> {
+    play(|lab| {
+        let host = lab.kvm1();
+        let guest = lab.guest(GuestOptions::small("web1"))?;
+        let created: Shown = host.ferry_json(&["create", text(&guest.xml)])?;
+        ensure!((created.state.as_str(), created.persistent) == ("running", false), "{created:?}");
+        let pid = created.pid;
+        expect(&host.ferry_refusal(&["create", text(&guest.xml)])?, "wrong-state")?;
+        expect(&host.ferry_refusal(&["dumpxml", "web1", "--inactive"])?, "wrong-state")?;
+        expect(&host.ferry_refusal(&["setvcpus", "web1", "2"])?, "wrong-state")?;
+        let first = guest.wait_until_serving(GUEST_BOOT)?.boot_id;
+
+        // An orderly reboot: the guest closes its records, and its QEMU goes on.
+        let rebooted: Shown = host.ferry_json(&["reboot", "web1"])?;
+        ensure!((rebooted.state.as_str(), rebooted.pid) == ("running", pid), "{rebooted:?}");
+        let second = booted_again(&guest, &first)?;
+        let console = fs::read_to_string(&guest.console)?;
+        ensure!(console.matches("power button pressed").count() == 1, "it was not asked: {console}");
+        let checked = guest.check()?;
+        ensure!((checked.records_lost, checked.memory_errors) == (0, 0), "{checked:?}");
+
+        // The agent dies in the middle of it, and the next one goes on.
+        host.ferry_output(["reboot", "web1", "--timeout", "0"])?;
+        host.kill_agent()?;
+        host.start_agent()?;
+        let third = booted_again(&guest, &second)?;
+        ensure!(host.ferry_json::<Shown>(&["info", "web1"])?.pid == pid, "another QEMU");
+
+        host.ferry_output(["reset", "web1"])?;
+        booted_again(&guest, &third)?;
+        host.ferry_output(["suspend", "web1"])?;
+        expect(&host.ferry_refusal(&["reboot", "web1"])?, "wrong-state")?;
+        host.ferry_output(["resume", "web1"])?;
+
+        // Powered off for good it ends, as before, and nothing of it is left.
+        host.ferry_output(["shutdown", "web1"])?;
+        expect(&host.ferry_refusal(&["info", "web1"])?, "domain-not-found")?;
+        expect(&host.ferry_refusal(&["reboot", "web1"])?, "domain-not-found")?;
+        let audit = guest.records()?;
+        ensure!((audit.lost(), audit.boots.len()) == (0, 4), "{audit:?}");
+        nothing_left(host)
+    })
+}
+
+#[test]
+fn definitions_change_for_the_next_start() -> Result<()> {
+    play(|lab| {
+        let host = lab.kvm1();
+        let guest = lab.guest(GuestOptions::small("web1"))?;
+        host.ferry_output(["define", text(&guest.xml)])?;
+        let before = host.ferry_output(["dumpxml", "web1"])?;
+        host.ferry_output(["setvcpus", "web1", "2"])?;
+        host.ferry_output(["setmem", "web1", "320M"])?;
+        let after = host.ferry_output(["dumpxml", "web1"])?;
+        let expected = before
+            .replace("<vcpu>1</vcpu>", "<vcpu>2</vcpu>")
+            .replace("<memory unit='MiB'>256</memory>", "<memory unit='MiB'>320</memory>");
+        ensure!(after == expected && after != before, "more was changed than asked:\n{after}");
+
+        // An edit is refused where it changes who the domain is, and where it cannot be used.
+        let (exit, said) = edit(host, "web1", "s/<name>web1/<name>web9/")?;
+        ensure!(exit == 4 && said.contains("identity-edited"), "{exit}: {said}");
+        let (exit, said) = edit(host, "web1", "s/<vcpu>2/<vcpu>none/")?;
+        ensure!(
+            exit == 4 && said.contains("definition-invalid") && said.contains("\"line\""),
+            "{exit}: {said}"
+        );
+        let changes =
+            format!("{} autostart web1; {} setvcpus web1 1 #", host.ferry_line(), host.ferry_line());
+        let mut command = host.ferry();
+        command
+            .env_remove("VISUAL")
+            .env("EDITOR", format!("echo >>$1; {changes}"))
+            .env("TMPDIR", &host.directory);
+        let output = command.args(["--json", "edit", "web1"]).output()?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(output.status.code() == Some(4) && said.contains("definition-changed"), "{output:?}");
+        host.ferry_output(["setvcpus", "web1", "2"])?;
+        let (exit, said) = edit(host, "web1", "s/Test guest/Edited guest/")?;
+        ensure!(exit == 0, "{said}");
+        let (exit, said) = edit(host, "web1", "s/Test guest/Edited guest/")?;
+        ensure!(exit == 0 && said.contains("unchanged"), "{said}");
+
+        // A name is taken once; the old one is free again.
+        let other = lab.guest(GuestOptions { part: 101, ..GuestOptions::small("mail") })?;
+        host.ferry_output(["define", text(&other.xml)])?;
+        expect(&host.ferry_refusal(&["rename", "web1", "mail"])?, "name-taken")?;
+        expect(&host.ferry_refusal(&["rename", "web1", "../web"])?, "definition-invalid")?;
+        host.ferry_output(["rename", "web1", "shop"])?;
+        expect(&host.ferry_refusal(&["info", "web1"])?, "domain-not-found")?;
+        host.kill_agent()?;
+        host.start_agent()?;
+
+        let started: Shown = host.ferry_json(&["start", "shop"])?;
+        let pid = started.pid.context("no QEMU")?;
+        let line = fs::read(format!("/proc/{pid}/cmdline"))?;
+        let line = String::from_utf8_lossy(&line).replace('\0', " ");
+        for switch in ["-m size=320M", "-smp 2,", "guest=shop"] {
+            ensure!(line.contains(switch), "no {switch} in {line}");
+        }
+        guest.wait_until_serving(GUEST_BOOT)?;
+        let live = host.ferry_output(["dumpxml", "shop"])?;
+        ensure!(live.contains("Edited guest") && live.contains("<name>shop</name>"), "{live}");
+        expect(&host.ferry_refusal(&["rename", "shop", "web1"])?, "wrong-state")?;
+        host.ferry_output(["setvcpus", "shop", "1"])?;
+        ensure!(host.ferry_output(["dumpxml", "shop"])? == live, "the guest that runs was redefined");
+        let inactive = host.ferry_output(["dumpxml", "shop", "--inactive"])?;
+        ensure!(inactive == live.replace("<vcpu>2<", "<vcpu>1<"), "{inactive}");
+        ensure!(host.ferry_json::<Value>(&["info", "shop"])?["vcpus"] == 2, "it does not have 2 any more");
+
+        autostarts(host)?;
+        host.ferry_output(["destroy", "shop"])?;
+        for name in ["shop", "mail"] {
+            host.ferry_output(["undefine", name])?;
+        }
+        nothing_left(host)
+    })
+}
+
+/// `shop` is to start at boot, `mail` is not.
+fn autostarts(host: &Host) -> Result<()> {
+    let listed: Vec<Value> = host.ferry_json(&["list", "--all"])?;
+    let autostart: Vec<&Value> = listed.iter().map(|domain| &domain["autostart"]).collect();
+    ensure!(autostart == [false, true], "the rename lost it: {listed:?}");
+    host.ferry_output(["destroy", "shop"])?;
+    host.kill_agent()?;
+    host.start_agent()?;
+    // Domains are started while the agent serves: it must have decided.
+    let log = host.agent_log();
+    comes_true("the agent knows that its host has not booted", HAPPENS, || {
+        Ok(fs::read_to_string(&log)?.matches("no domain is started by itself").count() == 2)
+    })?;
+    ensure!(state(host, "shop")? == "shut-off", "what was shut off was started by a new agent");
+    host.stop_agent()?;
+    fs::write(host.state().join("boot_id"), "another boot of this host")?;
+    host.start_agent()?;
+    comes_true("shop starts with its host", HAPPENS, || Ok(state(host, "shop")? == "running"))?;
+    ensure!(state(host, "mail")? == "shut-off", "mail was started too");
+    Ok(())
+}
