@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for people's terminals")]
 
 mod apt;
+mod corpus;
 mod cpio;
 mod demo;
 mod guest;
@@ -51,6 +52,14 @@ enum Command {
     Model,
     /// Check the rules that no compiler checks
     Tidy,
+    /// Make the corpus of real definitions again, with virt-install and libvirt
+    Corpus {
+        /// Only these domains
+        names: Vec<String>,
+    },
+    /// The part of `corpus` that runs in namespaces of its own
+    #[command(hide = true)]
+    CorpusInside { names: Vec<String> },
 }
 
 fn main() -> ExitCode {
@@ -78,6 +87,8 @@ fn run(command: Command) -> Result<()> {
         Command::Matrix(arguments) => matrix::run(root, &target, &arguments),
         Command::Model => model(root),
         Command::Tidy => tidy::run(root),
+        Command::Corpus { names } => corpus::run(root, &names),
+        Command::CorpusInside { names } => corpus::inside(root, &names),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::domain::Domain;
 use crate::edit::{Editor, Element};
 use crate::freeze;
 use crate::interface::MacAddress;
-use crate::limits::{XML_BYTES_MAX, XML_NODES_MAX};
+use crate::limits::{XML_ATTRIBUTES_MAX, XML_BYTES_MAX, XML_NAMESPACES_MAX, XML_NODES_MAX};
 use crate::problem::{DefinitionError, Problem};
 use crate::read::Reading;
 use crate::reader::{Reader, is};
@@ -205,6 +205,14 @@ pub(crate) fn tree(xml: &str) -> Result<roxmltree::Document<'_>, DefinitionError
     if xml.len() > XML_BYTES_MAX {
         let message = format!("the text is {} bytes long", xml.len());
         return Err(broken(1, 1, message, format!("give a definition of at most {XML_BYTES_MAX} bytes")));
+    }
+    for (what, sign, most) in
+        [("attributes", "=", XML_ATTRIBUTES_MAX), ("namespaces", "xmlns", XML_NAMESPACES_MAX)]
+    {
+        if xml.matches(sign).count() > most {
+            let mend = format!("give a definition with at most {most} times `{sign}`");
+            return Err(broken(1, 1, format!("the text has too many {what}"), mend));
+        }
     }
     let options = roxmltree::ParsingOptions { nodes_limit: XML_NODES_MAX, ..Default::default() };
     roxmltree::Document::parse_with_options(xml, options).map_err(|error| match error {

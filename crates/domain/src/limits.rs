@@ -8,6 +8,14 @@ pub const XML_BYTES_MAX: usize = 1 << 20;
 /// Most XML nodes (elements, texts, comments) in a definition, given to the XML parser.
 pub const XML_NODES_MAX: u32 = 20_000;
 
+/// Most attributes in a definition, counted as `=` signs before it is parsed: the XML parser compares each attribute of
+/// an element with all others. libvirt's own have some hundred.
+pub const XML_ATTRIBUTES_MAX: usize = 4_000;
+
+/// Most declarations of namespaces in a definition, counted before it is parsed: the XML parser compares those in force
+/// with each other for every element that has one of its own. libvirt's own have a handful.
+pub const XML_NAMESPACES_MAX: usize = 100;
+
 /// Most problems that are reported for one definition; a last entry says when there were more.
 pub const PROBLEMS_MAX: usize = 200;
 

@@ -212,13 +212,15 @@ impl<'a> Reader<'a> {
         u8::try_from(number).ok()
     }
 
-    /// A path; one that is not absolute is refused.
+    /// A path; one that is not absolute, or that would break a line of a log, is refused.
     pub(crate) fn path(&mut self, node: Node<'a>, attribute: Option<&str>, value: &str) -> Option<PathBuf> {
-        if value.starts_with('/') && !value.contains('\n') {
+        let (message, mend) = if value.chars().any(char::is_control) {
+            (format!("the path holds a control character: {value:?}"), "rename the file")
+        } else if value.starts_with('/') {
             return Some(PathBuf::from(value));
-        }
-        let message = format!("`{value}` is not an absolute path");
-        let mend = "write the whole path, beginning with /";
+        } else {
+            (format!("`{value}` is not an absolute path"), "write the whole path, beginning with /")
+        };
         match attribute {
             Some(name) => self.refuse_attribute(node, name, message, mend),
             None => self.refuse(node, message, mend),

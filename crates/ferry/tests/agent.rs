@@ -1,7 +1,7 @@
 //! `ferry agent` as a process: it starts, answers on its socket, refuses a second one, and ends on SIGTERM.
 
-use std::io::{BufRead, BufReader};
-use std::os::unix::net::UnixListener;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
@@ -103,4 +103,56 @@ fn a_wrong_configuration_is_shown() {
 
     let output = ferry(&["agent", "--log", "a=b=c"]).output().expect("runs");
     assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+}
+
+/// The status line and the body that the agent answers to a `POST /domains` with these bytes.
+fn post(socket: &Path, body: &[u8]) -> String {
+    let mut stream = UnixStream::connect(socket).expect("the agent listens");
+    let head = format!(
+        "POST /api/v1/domains HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).expect("the agent reads");
+    // An agent that has read enough stops reading.
+    drop(stream.write_all(body));
+    let mut answer = Vec::new();
+    drop(stream.read_to_end(&mut answer));
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[test]
+fn bodies_that_nobody_can_mean_are_refused_and_the_agent_goes_on() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let socket = directory.path().join("ferry.sock");
+    let _agent = start(&configuration(directory.path()));
+    let check = |body: &[u8], status: &str, says: &str| {
+        let answer = post(&socket, body);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+        assert!(answer.contains(says), "{answer}");
+    };
+    check(&vec![b' '; 50 << 20], "413", "length limit exceeded");
+    check(b"{\"xml\":\"<domain>\xff\xfe</domain>\"}", "400", "invalid unicode");
+    check(&b"[".repeat(1 << 20), "422", "");
+    check(b"{\"xml\":\"<!DOCTYPE d [<!ENTITY a 'b'>]><domain>&a;</domain>\"}", "422", "remove the <!DOCTYPE");
+    let long = format!("{{\"xml\":\"{}\"}}", "<a>".repeat(1 << 20));
+    check(long.as_bytes(), "422", "give a definition of at most");
+    let output =
+        ferry(&["--socket", socket.to_str().expect("UTF-8"), "list", "--all"]).output().expect("runs");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+}
+
+#[test]
+fn a_file_that_is_no_definition_is_not_sent() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("d.xml");
+    let define = || {
+        let output = ferry(&["define", file.to_str().expect("UTF-8")]).output().expect("runs");
+        assert_eq!(output.status.code(), Some(1));
+        text(&output)
+    };
+    std::fs::write(&file, vec![b'<'; 50 << 20]).expect("writes");
+    assert!(define().contains("is longer than 4194304 bytes"), "{}", define());
+    std::fs::write(&file, b"<domain>\xff</domain>").expect("writes");
+    assert!(define().contains("is not UTF-8"), "{}", define());
 }

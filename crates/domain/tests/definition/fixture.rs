@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use domain::{DefinitionError, Freezer, MacAddress};
+use domain::{Definition, DefinitionError, Freezer, MacAddress};
 use uuid::Uuid;
 
 /// Freezes with numbers that count up, and machines of QEMU 10.0.
@@ -47,10 +47,27 @@ pub(crate) fn all() -> Vec<(String, String)> {
     let files = std::fs::read_dir(folder()).expect("the corpus is there");
     let names =
         files.map(|file| file.expect("it can be listed").file_name().into_string().expect("it is UTF-8"));
+    let names = names.filter(|name| name.ends_with(".xml"));
     let mut all: Vec<_> = names.map(|name| (name.clone(), corpus(&name))).collect();
     all.sort();
     assert!(all.len() >= 4, "the corpus is not empty");
     all
+}
+
+/// Every definition that a real tool printed and that is not refused, of one kind: `xml` is virt-install's, and
+/// `defined.xml` libvirt's. Which are refused stands in docs/compatibility.md.
+pub(crate) fn real(kind: &str) -> Vec<(String, String)> {
+    let folder = folder().join("real");
+    let files = std::fs::read_dir(&folder).expect("the corpus is there");
+    let names =
+        files.map(|file| file.expect("it can be listed").file_name().into_string().expect("it is UTF-8"));
+    let names = names.filter(|name| name.split_once('.').is_some_and(|(_, rest)| rest == kind));
+    let texts = names.map(|name| (std::fs::read_to_string(folder.join(&name)).expect("it is a text"), name));
+    let mut taken: Vec<_> =
+        texts.filter(|(xml, _)| Definition::parse(xml).is_ok()).map(|(xml, name)| (name, xml)).collect();
+    taken.sort();
+    assert!(!taken.is_empty(), "the corpus is not empty");
+    taken
 }
 
 /// Problems, one a line.

@@ -3,7 +3,9 @@
 mod attach;
 mod fixture;
 mod freeze;
+mod hostile;
 mod lossless;
 mod machine;
 mod problems;
 mod reading;
+mod real;
