@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use domain::{CpuMode, Definition, Domain, FileRole, FileUse, Kind, MemballoonModel};
+use domain::{CpuMode, Definition, DiskSource, Domain, FileRole, FileUse, Kind, MemballoonModel};
 use migration::RunRight;
 use migration::owner::OwnerRecord;
 use network::Port;
@@ -72,10 +72,15 @@ pub(crate) fn frozen_uuid(domain: &Domain) -> Uuid {
     domain.uuid.expect("a frozen definition has a UUID")
 }
 
-/// Where the owner record of a domain lies: beside its first disk that it alone may write.
+/// Where the owner record of a domain lies: beside the first file that it alone may write as a disk. There is no place
+/// beside a block device, and none that is looked for behind QEMU's own NFS client.
 pub(crate) fn owner_path(domain: &Domain) -> Option<PathBuf> {
-    let disk = domain.disks.iter().find(|disk| !disk.readonly && !disk.shareable)?;
-    Some(storage::owner_path(&disk.source))
+    let alone = domain.disks.iter().filter(|disk| disk.is_writable_alone());
+    let file = alone.filter_map(|disk| match &disk.source {
+        Some(DiskSource::File(path)) => Some(path),
+        Some(DiskSource::Block(_) | DiskSource::Nfs { .. }) | None => None,
+    });
+    file.map(|path| storage::owner_path(path)).next()
 }
 
 /// Reads an owner record; none where there is none.
@@ -137,7 +142,9 @@ pub(crate) async fn start(node: &Node, definition: &Definition) -> Result<Guest,
         return Err(Failure::KvmUnusable { host: node.config.host.clone(), reason });
     }
     for disk in &domain.disks {
-        storage::open_check(&disk.source, !disk.readonly).await?;
+        if let Some(path) = disk.source.as_ref().and_then(DiskSource::path) {
+            storage::open_check(path, !disk.readonly).await?;
+        }
     }
     for interface in &domain.interfaces {
         node.network.bridge(&interface.bridge).await?;

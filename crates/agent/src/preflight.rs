@@ -1,8 +1,10 @@
 //! Gathers what the preflight's rules judge: this host as a target, for one offer. Changes nothing. Main function:
 //! [`check`].
 
+use std::path::Path;
+
 use api::{Finding, Offer};
-use domain::{CpuMode, Definition, Domain, FileRole};
+use domain::{CpuMode, Definition, DiskSource, Domain, FileRole};
 use migration::preflight::{BridgeFault, DiskView, DomainView, Shared, SourceView, TargetView, findings};
 use network::NetworkError;
 use qemu::capabilities::{Capabilities, ProbeError};
@@ -71,7 +73,9 @@ async fn target_view(
     let (name_of_uuid, uuid_of_name) = node.taken(frozen_uuid(domain), &domain.name);
     let mut disks = Vec::new();
     for disk in &domain.disks {
-        disks.push(disk_view(offer, domain, disk).await);
+        if let Some(path) = disk.source.as_ref().and_then(DiskSource::path) {
+            disks.push(disk_view(offer, domain, disk, path).await);
+        }
     }
     let mut bridges = Vec::new();
     for interface in &domain.interfaces {
@@ -111,11 +115,10 @@ async fn target_view(
 
 /// Whether a disk can be opened here, and whether it is the very file that the source uses: the source's owner record
 /// lies beside it.
-async fn disk_view(offer: &Offer, domain: &Domain, disk: &domain::Disk) -> DiskView {
-    let path = disk.source.clone();
-    let fault = storage::open_check(&path, !disk.readonly).await.err().map(|error| error.to_string());
+async fn disk_view(offer: &Offer, domain: &Domain, disk: &domain::Disk, path: &Path) -> DiskView {
+    let fault = storage::open_check(path, !disk.readonly).await.err().map(|error| error.to_string());
     let record_path =
-        owner_path(domain).filter(|record| *record == storage::owner_path(&path) && !disk.readonly);
+        owner_path(domain).filter(|record| *record == storage::owner_path(path) && !disk.readonly);
     let shared = match record_path {
         None => Shared::NotAsked,
         Some(record_path) => match read_owner(&record_path).await {
@@ -129,7 +132,7 @@ async fn disk_view(offer: &Offer, domain: &Domain, disk: &domain::Disk) -> DiskV
             Ok(Some(_) | None) | Err(_) => Shared::Disproven,
         },
     };
-    DiskView { path, fault, shared }
+    DiskView { path: path.to_owned(), fault, shared }
 }
 
 /// Features of the guest's CPU that this host cannot give it.

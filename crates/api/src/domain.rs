@@ -77,7 +77,7 @@ pub struct Domain {
 pub struct Disk {
     /// The guest's name for it, as in `vda`.
     pub target: String,
-    /// Its image file.
+    /// Its image file, its block device, or `nfs://HOST/PATH`; empty where a CD drive is.
     pub source: String,
     /// Image format: `qcow2` or `raw`.
     pub format: String,

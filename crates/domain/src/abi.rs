@@ -4,8 +4,9 @@
 use std::fmt::Debug;
 
 use crate::character::ConsoleTarget;
-use crate::controller::ControllerModel;
+use crate::controller::{ControllerModel, ScsiDriver};
 use crate::cpu::{AddressBits, CacheMode, Cpu, CpuMode};
+use crate::disk::DiskDriver;
 use crate::domain::Domain;
 use crate::features::Features;
 
@@ -93,7 +94,11 @@ impl Differences {
 
     fn devices(&mut self, this: &Domain, other: &Domain) {
         self.lists("disk", &this.disks, &other.disks, |it| {
-            (it.bus, it.readonly, it.serial.clone(), it.discard, it.address)
+            let DiskDriver { discard, queues, queue_size, event_idx, packed, .. } = it.driver;
+            let identity = (it.serial.clone(), it.wwn, it.vendor.clone(), it.product.clone());
+            let place = (it.bus, it.model, it.address, it.drive);
+            let nature = (it.device, it.readonly, it.rotation_rate, it.blockio);
+            (place, nature, identity, (discard, queues, queue_size, event_idx, packed))
         });
         self.lists("interface", &this.interfaces, &other.interfaces, |it| {
             (it.model, it.mac, it.mtu, it.address)
@@ -112,10 +117,17 @@ impl Differences {
             all
         };
         self.lists("controller", &controllers(this), &controllers(other), |it| {
-            let ControllerModel::PcieRootPort { device, chassis, port } = it.model else {
-                return (it.index, it.address, format!("{:?}", it.model));
+            let model = match it.model {
+                ControllerModel::PcieRootPort { device, chassis, port } => {
+                    format!("{device} chassis {chassis:?} port {port:?}")
+                }
+                // Which thread serves it is the host's matter.
+                ControllerModel::Scsi { model, driver } => {
+                    format!("{model} {:?}", ScsiDriver { iothread: None, ioeventfd: None, ..driver })
+                }
+                other => format!("{other:?}"),
             };
-            (it.index, it.address, format!("{device} chassis {chassis:?} port {port:?}"))
+            (it.index, it.address, model)
         });
     }
 }

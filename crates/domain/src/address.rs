@@ -34,6 +34,19 @@ impl fmt::Display for PciAddress {
     }
 }
 
+/// A place on a SCSI, SATA or IDE controller (`<address type='drive'>`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DriveAddress {
+    /// Index of the controller.
+    pub controller: u32,
+    /// Bus of the controller: 0, and on IDE also 1.
+    pub bus: u32,
+    /// SCSI target; else 0.
+    pub target: u32,
+    /// SCSI logical unit, SATA port, IDE master (0) or slave (1).
+    pub unit: u32,
+}
+
 /// A port of a virtio-serial controller (`<address type='virtio-serial'>`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VirtioSerialAddress {

@@ -3,11 +3,13 @@
 
 use crate::controller::{Controller, ControllerModel};
 use crate::definition::{Definition, Freezer, tree};
+use crate::disk::{DiskBus, DiskSource};
 use crate::domain::Domain;
 use crate::edit::{Editor, Element};
 use crate::interface::{INTERFACE_ALIAS, MacAddress};
 use crate::os::MachineFamily;
 use crate::problem::{DefinitionError, Problem};
+use crate::read::Reading;
 use crate::reader::{Node, Reader, is, path, qname};
 
 /// Which device [`Definition::attach`] has put in, by its place in its list.
@@ -99,6 +101,42 @@ impl Definition {
         })
     }
 
+    /// The definition with another medium, or none, in the CD drive that is `target` (`sda`).
+    ///
+    /// # Errors
+    ///
+    /// There is no such drive, the path is not absolute or not UTF-8, or a writable disk has it.
+    pub fn change_media(
+        &self,
+        target: &str,
+        source: Option<&DiskSource>,
+    ) -> Result<Definition, DefinitionError> {
+        self.edited(|reader, editor, reading| {
+            let Reading { domain, nodes } = reading;
+            let drive = domain.disks.iter().zip(&nodes.disks).find(|(disk, _)| disk.target == target);
+            let Some((_, node)) = drive.filter(|(disk, _)| disk.is_cdrom()) else {
+                let place = drive.map(|(_, node)| *node).or(nodes.devices).unwrap_or(nodes.root);
+                let message = format!("there is no CD drive `{target}`");
+                reader.refuse(place, message, "name one that is there: only its medium can be changed");
+                return;
+            };
+            let old = reader.child(*node, "source");
+            if let Some(old) = old {
+                editor.remove(old);
+            }
+            let Some(source) = source else { return };
+            let Some(element) = element_of(source) else {
+                reader.refuse(*node, "the path is not UTF-8", "rename the file");
+                return;
+            };
+            editor.set_attribute(*node, "type", source.kind());
+            match old.or_else(|| reader.child(*node, "driver")) {
+                Some(before) => editor.insert_after(before, &[element]),
+                None => editor.prepend(*node, &[element]),
+            }
+        })
+    }
+
     /// The text with an element behind the last of its kind, and where it begins.
     fn inserted(&self, kind: &str, element: &str) -> Result<(String, usize), DefinitionError> {
         let document = tree(self.xml())?;
@@ -111,6 +149,19 @@ impl Definition {
         let offset = editor.insert_text_after(anchor, element);
         Ok((editor.finish(), offset))
     }
+}
+
+/// The `<source>` of a disk; none where its path is not UTF-8.
+fn element_of(source: &DiskSource) -> Option<Element> {
+    let element = Element::new("source");
+    Some(match source {
+        DiskSource::File(path) => element.attribute("file", path.to_str()?),
+        DiskSource::Block(path) => element.attribute("dev", path.to_str()?),
+        DiskSource::Nfs { host, path } => {
+            let element = element.attribute("protocol", "nfs").attribute("name", path);
+            element.child(Element::new("host").attribute("name", host))
+        }
+    })
 }
 
 /// Writes the id of an interface into its `<alias>`.
@@ -138,6 +189,17 @@ fn unfit(before: &Domain, after: &Domain, attached: Attached) -> Option<(&'stati
                 "shut the domain off, and attach the device then",
             ),
         });
+    }
+    if let Attached::Disk(place) = attached {
+        match after.disks[place].bus {
+            DiskBus::Virtio | DiskBus::Scsi => {}
+            DiskBus::Sata | DiskBus::Ide => {
+                return Some((
+                    "a SATA or IDE drive cannot be plugged while the guest runs",
+                    "write bus='virtio' or bus='scsi', or attach it while the domain is shut off",
+                ));
+            }
+        }
     }
     let address = match attached {
         Attached::Disk(place) => after.disks[place].address,

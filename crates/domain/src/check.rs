@@ -7,8 +7,10 @@ use crate::address::{PciAddress, VirtioSerialAddress};
 use crate::character::ConsoleTarget;
 use crate::controller::{ControllerModel, UsbModel};
 use crate::cpu::CpuMode;
+use crate::disk::DiskBus;
 use crate::display::{InputBus, VideoModel};
 use crate::domain::{Domain, Kind};
+use crate::drives;
 use crate::limits::VIRTIO_SERIAL_PORTS;
 use crate::os::MachineFamily;
 use crate::read::{Nodes, Reading};
@@ -51,7 +53,9 @@ pub(crate) fn pci_devices<'a>(domain: &Domain, nodes: &Nodes<'a>) -> Vec<PciDevi
         }
     }
     for (disk, node) in domain.disks.iter().zip(&nodes.disks) {
-        add(*node, disk.address, Occupant::Device);
+        if disk.bus == DiskBus::Virtio {
+            add(*node, disk.address, Occupant::Device);
+        }
     }
     if let (Some(memballoon), Some(node)) = (domain.memballoon, nodes.memballoon)
         && memballoon.model == crate::device::MemballoonModel::Virtio
@@ -73,7 +77,7 @@ pub(crate) fn pci_devices<'a>(domain: &Domain, nodes: &Nodes<'a>) -> Vec<PciDevi
 pub(crate) fn check<'a>(reader: &mut Reader<'a>, reading: &Reading<'a>) {
     let Reading { domain, nodes } = reading;
     cpu(reader, domain, nodes);
-    disks(reader, domain, nodes);
+    drives::check(reader, domain, nodes);
     interfaces(reader, domain, nodes);
     boot_order(reader, domain, nodes);
     screen(reader, domain, nodes);
@@ -98,25 +102,6 @@ fn cpu<'a>(reader: &mut Reader<'a>, domain: &Domain, nodes: &Nodes<'a>) {
     if domain.kind == Kind::Qemu && matches!(cpu.mode, CpuMode::HostPassthrough { .. }) {
         let message = "host-passthrough needs KVM, and the domain's type is `qemu`";
         reader.refuse_attribute(node, "mode", message, "write type='kvm' into <domain>, or name a CPU model");
-    }
-}
-
-fn disks<'a>(reader: &mut Reader<'a>, domain: &Domain, nodes: &Nodes<'a>) {
-    for (place, (disk, node)) in domain.disks.iter().zip(&nodes.disks).enumerate() {
-        let before = &domain.disks[..place];
-        if before.iter().any(|other| other.target == disk.target) {
-            let target = reader.child(*node, "target").unwrap_or(*node);
-            let message = format!("a second disk `{}`", disk.target);
-            reader.refuse_attribute(target, "dev", message, "give every disk its own `dev`");
-        }
-        let may_share = |other: &crate::disk::Disk| other.readonly || other.shareable;
-        let clash =
-            |other: &crate::disk::Disk| other.source == disk.source && !(may_share(other) && may_share(disk));
-        if before.iter().any(clash) {
-            let source = reader.child(*node, "source").unwrap_or(*node);
-            let message = format!("{} is the source of two disks", disk.source.display());
-            reader.refuse_attribute(source, "file", message, "give every disk its own file");
-        }
     }
 }
 
@@ -191,6 +176,8 @@ fn machine<'a>(reader: &mut Reader<'a>, domain: &Domain, nodes: &Nodes<'a>) {
                 MachineFamily::I440fx
             }
             ControllerModel::VirtioSerial { .. }
+            | ControllerModel::Ahci
+            | ControllerModel::Scsi { .. }
             | ControllerModel::Usb(UsbModel::QemuXhci { .. } | UsbModel::None) => {
                 continue;
             }
@@ -321,6 +308,8 @@ pub(crate) fn usb_ports(domain: &Domain) -> BTreeMap<u32, u32> {
             | ControllerModel::PcieToPciBridge
             | ControllerModel::VirtioSerial { .. }
             | ControllerModel::Sata
+            | ControllerModel::Ahci
+            | ControllerModel::Scsi { .. }
             | ControllerModel::Ide => {}
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::address::PciAddress;
 use crate::limits::CONTROLLER_INDEX_MAX;
+use crate::os::MachineFamily;
 use crate::read::Reading;
 use crate::reader::{Node, Reader, is};
 use crate::word::words;
@@ -46,6 +47,15 @@ pub enum ControllerModel {
     Usb(UsbModel),
     /// `type='sata' index='0'`: the one inside q35's chipset, part of the machine, at 00:1f.2.
     Sata,
+    /// `type='sata'` beyond that one (QEMU's `ahci`).
+    Ahci,
+    /// `type='scsi'`.
+    Scsi {
+        /// Which of QEMU's devices it is.
+        model: ScsiModel,
+        /// `<driver>`.
+        driver: ScsiDriver,
+    },
     /// `type='ide' index='0'`: the one inside i440fx's chipset, part of the machine, at 00:01.1.
     Ide,
 }
@@ -61,6 +71,8 @@ impl ControllerModel {
             ControllerModel::VirtioSerial { .. }
             | ControllerModel::Usb(_)
             | ControllerModel::Sata
+            | ControllerModel::Ahci
+            | ControllerModel::Scsi { .. }
             | ControllerModel::Ide => false,
         }
     }
@@ -76,6 +88,8 @@ impl ControllerModel {
             ControllerModel::PcieRootPort { .. }
             | ControllerModel::PcieToPciBridge
             | ControllerModel::VirtioSerial { .. }
+            | ControllerModel::Ahci
+            | ControllerModel::Scsi { .. }
             | ControllerModel::Usb(UsbModel::QemuXhci { .. } | UsbModel::Piix3Uhci) => false,
         }
     }
@@ -102,6 +116,56 @@ words! {
         PcieRootPort = "pcie-root-port",
         /// Intel's.
         Ioh3420 = "ioh3420",
+    }
+}
+
+words! {
+    /// Which SCSI controller.
+    pub enum ScsiModel {
+        /// virtio-scsi on PCI.
+        VirtioScsi = "virtio-scsi",
+        /// The same, for old guests and new.
+        VirtioTransitional = "virtio-transitional",
+        /// The same, virtio 1.0 alone.
+        VirtioNonTransitional = "virtio-non-transitional",
+        /// LSI's 53C895A (QEMU's `lsi`): 7 disks.
+        Lsilogic = "lsilogic",
+    }
+}
+
+/// `<driver>` of a virtio-scsi controller; what is none leaves QEMU's default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ScsiDriver {
+    /// `queues`: request queues (QEMU's `num_queues`).
+    pub queues: Option<u32>,
+    /// `cmd_per_lun`: commands that a disk may have at once.
+    pub cmd_per_lun: Option<u32>,
+    /// `max_sectors`: longest request, in sectors.
+    pub max_sectors: Option<u32>,
+    /// `ioeventfd`.
+    pub ioeventfd: Option<bool>,
+    /// `iothread`: id of the thread that serves its disks.
+    pub iothread: Option<u32>,
+}
+
+impl ScsiModel {
+    fn read<'a>(reader: &mut Reader<'a>, node: Node<'a>) -> Option<ControllerModel> {
+        reader.vocabulary(node, &["type", "index", "model"], &["driver", "alias", "address"]);
+        reader.required(node, "model", "write model='virtio-scsi'")?;
+        let model: ScsiModel = reader.word(node, "model")?;
+        let mut driver = ScsiDriver::default();
+        if let Some(child) = reader.child(node, "driver") {
+            let known = ["queues", "cmd_per_lun", "max_sectors", "ioeventfd", "iothread"];
+            reader.vocabulary(child, if model == ScsiModel::Lsilogic { &[] } else { &known }, &[]);
+            driver = ScsiDriver {
+                queues: reader.number(child, "queues", 1..=1024),
+                cmd_per_lun: reader.number(child, "cmd_per_lun", 1..=u32::MAX),
+                max_sectors: reader.number(child, "max_sectors", 1..=u32::MAX),
+                ioeventfd: reader.flag(child, "ioeventfd", "on", "off"),
+                iothread: reader.number(child, "iothread", 1..=u32::MAX),
+            };
+        }
+        Some(ControllerModel::Scsi { model, driver })
     }
 }
 
@@ -141,13 +205,10 @@ pub(crate) fn read_all<'a>(reader: &mut Reader<'a>, devices: Node<'a>, reading: 
         let lowest = || (first..).find(|index| !taken.contains(&(family, *index)));
         let index = index.or_else(lowest).unwrap_or_default();
         taken.push((family, index));
-        let fixed = matches!(
-            model,
-            ControllerModel::PciRoot
-                | ControllerModel::PcieRoot
-                | ControllerModel::Sata
-                | ControllerModel::Ide
-        );
+        let chipset = reading.domain.os.family == MachineFamily::Q35 && index == 0;
+        let model = if model == ControllerModel::Sata && !chipset { ControllerModel::Ahci } else { model };
+        let fixed =
+            matches!(model, ControllerModel::PciRoot | ControllerModel::PcieRoot | ControllerModel::Ide);
         if fixed && index != 0 {
             reader.refuse_attribute(
                 node,
@@ -172,6 +233,7 @@ enum Family {
     VirtioSerial,
     Usb,
     Sata,
+    Scsi,
     Ide,
 }
 
@@ -183,7 +245,8 @@ fn family(model: ControllerModel) -> Family {
         | ControllerModel::PcieToPciBridge => Family::Pci,
         ControllerModel::VirtioSerial { .. } => Family::VirtioSerial,
         ControllerModel::Usb(_) => Family::Usb,
-        ControllerModel::Sata => Family::Sata,
+        ControllerModel::Sata | ControllerModel::Ahci => Family::Sata,
+        ControllerModel::Scsi { .. } => Family::Scsi,
         ControllerModel::Ide => Family::Ide,
     }
 }
@@ -197,6 +260,8 @@ pub(crate) fn has_address(model: ControllerModel) -> bool {
         | ControllerModel::VirtioSerial { .. }
         | ControllerModel::Usb(UsbModel::QemuXhci { .. } | UsbModel::Piix3Uhci)
         | ControllerModel::Sata
+        | ControllerModel::Ahci
+        | ControllerModel::Scsi { .. }
         | ControllerModel::Ide => true,
     }
 }
@@ -219,6 +284,7 @@ impl ControllerModel {
                 reader.vocabulary(node, &["type", "index"], &["alias", "address"]);
                 Some(ControllerModel::Ide)
             }
+            "scsi" => ScsiModel::read(reader, node),
             other => {
                 let message = format!("controller type `{other}` is not supported");
                 reader.refuse_attribute(

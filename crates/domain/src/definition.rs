@@ -5,6 +5,7 @@ use std::path::Path;
 use uuid::Uuid;
 
 use crate::cpu::{Cpu, CpuMode, CpuModel};
+use crate::disk::DiskSource;
 use crate::domain::Domain;
 use crate::edit::{Editor, Element};
 use crate::freeze;
@@ -13,7 +14,7 @@ use crate::limits::{XML_ATTRIBUTES_MAX, XML_BYTES_MAX, XML_NAMESPACES_MAX, XML_N
 use crate::problem::{DefinitionError, Problem};
 use crate::read::Reading;
 use crate::reader::{Reader, is};
-use crate::{check, read};
+use crate::{check, drives, read};
 
 /// A domain's XML, byte for byte, with its typed reading. Two are equal when their texts are.
 #[derive(Clone, Debug)]
@@ -91,7 +92,8 @@ impl Definition {
     ///
     /// The QEMU has no such machine, the freezer repeats itself, or there is no place left on a bus.
     pub fn freeze(&self, with: &mut dyn Freezer) -> Result<Definition, DefinitionError> {
-        self.edited(|reader, editor, reading| freeze::freeze(reader, editor, reading, with))
+        let placed = self.edited(drives::freeze)?;
+        placed.edited(|reader, editor, reading| freeze::freeze(reader, editor, reading, with))
     }
 
     /// The definition with another name.
@@ -129,7 +131,8 @@ impl Definition {
         })
     }
 
-    /// The definition with another file behind the disk that is `target` (`vda`). Without such a disk it is unchanged.
+    /// The definition with another file or block device, as before, behind the disk that is `target` (`vda`). Without
+    /// such a disk it is unchanged, and so it is where the disk is empty or comes over the network.
     ///
     /// # Errors
     ///
@@ -137,11 +140,16 @@ impl Definition {
     pub fn with_disk_source(&self, target: &str, source: &Path) -> Result<Definition, DefinitionError> {
         self.edited(|reader, editor, reading| {
             for (disk, node) in reading.domain.disks.iter().zip(&reading.nodes.disks) {
+                let attribute = match &disk.source {
+                    Some(DiskSource::File(_)) => "file",
+                    Some(DiskSource::Block(_)) => "dev",
+                    Some(DiskSource::Nfs { .. }) | None => continue,
+                };
                 if disk.target != target {
                     continue;
                 }
                 match (reader.child(*node, "source"), source.to_str()) {
-                    (Some(node), Some(source)) => editor.set_attribute(node, "file", source),
+                    (Some(node), Some(source)) => editor.set_attribute(node, attribute, source),
                     (_, None) => reader.refuse(*node, "the path is not UTF-8", "rename the file"),
                     (None, Some(_)) => {}
                 }

@@ -1,49 +1,87 @@
-//! `<disk>`: a file on the host that the guest sees as a virtio disk. It never opens the file.
+//! `<disk>`: blocks on the host that the guest sees as a disk or as a medium in a drive. It never opens them.
+
+mod driver;
+mod source;
+
+pub use self::driver::{
+    DetectZeroes, DiskCache, DiskDiscard, DiskDriver, DiskFormat, DiskIo, ErrorPolicy, Iotune, Rate, Rates,
+};
+pub(crate) use self::source::attribute as source_attribute;
+pub use self::source::{DiskSource, StartupPolicy};
 
 use std::path::PathBuf;
 
-use crate::address::PciAddress;
+use crate::address::{DriveAddress, PciAddress};
+use crate::limits::TARGET_BYTES_MAX;
 use crate::reader::{Node, Reader, text};
 use crate::word::words;
 
-/// `<disk type='file' device='disk'>` on the virtio bus (QEMU's `virtio-blk-pci`).
+/// `<disk>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Disk {
-    /// `<source file=…>`: an absolute path.
-    pub source: PathBuf,
+    /// `<disk device=…>`.
+    pub device: DiskDevice,
+    /// `<source>`; none is an empty drive, which only a [`DiskDevice::Cdrom`] can be.
+    pub source: Option<DiskSource>,
+    /// `<source startupPolicy=…>`.
+    pub startup_policy: StartupPolicy,
     /// `<driver type=…>`; raw where not written, as in libvirt. Never probed.
     pub format: DiskFormat,
+    /// `<backingStore>`: the images below, the uppermost first, as far as they are written. QEMU reads them from the
+    /// images themselves.
+    pub backing: Vec<PathBuf>,
+    /// The rest of `<driver>`.
+    pub driver: DiskDriver,
+    /// `<iotune>`; none is no limit.
+    pub iotune: Option<Iotune>,
     /// `<target dev=…>`: `vda`, unique in the domain. The guest does not see it.
     pub target: String,
     /// `<target bus=…>`.
     pub bus: DiskBus,
-    /// `<driver cache=…>`; none leaves QEMU's default (writeback).
-    pub cache: Option<DiskCache>,
-    /// `<driver io=…>`: QEMU's `aio`; none leaves its default (threads).
-    pub io: Option<DiskIo>,
-    /// `<driver discard=…>`; none leaves QEMU's default (unmap is off).
-    pub discard: Option<DiskDiscard>,
-    /// `<driver detect_zeroes=…>`; none leaves QEMU's default (off).
-    pub detect_zeroes: Option<DetectZeroes>,
-    /// `<readonly/>`: the guest cannot write.
+    /// `<disk model=…>`: which virtio device; only on [`DiskBus::Virtio`].
+    pub model: VirtioModel,
+    /// `<readonly/>`: the guest cannot write. Always on a CD.
     pub readonly: bool,
     /// `<shareable/>`: other domains may write at the same time (QEMU's `share-rw`).
     pub shareable: bool,
     /// `<serial>`: the guest reads it from the disk.
     pub serial: Option<String>,
+    /// `<wwn>`: the disk's world wide name.
+    pub wwn: Option<u64>,
+    /// `<vendor>`, of a SCSI disk.
+    pub vendor: Option<String>,
+    /// `<product>`, of a SCSI disk.
+    pub product: Option<String>,
+    /// `<target rotation_rate=…>`: 1 is a solid-state disk, else turns a minute.
+    pub rotation_rate: Option<u32>,
+    /// `<blockio>`: sizes in bytes.
+    pub blockio: BlockIo,
     /// `<boot order=…>`, from 1.
     pub boot_order: Option<u32>,
-    /// `<address type='pci'>`.
+    /// `<address type='pci'>`, of a virtio disk.
     pub address: Option<PciAddress>,
+    /// `<address type='drive'>`, of a SCSI, SATA or IDE disk.
+    pub drive: Option<DriveAddress>,
+}
+
+/// `<blockio>`: what the guest is told about the disk's blocks; none leaves QEMU's defaults.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BlockIo {
+    /// `logical_block_size`, in bytes.
+    pub logical_block_size: Option<u32>,
+    /// `physical_block_size`, in bytes.
+    pub physical_block_size: Option<u32>,
+    /// `discard_granularity`, in bytes.
+    pub discard_granularity: Option<u32>,
 }
 
 words! {
-    /// How the file holds the disk's blocks.
-    pub enum DiskFormat {
-        /// QEMU's own format.
-        Qcow2 = "qcow2",
-        /// Block by block.
-        Raw = "raw",
+    /// What the guest sees.
+    pub enum DiskDevice {
+        /// A disk.
+        Disk = "disk",
+        /// A CD or DVD drive.
+        Cdrom = "cdrom",
     }
 }
 
@@ -52,158 +90,186 @@ words! {
     pub enum DiskBus {
         /// virtio-blk on PCI.
         Virtio = "virtio",
+        /// A SCSI controller.
+        Scsi = "scsi",
+        /// SATA: q35's own controller, or `ahci`.
+        Sata = "sata",
+        /// i440fx's IDE.
+        Ide = "ide",
     }
 }
 
 words! {
-    /// Which caches lie between the guest and the disk.
-    pub enum DiskCache {
-        /// The hypervisor's default: as not written.
-        Default = "default",
-        /// Past the host's page cache, flushes honoured.
-        None = "none",
-        /// Through the page cache, each write flushed.
-        Writethrough = "writethrough",
-        /// Through the page cache, flushes honoured.
-        Writeback = "writeback",
-        /// Past the page cache, each write flushed.
-        Directsync = "directsync",
-        /// Through the page cache, flushes ignored.
-        Unsafe = "unsafe",
-    }
-}
-
-words! {
-    /// How QEMU gives requests to the kernel.
-    pub enum DiskIo {
-        /// Linux AIO; needs `cache` `none` or `directsync`.
-        Native = "native",
-        /// A pool of threads.
-        Threads = "threads",
-        /// io_uring.
-        IoUring = "io_uring",
-    }
-}
-
-words! {
-    /// What becomes of the guest's discard requests.
-    pub enum DiskDiscard {
-        /// They reach the file.
-        Unmap = "unmap",
-        /// They are dropped.
-        Ignore = "ignore",
-    }
-}
-
-words! {
-    /// What QEMU does with writes of zeroes.
-    pub enum DetectZeroes {
-        /// They are written.
-        Off = "off",
-        /// They become efficient zero writes.
-        On = "on",
-        /// They become discards, where `discard` is `unmap`.
-        Unmap = "unmap",
+    /// Which face a virtio device shows to old and new guests (QEMU's suffixes of `…-pci`).
+    pub enum VirtioModel {
+        /// virtio 1.0, and on conventional PCI the older kind, too.
+        Virtio = "virtio",
+        /// Both kinds.
+        Transitional = "virtio-transitional",
+        /// virtio 1.0 alone.
+        NonTransitional = "virtio-non-transitional",
     }
 }
 
 impl Disk {
+    /// Whether it is a drive whose medium can be changed.
+    pub fn is_cdrom(&self) -> bool {
+        self.device == DiskDevice::Cdrom
+    }
+
+    /// Whether the domain alone writes it.
+    pub fn is_writable_alone(&self) -> bool {
+        !self.readonly && !self.shareable
+    }
+
     /// Reads `<disk>`.
     pub(crate) fn read<'a>(reader: &mut Reader<'a>, node: Node<'a>) -> Option<Disk> {
-        reader.vocabulary(
-            node,
-            &["type", "device", "model", "snapshot"],
-            &[
-                "driver",
-                "source",
-                "target",
-                "readonly",
-                "shareable",
-                "serial",
-                "boot",
-                "alias",
-                "address",
-                "backingStore",
-            ],
-        );
-        reader.required(node, "type", "write type='file'");
-        reader.only(node, "type", &["file"], "put the disk into a file and write type='file'");
-        let mend = "remove the drive, or make it a device='disk'";
-        reader.only(node, "device", &["disk"], mend);
-        reader.only(node, "model", &["virtio"], "remove `model`");
-        if let Some(backing) = reader.child(node, "backingStore")
-            && (backing.attributes().len() > 0 || backing.first_element_child().is_some())
-        {
-            let message = "an explicit backing chain is not supported";
-            reader.refuse(backing, message, "remove it: the chain is read from the image");
-        }
-        let driver = reader.child(node, "driver");
-        if let Some(driver) = driver {
-            let known = ["name", "type", "cache", "io", "discard", "detect_zeroes"];
-            reader.vocabulary(driver, &known, &[]);
-            reader.only(driver, "name", &["qemu"], "write name='qemu'");
-        }
-        let target = target(reader, node);
-        let source = source(reader, node);
-        let format = driver.and_then(|it| reader.word(it, "type"));
-        let cache = driver.and_then(|it| reader.word(it, "cache"));
-        let io = driver.and_then(|it| reader.word(it, "io"));
-        let discard = driver.and_then(|it| reader.word(it, "discard"));
-        let detect_zeroes = driver.and_then(|it| reader.word(it, "detect_zeroes"));
-        let readonly = reader.present(node, "readonly");
+        let known = [
+            &["driver", "source", "target", "readonly", "shareable", "serial", "wwn", "vendor", "product"][..],
+            &["boot", "alias", "address", "backingStore", "iotune", "blockio"],
+        ];
+        reader.vocabulary(node, &["type", "device", "model", "snapshot", "rawio"], &known.concat());
+        reader.only(node, "rawio", &["no"], "remove `rawio`: QEMU's rights are the same for every domain");
+        let device = device(reader, node);
+        let cdrom = device == Some(DiskDevice::Cdrom);
+        let backing = backing(reader, node);
+        let target = target(reader, node, cdrom);
+        let bus = target.as_ref().map(|(_, bus)| *bus);
+        let (driver, format) = DiskDriver::read(reader, node, bus);
+        let source = DiskSource::read(reader, node, cdrom);
+        let readonly = reader.present(node, "readonly") || cdrom;
         let shareable = reader.present(node, "shareable");
         let serial = serial(reader, node);
         let boot_order = reader.boot_order(node);
-        let address = reader.pci_address(node);
-        if io == Some(DiskIo::Native)
-            && !matches!(cache, Some(DiskCache::None | DiskCache::Directsync))
-            && let Some(driver) = driver
-        {
-            let message = "io='native' needs cache='none' or cache='directsync'";
-            reader.refuse_attribute(driver, "io", message, "write cache='none', or remove `io`");
-        }
+        let iotune = Iotune::read(reader, node);
+        let blockio = blockio(reader, node);
+        let scsi = bus == Some(DiskBus::Scsi);
+        let vendor = word_of_scsi(reader, node, "vendor", 8, scsi);
+        let product = word_of_scsi(reader, node, "product", 16, scsi);
+        let model = model(reader, node, bus);
+        let wwn = wwn(reader, node, bus);
+        let startup_policy = startup_policy(reader, node);
         // Everything is read before anything that is missing ends the reading, so that all problems are found.
         let (target, bus) = target?;
-        Some(Disk {
-            source: source?,
-            format: format.unwrap_or(DiskFormat::Raw),
+        let target_node = reader.child(node, "target")?;
+        let rotation_rate = rotation_rate(reader, target_node, bus);
+        let mut disk = Disk {
+            device: device?,
+            startup_policy,
+            format,
+            backing,
+            driver,
+            iotune,
             target,
             bus,
-            cache,
-            io,
-            discard,
-            detect_zeroes,
+            model,
             readonly,
             shareable,
             serial,
+            wwn,
+            vendor,
+            product,
+            rotation_rate,
+            blockio,
             boot_order,
-            address,
-        })
+            address: None,
+            drive: None,
+            source: if cdrom { source } else { Some(source?) },
+        };
+        match bus {
+            DiskBus::Virtio => disk.address = reader.pci_address(node),
+            DiskBus::Scsi | DiskBus::Sata | DiskBus::Ide => disk.drive = reader.drive_address(node),
+        }
+        Some(disk)
     }
 }
 
-fn source<'a>(reader: &mut Reader<'a>, disk: Node<'a>) -> Option<PathBuf> {
-    let node = reader.required_child(disk, "source", "add <source file='…'/>")?;
-    reader.vocabulary(node, &["file", "index", "startupPolicy"], &["seclabel"]);
-    reader.only(node, "startupPolicy", &["mandatory"], "remove `startupPolicy`");
-    let file = reader.required(node, "file", "write the path of the image as `file`")?;
-    reader.path(node, Some("file"), file)
+fn device<'a>(reader: &mut Reader<'a>, disk: Node<'a>) -> Option<DiskDevice> {
+    let mend = match disk.attribute("device") {
+        None => return Some(DiskDevice::Disk),
+        Some("floppy") => {
+            "put the files onto an ISO image, and make it a device='cdrom'; or remove the drive"
+        }
+        Some("lun") => "write device='disk': SCSI commands for the host's own disk cannot follow the guest",
+        Some(_) => return reader.word(disk, "device"),
+    };
+    let message =
+        format!("`{}` is not supported as `device` of <disk>", disk.attribute("device").unwrap_or(""));
+    reader.refuse_attribute(disk, "device", message, mend);
+    None
 }
 
-fn target<'a>(reader: &mut Reader<'a>, disk: Node<'a>) -> Option<(String, DiskBus)> {
+/// The images below the disk's own, the uppermost first, as far as the definition names them.
+fn backing<'a>(reader: &mut Reader<'a>, disk: Node<'a>) -> Vec<PathBuf> {
+    let mut chain = Vec::new();
+    let mut above = disk;
+    while let Some(node) = reader.child(above, "backingStore") {
+        reader.vocabulary(node, &["type", "index"], &["format", "source", "backingStore"]);
+        let kind = node.attribute("type").unwrap_or("file");
+        let source = reader.child(node, "source");
+        match (source_attribute(kind), source) {
+            (Some(attribute), Some(source)) if kind != "network" => {
+                reader.vocabulary(source, &[attribute, "index"], &["seclabel"]);
+                let path = reader.required(source, attribute, "name the image, or remove the <backingStore>");
+                chain.extend(path.and_then(|path| reader.path(source, Some(attribute), path)));
+            }
+            (_, Some(_)) => {
+                let mend = "remove the <backingStore>: the chain is read from the image";
+                reader.refuse(node, "only files and block devices can be named below a disk", mend);
+            }
+            (_, None) => {}
+        }
+        above = node;
+    }
+    chain
+}
+
+fn target<'a>(reader: &mut Reader<'a>, disk: Node<'a>, cdrom: bool) -> Option<(String, DiskBus)> {
     let node = reader.required_child(disk, "target", "add <target dev='vda' bus='virtio'/>")?;
-    reader.vocabulary(node, &["dev", "bus"], &[]);
+    reader.vocabulary(node, &["dev", "bus", "tray", "rotation_rate"], &[]);
     let dev = reader.required(node, "dev", "write `dev`, like vda")?;
-    // libvirt takes the bus from the name where it is not written.
-    if !node.has_attribute("bus") && !dev.starts_with("vd") {
-        reader.refuse(node, "the disk has no bus", "write bus='virtio'");
-    }
-    if !dev.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+    if dev.len() > TARGET_BYTES_MAX || !dev.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
         let message = format!("`{dev}` is not a name of a disk in the guest");
-        reader.refuse_attribute(node, "dev", message, "write letters and digits, like vda");
+        reader.refuse_attribute(node, "dev", message, "write a few letters and digits, like vda");
     }
-    let bus = if node.has_attribute("bus") { reader.word(node, "bus")? } else { DiskBus::Virtio };
+    reader.only(node, "tray", &["open", "closed"], "remove `tray`");
+    // libvirt takes the bus from the name where it is not written.
+    let bus = match (node.has_attribute("bus"), dev.get(..2)) {
+        (true, _) => reader.word(node, "bus")?,
+        (false, Some("vd")) => DiskBus::Virtio,
+        (false, Some("sd")) => DiskBus::Scsi,
+        (false, Some("hd")) => DiskBus::Ide,
+        (false, _) => {
+            reader.refuse(node, "the disk has no bus", "write bus='virtio'");
+            DiskBus::Virtio
+        }
+    };
+    if cdrom && bus == DiskBus::Virtio {
+        let message = format!("a CD drive cannot be on bus `{bus}`");
+        reader.refuse_attribute(node, "bus", message, "write bus='sata' on q35, bus='ide' on i440fx");
+    }
     Some((dev.to_owned(), bus))
+}
+
+fn rotation_rate<'a>(reader: &mut Reader<'a>, target: Node<'a>, bus: DiskBus) -> Option<u32> {
+    if bus == DiskBus::Virtio && target.has_attribute("rotation_rate") {
+        let message = "a virtio disk has no rotation rate";
+        reader.refuse_attribute(target, "rotation_rate", message, "remove `rotation_rate`");
+    }
+    reader.number(target, "rotation_rate", 1..=65534)
+}
+
+fn model<'a>(reader: &mut Reader<'a>, disk: Node<'a>, bus: Option<DiskBus>) -> VirtioModel {
+    if disk.has_attribute("model") && bus.is_some_and(|bus| bus != DiskBus::Virtio) {
+        reader.refuse_attribute(disk, "model", "`model` is only for virtio disks", "remove `model`");
+        return VirtioModel::Virtio;
+    }
+    reader.word(disk, "model").unwrap_or(VirtioModel::Virtio)
+}
+
+fn startup_policy<'a>(reader: &mut Reader<'a>, disk: Node<'a>) -> StartupPolicy {
+    let source = reader.child(disk, "source");
+    source.and_then(|node| reader.word(node, "startupPolicy")).unwrap_or(StartupPolicy::Mandatory)
 }
 
 /// virtio-blk gives the guest 20 bytes of a serial (VIRTIO_BLK_ID_BYTES); libvirt takes these characters.
@@ -221,4 +287,67 @@ fn serial<'a>(reader: &mut Reader<'a>, disk: Node<'a>) -> Option<String> {
         );
     }
     Some(serial)
+}
+
+fn wwn<'a>(reader: &mut Reader<'a>, disk: Node<'a>, bus: Option<DiskBus>) -> Option<u64> {
+    let node = reader.child(disk, "wwn")?;
+    reader.vocabulary(node, &[], &[]);
+    if bus == Some(DiskBus::Virtio) {
+        reader.refuse(node, "only SCSI, SATA and IDE disks have a world wide name", "remove the <wwn>");
+    }
+    let text = text(node);
+    let wwn = if text.trim().len() == 16 { u64::from_str_radix(text.trim(), 16).ok() } else { None };
+    if wwn.is_none() {
+        let message = format!("`{}` is not a world wide name", text.trim());
+        reader.refuse(node, message, "write 16 hexadecimal digits, or remove the <wwn>");
+    }
+    wwn
+}
+
+fn word_of_scsi<'a>(
+    reader: &mut Reader<'a>,
+    disk: Node<'a>,
+    name: &str,
+    bytes_max: usize,
+    scsi: bool,
+) -> Option<String> {
+    let node = reader.child(disk, name)?;
+    reader.vocabulary(node, &[], &[]);
+    let word = text(node);
+    if !scsi {
+        reader.refuse(node, format!("only a SCSI disk has a <{name}>"), "remove it");
+    }
+    if word.len() > bytes_max || word.is_empty() || !word.bytes().all(|it| (0x20..0x7f).contains(&it)) {
+        let message = format!("`{word}` is not a <{name}> that a disk can have");
+        reader.refuse(node, message, format!("write at most {bytes_max} plain characters"));
+    }
+    Some(word)
+}
+
+fn blockio<'a>(reader: &mut Reader<'a>, disk: Node<'a>) -> BlockIo {
+    let Some(node) = reader.child(disk, "blockio") else { return BlockIo::default() };
+    reader.vocabulary(node, &["logical_block_size", "physical_block_size", "discard_granularity"], &[]);
+    BlockIo {
+        logical_block_size: power_of_two(reader, node, "logical_block_size", 512..=1 << 21),
+        physical_block_size: power_of_two(reader, node, "physical_block_size", 512..=1 << 21),
+        discard_granularity: power_of_two(reader, node, "discard_granularity", 512..=1 << 31),
+    }
+}
+
+fn power_of_two<'a>(
+    reader: &mut Reader<'a>,
+    node: Node<'a>,
+    name: &str,
+    range: std::ops::RangeInclusive<u32>,
+) -> Option<u32> {
+    let size = reader.number(node, name, range)?;
+    if !size.is_power_of_two() {
+        reader.refuse_attribute(
+            node,
+            name,
+            format!("`{size}` is not a power of two"),
+            "write one, like 4096",
+        );
+    }
+    Some(size)
 }

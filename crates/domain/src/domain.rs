@@ -11,10 +11,11 @@ use crate::clock::Clock;
 use crate::controller::Controller;
 use crate::cpu::{Cpu, Topology};
 use crate::device::{Memballoon, Rng, Watchdog};
-use crate::disk::Disk;
+use crate::disk::{Disk, DiskDevice, DiskSource};
 use crate::display::{Graphics, Input, Video};
 use crate::features::Features;
 use crate::interface::Interface;
+use crate::iothread::IoThread;
 use crate::os::{BootDevice, Os};
 use crate::word::words;
 
@@ -61,6 +62,8 @@ pub struct Domain {
     pub pm: PowerManagement,
     /// `<devices><emulator>`: the QEMU binary, an absolute path. Data: whether it may be run is the host's rule.
     pub emulator: Option<PathBuf>,
+    /// `<iothreads>` and `<iothreadids>`: the threads that serve disks.
+    pub iothreads: Vec<IoThread>,
     /// `<disk>` elements in order.
     pub disks: Vec<Disk>,
     /// `<interface>` elements in order.
@@ -105,15 +108,20 @@ impl Domain {
 
     /// QEMU's `bootindex` of a disk, by its place in `disks`; none where it is not booted from.
     ///
-    /// With `<os><boot dev='hd'/>`, or nothing said at all, it is the first disk, as in libvirt.
+    /// With `<os><boot dev='hd'/>`, or nothing said at all, it is the first disk, with `cdrom` the first CD drive, as
+    /// in libvirt.
     pub fn disk_boot_index(&self, disk: usize) -> Option<u32> {
         if self.has_device_boot_order() {
             return self.disks.get(disk)?.boot_order;
         }
-        if disk != 0 || self.disks.is_empty() {
+        let device = self.disks.get(disk)?.device;
+        if self.disks.iter().position(|it| it.device == device) != Some(disk) {
             return None;
         }
-        self.os_boot_index(BootDevice::HardDisk)
+        self.os_boot_index(match device {
+            DiskDevice::Disk => BootDevice::HardDisk,
+            DiskDevice::Cdrom => BootDevice::Cdrom,
+        })
     }
 
     /// QEMU's `bootindex` of an interface, by its place in `interfaces`; none where it is not booted from.
@@ -159,7 +167,10 @@ impl Domain {
             add(FileRole::Boot, path);
         }
         for disk in &self.disks {
-            add(FileRole::Disk, &disk.source);
+            let own = disk.source.as_ref().and_then(DiskSource::path);
+            own.into_iter()
+                .chain(disk.backing.iter().map(PathBuf::as_path))
+                .for_each(|path| add(FileRole::Disk, path));
         }
         let backends = self.serials.iter().map(|serial| &serial.backend);
         let backends = backends.chain(self.consoles.iter().map(|console| &console.backend));

@@ -23,10 +23,12 @@ mod device;
 mod disk;
 mod display;
 mod domain;
+mod drives;
 mod edit;
 mod features;
 mod freeze;
 mod interface;
+mod iothread;
 pub mod limits;
 mod os;
 mod problem;
@@ -36,20 +38,24 @@ mod slots;
 mod word;
 
 pub use abi::AbiDifference;
-pub use address::{PciAddress, UsbAddress, VirtioSerialAddress};
+pub use address::{DriveAddress, PciAddress, UsbAddress, VirtioSerialAddress};
 pub use attach::Attached;
 pub use character::{Channel, CharacterBackend, Console, ConsoleTarget, Endpoint, Serial, SocketMode};
 pub use clock::{Clock, ClockBasis, ClockOffset, TickPolicy, Timer, TimerName, TimerTrack};
-pub use controller::{Controller, ControllerModel, RootPortDevice, UsbModel};
+pub use controller::{Controller, ControllerModel, RootPortDevice, ScsiDriver, ScsiModel, UsbModel};
 pub use cpu::{
     AddressBits, CacheMode, Cpu, CpuCheck, CpuFeature, CpuMode, CpuModel, FeaturePolicy, Topology,
 };
 pub use definition::{Definition, Freezer};
 pub use device::{Memballoon, MemballoonModel, Rng, RngBackend, RngRate, Watchdog, WatchdogAction};
-pub use disk::{DetectZeroes, Disk, DiskBus, DiskCache, DiskDiscard, DiskFormat, DiskIo};
+pub use disk::{
+    BlockIo, DetectZeroes, Disk, DiskBus, DiskCache, DiskDevice, DiskDiscard, DiskDriver, DiskFormat, DiskIo,
+    DiskSource, ErrorPolicy, Iotune, Rate, Rates, StartupPolicy, VirtioModel,
+};
 pub use display::{Graphics, Input, InputBus, InputKind, Video, VideoModel};
 pub use domain::{Action, Bytes, Domain, FileRole, FileUse, Kind, PowerManagement};
 pub use features::{Features, Hyperv, HypervFeature, IoApic, KvmFeatures};
 pub use interface::{Interface, InterfaceModel, MacAddress, MacAddressError};
+pub use iothread::IoThread;
 pub use os::{BootDevice, BootMenu, MachineFamily, Os};
 pub use problem::{DefinitionError, Problem};

@@ -54,3 +54,9 @@ pub const DIRTY_RING_ENTRIES_MAX: u32 = 65_536;
 
 /// How many bits a physical address of an x86 processor can have (QEMU's `phys-bits`).
 pub const ADDRESS_BITS: RangeInclusive<u8> = 32..=52;
+
+/// Most threads of a domain that serve disks.
+pub const IOTHREADS_MAX: u32 = 1024;
+
+/// Longest name of a disk, in bytes: QEMU's block nodes, whose names are at most 31 bytes long, are named after it.
+pub const TARGET_BYTES_MAX: usize = 13;

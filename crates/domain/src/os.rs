@@ -62,7 +62,7 @@ words! {
         HardDisk = "hd",
         /// The first interface, over PXE.
         Network = "network",
-        /// A CD-ROM drive: none can be defined yet, so it is passed over.
+        /// The first CD drive.
         Cdrom = "cdrom",
         /// A floppy drive: none can be defined yet, so it is passed over.
         Floppy = "fd",

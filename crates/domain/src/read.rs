@@ -15,7 +15,7 @@ use crate::interface::Interface;
 use crate::limits::{NAME_BYTES_MAX, VCPUS_MAX};
 use crate::os::Os;
 use crate::reader::{Node, Reader, is, qname, text, whole};
-use crate::{controller, reader};
+use crate::{controller, iothread, reader};
 
 /// Elements of `<domain>` that are read.
 const READ: &[&str] = &[
@@ -34,6 +34,8 @@ const READ: &[&str] = &[
     "on_reboot",
     "on_crash",
     "pm",
+    "iothreads",
+    "iothreadids",
     "devices",
 ];
 
@@ -41,17 +43,8 @@ const READ: &[&str] = &[
 const KEPT: &[&str] = &["metadata", "seclabel", "resource"];
 
 /// Elements of `<domain>` that are kept, though what they ask of the host is not done.
-const NOT_APPLIED: &[&str] = &[
-    "blkiotune",
-    "cputune",
-    "iothreads",
-    "iothreadids",
-    "memoryBacking",
-    "memtune",
-    "numatune",
-    "on_lockfailure",
-    "perf",
-];
+const NOT_APPLIED: &[&str] =
+    &["blkiotune", "cputune", "memoryBacking", "memtune", "numatune", "on_lockfailure", "perf"];
 
 /// A domain, and for each of its lists the elements in the same order.
 pub(crate) struct Reading<'a> {
@@ -140,6 +133,7 @@ fn general<'a>(reader: &mut Reader<'a>, root: Node<'a>) -> Reading<'a> {
             Action::Destroy,
         ),
         pm: power_management(reader, root),
+        iothreads: iothread::read_all(reader, root),
         emulator: None,
         disks: Vec::new(),
         interfaces: Vec::new(),

@@ -4,8 +4,8 @@
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use crate::address::PciAddress;
-use crate::limits::PROBLEMS_MAX;
+use crate::address::{DriveAddress, PciAddress};
+use crate::limits::{CONTROLLER_INDEX_MAX, PROBLEMS_MAX};
 use crate::problem::Problem;
 use crate::word::Word;
 
@@ -255,6 +255,23 @@ impl<'a> Reader<'a> {
         Some(PciAddress { bus: bus?, slot: slot?, function: function?, multifunction })
     }
 
+    /// A disk's `<address type='drive'>`; another type is refused.
+    pub(crate) fn drive_address(&mut self, disk: Node<'a>) -> Option<DriveAddress> {
+        let node = self.child(disk, "address")?;
+        let mend = "remove the <address>: a place on a controller is assigned";
+        if node.attribute("type") != Some("drive") {
+            self.refuse_attribute(node, "type", "a disk on this bus has an address of type `drive`", mend);
+            return None;
+        }
+        self.vocabulary(node, &["type", "controller", "bus", "target", "unit"], &[]);
+        let mut number = |name, max| {
+            if node.has_attribute(name) { self.number(node, name, 0..=max) } else { Some(0) }
+        };
+        let controller = number("controller", CONTROLLER_INDEX_MAX);
+        let (bus, target, unit) = (number("bus", 1), number("target", 255), number("unit", 16383));
+        Some(DriveAddress { controller: controller?, bus: bus?, target: target?, unit: unit? })
+    }
+
     /// A device's `<boot order=…>`.
     pub(crate) fn boot_order(&mut self, device: Node<'a>) -> Option<u32> {
         let node = self.child(device, "boot")?;
@@ -363,7 +380,12 @@ fn mend(parent: &str, name: &str) -> &'static str {
         ("interface", "filterref") => "remove it, and filter on the bridge of every host",
         ("interface", "bandwidth") => "remove it, and shape the traffic on the bridge of every host",
         ("disk", "mirror") => "end the block job first",
-        ("disk", "iotune") => "remove it, and limit the guest's cgroup instead",
+        ("disk", "transient") => {
+            "remove it, or take a snapshot while the domain is shut off and go back to it"
+        }
+        ("disk", "encryption") => "decrypt the image with qemu-img convert, or encrypt below the file system",
+        ("disk", "auth") => "mount the storage on every host, and write type='file'",
+        ("disk", "geometry") => "remove it: a disk's geometry follows from its size",
         _ => "remove it if the guest can do without it",
     }
 }

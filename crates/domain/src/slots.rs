@@ -32,6 +32,7 @@ impl Occupant {
             ControllerModel::Usb(UsbModel::QemuXhci { .. }) | ControllerModel::VirtioSerial { .. } => {
                 Some(Occupant::Device)
             }
+            ControllerModel::Ahci | ControllerModel::Scsi { .. } => Some(Occupant::Device),
             ControllerModel::Sata => Some(Occupant::Sata),
             ControllerModel::Ide => Some(Occupant::Ide),
         }
@@ -115,6 +116,8 @@ impl PciMap {
                 | ControllerModel::VirtioSerial { .. }
                 | ControllerModel::Usb(_)
                 | ControllerModel::Sata
+                | ControllerModel::Ahci
+                | ControllerModel::Scsi { .. }
                 | ControllerModel::Ide => continue,
             };
             if let Ok(index) = u8::try_from(controller.index)

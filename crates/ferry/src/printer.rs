@@ -235,7 +235,8 @@ pub(crate) fn domain(domain: &Domain, width: usize) -> String {
     facts.add("machine", &domain.machine);
     for disk in &domain.disks {
         let readonly = if disk.readonly { ", read-only" } else { "" };
-        facts.add("disk", &format!("{}: {} ({}{readonly})", disk.target, disk.source, disk.format));
+        let source = if disk.source.is_empty() { "no medium" } else { &disk.source };
+        facts.add("disk", &format!("{}: {source} ({}{readonly})", disk.target, disk.format));
     }
     for interface in &domain.interfaces {
         let tap = interface.tap.as_ref().map_or_else(String::new, |tap| format!(" through {tap}"));

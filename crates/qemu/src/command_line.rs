@@ -27,7 +27,7 @@ pub use self::character::{CharacterDevice, Chardev};
 pub use self::clock::Rtc;
 pub use self::cpu::Cpu;
 pub use self::device::{Balloon, Entropy, RngObject};
-pub use self::disk::{Blockdev, BlockdevCache, disk_id, node_name};
+pub use self::disk::{Blockdev, BlockdevCache, NfsServer, disk_id, node_name};
 pub use self::display::{InputDevice, Keymap, VideoDevice, Vnc};
 pub use self::interface::{Netdev, device_id};
 pub use self::machine::{
@@ -35,7 +35,7 @@ pub use self::machine::{
 };
 pub use self::pci::ControllerDevice;
 use self::switch::text;
-pub use self::switch::{Device, Plain, Properties, Setting, Switch};
+pub use self::switch::{Device, Object, Plain, Properties, Setting, Switch};
 use crate::accelerator::Accelerator;
 
 /// What a command line is made from.
@@ -132,6 +132,7 @@ impl CommandLine {
         line.push(&Actions::new(domain));
         line.push(&BootOptions { menu: domain.os.boot_menu });
         line.push_kernel(domain);
+        disk::push_iothreads(&mut line, domain);
         pci::push(&mut line, domain)?;
         disk::push(&mut line, domain)?;
         interface::push(&mut line, launch)?;

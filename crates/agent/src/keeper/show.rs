@@ -39,7 +39,7 @@ impl Keeper {
         let taps = record.map_or(&[][..], |record| &record.taps[..]);
         let disk = |disk: &domain::Disk| api::Disk {
             target: disk.target.clone(),
-            source: disk.source.display().to_string(),
+            source: disk.source.as_ref().map(ToString::to_string).unwrap_or_default(),
             format: disk.format.as_str().to_owned(),
             readonly: disk.readonly,
         };

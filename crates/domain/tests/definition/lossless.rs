@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::fixture::{Counting, corpus};
-use domain::{CpuFeature, CpuModel, Definition, FeaturePolicy};
+use domain::{CpuFeature, CpuModel, Definition, DiskSource, FeaturePolicy};
 use proptest::prelude::*;
 use uuid::Uuid;
 
@@ -49,7 +49,8 @@ fn a_disk_gets_another_file() {
     let source = |it: &Definition| it.with_disk_source("vdb", Path::new("/it's/here")).expect("it is a path");
     check(source, "db1.xml", "'/srv/vm/db1-data.img'", "'/it&apos;s/here'");
     let definition = Definition::parse(&corpus("db1.xml")).expect("it is good");
-    assert_eq!(source(&definition).domain().disks[1].source, Path::new("/it's/here"));
+    let file = DiskSource::File("/it's/here".into());
+    assert_eq!(source(&definition).domain().disks[1].source, Some(file));
     assert!(definition.with_disk_source("vdb", Path::new("here")).is_err());
     assert_eq!(definition.with_disk_source("vdz", Path::new("/x")).expect("nothing changes"), definition);
 }

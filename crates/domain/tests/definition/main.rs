@@ -1,6 +1,7 @@
 //! The crate as its users see it: reading, problems, edits, freezing. It never looks inside.
 
 mod attach;
+mod disks;
 mod fixture;
 mod freeze;
 mod hostile;

@@ -202,7 +202,7 @@ pub struct AddAuthzSimple {
 command!(AddAuthzSimple, "object-add", Done);
 
 /// QAPI `object-del`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ObjectDel {
     /// Object id.
     pub id: String,

@@ -2,8 +2,11 @@
 
 use std::ffi::OsString;
 
-use domain::{Controller, ControllerModel, Domain, MachineFamily, PciAddress, UsbModel};
+use domain::{
+    Controller, ControllerModel, Domain, MachineFamily, PciAddress, ScsiDriver, ScsiModel, UsbModel,
+};
 
+use super::disk::iothread_id;
 use super::switch::{Properties, Switch};
 use super::{CommandLine, CommandLineError};
 
@@ -41,6 +44,8 @@ impl Switch for ControllerDevice {
             ControllerModel::Usb(UsbModel::Piix3Uhci) => {
                 Properties::new("piix3-usb-uhci").with("id", usb_id(index))
             }
+            ControllerModel::Ahci => Properties::new("ahci").with("id", sata_id(index)),
+            ControllerModel::Scsi { model, driver } => scsi(model, driver).with("id", scsi_id(index)),
             ControllerModel::PciRoot
             | ControllerModel::PcieRoot
             | ControllerModel::Sata
@@ -49,6 +54,20 @@ impl Switch for ControllerDevice {
         };
         Some(place(value, self.address, self.family).into_os_string())
     }
+}
+
+fn scsi(model: ScsiModel, driver: ScsiDriver) -> Properties {
+    Properties::new(match model {
+        ScsiModel::VirtioScsi => "virtio-scsi-pci",
+        ScsiModel::VirtioTransitional => "virtio-scsi-pci-transitional",
+        ScsiModel::VirtioNonTransitional => "virtio-scsi-pci-non-transitional",
+        ScsiModel::Lsilogic => "lsi",
+    })
+    .with_some("iothread", driver.iothread.map(iothread_id))
+    .with_some("num_queues", driver.queues)
+    .with_some("cmd_per_lun", driver.cmd_per_lun)
+    .with_some("max_sectors", driver.max_sectors)
+    .with_some_switch("ioeventfd", driver.ioeventfd)
 }
 
 /// Writes every controller, a bus before what sits on it.
@@ -109,6 +128,16 @@ pub(super) fn place(device: Properties, address: PciAddress, family: MachineFami
 
 fn bus_id(index: u32) -> String {
     format!("pci.{index}")
+}
+
+/// Id of a SCSI controller; its bus is `ID.0`.
+pub(super) fn scsi_id(index: u32) -> String {
+    format!("scsi{index}")
+}
+
+/// Id of a SATA controller that is not part of the chipset; its buses are `ID.0` to `ID.5`.
+pub(super) fn sata_id(index: u32) -> String {
+    format!("sata{index}")
 }
 
 /// Id of a virtio-serial controller; its bus is `ID.0`.

@@ -7,10 +7,10 @@ use std::time::Duration;
 use domain::{Disk, Domain};
 use tokio::sync::broadcast;
 
-use super::{CommandLineError, disk, interface};
+use super::{CommandLineError, Object, disk, interface};
 use crate::command::{
     BlockdevAdd, BlockdevCloseTray, BlockdevDel, BlockdevInsertMedium, BlockdevOpenTray,
-    BlockdevRemoveMedium, DeviceAdd, DeviceDel, NetdevAdd, NetdevDel,
+    BlockdevRemoveMedium, DeviceAdd, DeviceDel, NetdevAdd, NetdevDel, ObjectAdd, ObjectDel,
 };
 use crate::qmp::{Event, Qmp, QmpError};
 
@@ -21,6 +21,10 @@ pub enum Step {
     AddNode(BlockdevAdd),
     /// A block node goes.
     DeleteNode(BlockdevDel),
+    /// Limits of disks are made.
+    AddObject(ObjectAdd),
+    /// Limits of disks go.
+    DeleteObject(ObjectDel),
     /// The host's end of a network card is made.
     AddNetdev(NetdevAdd),
     /// The host's end of a network card goes.
@@ -47,6 +51,8 @@ impl Step {
         match self.clone() {
             Self::AddNode(command) => qmp.execute(command).await,
             Self::DeleteNode(command) => qmp.execute(command).await,
+            Self::AddObject(command) => qmp.execute(command).await,
+            Self::DeleteObject(command) => qmp.execute(command).await,
             Self::AddNetdev(command) => qmp.execute(command).await,
             Self::DeleteNetdev(command) => qmp.execute(command).await,
             Self::AddDevice(command) => qmp.execute(command).await,
@@ -67,9 +73,11 @@ impl Step {
             Self::AddNode(add) => {
                 named(&add.options, "node-name").map(|node_name| Self::DeleteNode(BlockdevDel { node_name }))
             }
+            Self::AddObject(add) => named(&add.options, "id").map(|id| Self::DeleteObject(ObjectDel { id })),
             Self::AddNetdev(add) => named(&add.options, "id").map(|id| Self::DeleteNetdev(NetdevDel { id })),
             Self::OpenTray(open) => Some(Self::CloseTray(BlockdevCloseTray { id: open.id.clone() })),
             Self::DeleteNode(_)
+            | Self::DeleteObject(_)
             | Self::DeleteNetdev(_)
             | Self::AddDevice(_)
             | Self::RemoveMedium(_)
@@ -104,8 +112,9 @@ pub async fn run(qmp: &Qmp, steps: &[Step]) -> Result<(), QmpError> {
 ///
 /// The disk has no address.
 pub fn disk(domain: &Domain, number: usize) -> Result<Vec<Step>, CommandLineError> {
-    let disk = &domain.disks[number];
-    let mut steps = add_nodes(disk);
+    let limits = own_limits(domain, number).map(|Object(options)| Step::AddObject(ObjectAdd { options }));
+    let mut steps: Vec<_> = limits.into_iter().collect();
+    steps.extend(add_nodes(&domain.disks[number]));
     steps.push(Step::AddDevice(DeviceAdd { properties: disk::device(domain, number)?.arguments() }));
     Ok(steps)
 }
@@ -132,7 +141,11 @@ pub fn interface(
 /// What unplugs a disk of a running domain.
 pub fn unplug_disk(domain: &Domain, number: usize) -> Unplug {
     let disk = &domain.disks[number];
-    Unplug { device: disk::disk_id(&disk.target), afterwards: delete_nodes(disk) }
+    let mut afterwards = delete_nodes(disk);
+    let id =
+        own_limits(domain, number).and_then(|Object(options)| Some(options.get("id")?.as_str()?.to_owned()));
+    afterwards.extend(id.map(|id| Step::DeleteObject(ObjectDel { id })));
+    Unplug { device: disk::disk_id(&disk.target), afterwards }
 }
 
 /// What unplugs an interface of a running domain.
@@ -155,12 +168,18 @@ pub fn eject(drive: &Disk, force: bool) -> Vec<Step> {
 pub fn insert(drive: &Disk) -> Vec<Step> {
     let id = disk::disk_id(&drive.target);
     let mut steps = add_nodes(drive);
-    if !steps.is_empty() {
-        let node_name = disk::node_name(&drive.target);
+    if let Some(node_name) = disk::nodes(drive).pop().map(|node| node.node_name) {
         steps.push(Step::InsertMedium(BlockdevInsertMedium { id: id.clone(), node_name }));
     }
     steps.push(Step::CloseTray(BlockdevCloseTray { id }));
     steps
+}
+
+/// The limits of a disk that it shares with no other.
+fn own_limits(domain: &Domain, number: usize) -> Option<Object> {
+    let own = disk::throttle(&domain.disks[number]);
+    let mut others = domain.disks.iter().enumerate().filter(|(place, _)| *place != number);
+    own.filter(|own| others.all(|(_, other)| disk::throttle(other).as_ref() != Some(own)))
 }
 
 fn add_nodes(disk: &Disk) -> Vec<Step> {

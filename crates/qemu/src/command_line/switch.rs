@@ -57,6 +57,23 @@ impl Switch for Device {
     }
 }
 
+/// `-object`, or the arguments of QMP's `object-add`, as JSON.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Object(
+    /// `qom-type`, `id` and what the type has.
+    pub Map<String, Value>,
+);
+
+impl Switch for Object {
+    fn name(&self) -> &'static str {
+        "-object"
+    }
+
+    fn value(&self) -> Option<OsString> {
+        Some(Value::Object(self.0.clone()).to_string().into())
+    }
+}
+
 /// A list of properties with their types. On the command line all of them are text; QMP wants a number as a number
 /// and a boolean as a boolean, and refuses anything else.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,6 +121,11 @@ impl Properties {
     /// `,key=on` or `,key=off` of a boolean.
     pub fn with_switch(self, key: &str, on: bool) -> Self {
         self.with(key, Setting::Bool(on))
+    }
+
+    /// `,key=on` or `,key=off` of a boolean, where there is one.
+    pub fn with_some_switch(self, key: &str, on: Option<bool>) -> Self {
+        self.with_some(key, on.map(Setting::Bool))
     }
 
     /// `,key=on` or `,key=off` of QAPI's `OnOffAuto` or another enum with these words.

@@ -65,6 +65,7 @@ fn written(xml: &str, taps: &[&str]) -> String {
 }
 
 const FULL: &str = include_str!("tests/full.xml");
+const DISKS: &str = include_str!("../../../domain/tests/corpus/disks.xml");
 const MINIMAL: &str = include_str!("tests/minimal.xml");
 const WINDOWS: &str = include_str!("tests/windows.xml");
 
@@ -81,6 +82,30 @@ fn a_pc_with_next_to_nothing() {
 #[test]
 fn a_windows_guest() {
     insta::assert_snapshot!(written(WINDOWS, &[]));
+}
+
+#[test]
+fn a_q35_with_disks_of_every_kind() {
+    insta::assert_snapshot!(written(DISKS, &[]));
+}
+
+#[test]
+fn a_pc_with_ide_ahci_and_lsi() {
+    let disk = |target: &str, bus: &str, device: &str| {
+        format!(
+            "<disk type='file' device='{device}'><source file='/srv/{target}'/><target dev='{target}' bus='{bus}'/></disk>"
+        )
+    };
+    let disks = [
+        disk("hda", "ide", "disk"),
+        disk("hdd", "ide", "cdrom"),
+        disk("sdb", "sata", "disk"),
+        disk("sdc", "scsi", "disk"),
+        disk("sda", "scsi", "cdrom"),
+        "<controller type='scsi' model='lsilogic'/>".to_owned(),
+    ];
+    let xml = MINIMAL.replace("<devices>", &format!("<devices>{}", disks.concat()));
+    insta::assert_snapshot!(written(&xml, &[]));
 }
 
 #[test]
@@ -146,6 +171,37 @@ fn what_cannot_be_written_is_refused() {
     let expect = format!("the socket path {long}/channel-0.sock is longer than 107 bytes");
     let launch = launch(&channel, &[], Path::new(&long));
     assert_eq!(CommandLine::new(&launch).unwrap_err().to_string(), expect);
+}
+
+/// An image of a format, empty.
+pub(super) fn image(path: &Path, format: &str) {
+    let made = std::process::Command::new("qemu-img")
+        .args(["create", "-q", "-f", format, path.to_str().unwrap(), "8M"])
+        .status();
+    assert!(made.unwrap().success());
+}
+
+/// The disks' definition with images below a directory in place of what only a real host has.
+pub(super) fn disks_in(directory: &Path) -> String {
+    for (name, format) in [
+        ("vda.img", "raw"),
+        ("data.qcow2", "qcow2"),
+        ("disks-top.qcow2", "qcow2"),
+        ("disks.img", "raw"),
+        ("install.iso", "raw"),
+    ] {
+        image(&directory.join(name), format);
+    }
+    let directory = directory.to_str().unwrap();
+    DISKS
+        .replace("type='kvm'", "type='qemu'")
+        .replace("type='block'", "type='file'")
+        .replace("dev='/dev/vg0/disks'", &format!("file='{directory}/vda.img'"))
+        .replace("type='network'", "type='file'")
+        .replace("protocol='nfs' name='/share/data.qcow2'", &format!("file='{directory}/data.qcow2'"))
+        .replace("<host name='nfs.example.org'/>", "")
+        .replace("/srv/vm", directory)
+        .replace("/srv/iso", directory)
 }
 
 /// The full definition with files that exist, and without what needs a network namespace.

@@ -3,13 +3,13 @@
 use std::path::Path;
 use std::time::Duration;
 
-use ::domain::Definition;
+use ::domain::{Definition, DiskSource};
 use serde_json::json;
 
 use super::*;
-use crate::command::{QueryNamedBlockNodes, SystemReset};
+use crate::command::{QueryBlock, QueryNamedBlockNodes, SystemReset};
 use crate::command_line::CommandLine;
-use crate::command_line::tests::{EMULATOR, frozen, launch};
+use crate::command_line::tests::{EMULATOR, disks_in, frozen, launch};
 use crate::process::Process;
 
 /// A domain with one disk, and the same with two and an interface.
@@ -76,6 +76,55 @@ async fn what_is_plugged_is_there_and_goes_again() {
     gone.unwrap();
     reset.unwrap();
     assert_eq!(node_names(qmp).await, ["disk-vda", "disk-vda-file"]);
+
+    process.kill();
+    process.exited().await;
+}
+
+async fn tray(qmp: &Qmp, device: &str) -> (Option<bool>, Option<String>) {
+    let drives = qmp.execute(QueryBlock).await.unwrap();
+    let drive =
+        drives.into_iter().find(|it| it.qdev.as_ref().is_some_and(|path| path.ends_with(device))).unwrap();
+    (drive.tray_open, drive.inserted.and_then(|medium| medium.node_name))
+}
+
+#[tokio::test]
+async fn a_scsi_disk_with_limits_comes_and_goes_and_a_medium_is_changed() {
+    let directory = tempfile::tempdir().unwrap();
+    let frozen = frozen(&disks_in(directory.path()));
+    let run_directory = directory.path().join("run");
+    let line = CommandLine::new(&launch(&frozen, &[], &run_directory)).unwrap();
+    let log = directory.path().join("log");
+    let process = Process::spawn(Path::new(EMULATOR), &line, &run_directory, &log).await.unwrap();
+    let qmp = &process.qmp;
+    let before = node_names(qmp).await;
+
+    // The last of the two that share their limits takes them along; a SCSI disk needs no guest to go.
+    let domain = frozen.domain();
+    let shared = frozen.detach_disk("sdb").unwrap();
+    unplug_disk(domain, 1).run(qmp, Duration::from_secs(30)).await.unwrap();
+    unplug_disk(shared.domain(), 1).run(qmp, Duration::from_secs(30)).await.unwrap();
+    assert!(
+        node_names(qmp)
+            .await
+            .iter()
+            .all(|name| !name.starts_with("disk-sdb") && !name.starts_with("disk-sdi"))
+    );
+    run(qmp, &disk(shared.domain(), 1).unwrap()).await.unwrap();
+    run(qmp, &disk(domain, 1).unwrap()).await.unwrap();
+    assert_eq!(node_names(qmp).await, before);
+
+    let medium = DiskSource::File(directory.path().join("install.iso"));
+    let (empty, full) = (&domain.disks[4], &domain.disks[5]);
+    assert_eq!(tray(qmp, "disk-sdc").await, (Some(false), None));
+    let filled = frozen.change_media("sdg", None).unwrap().change_media("sdc", Some(&medium)).unwrap();
+    run(qmp, &eject(full, false)).await.unwrap();
+    run(qmp, &insert(&filled.domain().disks[5])).await.unwrap();
+    assert_eq!(tray(qmp, "disk-sdg").await, (Some(false), None));
+    run(qmp, &eject(empty, false)).await.unwrap();
+    assert_eq!(tray(qmp, "disk-sdc").await, (Some(true), None));
+    run(qmp, &insert(&filled.domain().disks[4])).await.unwrap();
+    assert_eq!(tray(qmp, "disk-sdc").await, (Some(false), Some("disk-sdc".to_owned())));
 
     process.kill();
     process.exited().await;
