@@ -140,10 +140,35 @@ pub(crate) enum Failure {
     NotFrozen,
     #[error("migration {id} is known here already")]
     MigrationKnown { id: Uuid },
+    #[error("domain {domain} has no {} that can be typed into{}", .wanted.as_deref().unwrap_or("console"), there_are(.known))]
+    NoConsole { domain: String, wanted: Option<String>, known: Vec<String> },
+    #[error("somebody is at the console {console} of domain {domain}")]
+    ConsoleBusy { domain: String, console: String },
+    #[error("the console {console} of domain {domain} cannot be opened")]
+    ConsoleClosed {
+        domain: String,
+        console: String,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("domain {domain} has no VNC server")]
+    NoVnc { domain: String },
+    #[error("the picture of domain {domain}'s screen cannot be read")]
+    Picture {
+        domain: String,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("{text:?} is no time")]
+    NoTime { text: String },
     #[error("there is no such endpoint")]
     NoEndpoint,
     #[error("the agent is stopping")]
     Stopping,
+}
+
+fn there_are(known: &[String]) -> String {
+    if known.is_empty() { String::new() } else { format!("; it has {}", known.join(", ")) }
 }
 
 impl Failure {

@@ -13,9 +13,11 @@
 mod arrive;
 mod define;
 mod leave;
+mod look;
 mod power;
 mod reboot;
 mod show;
+mod told;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +39,7 @@ use crate::store::DomainRecord;
 use crate::tracker::Tracker;
 use reboot::{Reboot, Seen};
 
+pub(crate) use look::Looked;
 pub(crate) use power::shutdown;
 
 /// Where an answer goes.
@@ -50,6 +53,8 @@ pub(crate) enum Ask {
         inactive: bool,
         reply: Reply<String>,
     },
+    /// For who only looks at the guest.
+    Look(Reply<Looked>),
     /// Start it without keeping its definition.
     Create(Box<Definition>, Reply<api::Domain>),
     Start(Reply<api::Domain>),
@@ -126,6 +131,7 @@ enum State {
     },
     Active {
         guest: Box<Guest>,
+        ears: told::Ears,
         shutdowns: Vec<Reply<api::Domain>>,
         reboot: Option<Reboot>,
     },
@@ -147,7 +153,8 @@ enum State {
 
 /// What happens to a domain without being asked.
 enum Happened {
-    Exited(String),
+    Told(qemu::qmp::Event),
+    Exited(qemu::process::Exit),
     Rebooting(Seen),
     Left(Left),
     Arrived(Arrived),
@@ -194,6 +201,7 @@ pub(crate) fn begin(
 
 impl Keeper {
     async fn run(mut self, mut inbox: mpsc::Receiver<Ask>) {
+        self.catch_up().await;
         loop {
             tokio::select! {
                 ask = inbox.recv() => match ask {
@@ -215,6 +223,7 @@ impl Keeper {
             Ask::Show(reply) => _ = reply.send(Ok(self.show().await)),
             Ask::Xml { inactive: true, reply } => _ = reply.send(self.inactive_xml()),
             Ask::Xml { inactive: false, reply } => _ = reply.send(Ok(self.xml())),
+            Ask::Look(reply) => _ = reply.send(self.look()),
             Ask::Create(definition, reply) => _ = reply.send(self.create(*definition).await),
             Ask::Start(reply) => _ = reply.send(self.start().await),
             Ask::Shutdown { wait, reply } => self.shutdown(wait, reply).await,
@@ -241,7 +250,11 @@ impl Keeper {
 
     async fn happened(&mut self, happened: Happened) {
         match happened {
-            Happened::Exited(reason) => self.exited(reason).await,
+            Happened::Told(event) => self.told(event).await,
+            Happened::Exited(exit) => {
+                let (kind, reason) = self.last_words(exit).await;
+                self.exited(kind, reason).await;
+            }
             Happened::Rebooting(seen) => self.rebooting(seen).await,
             Happened::Left(left) => self.left(left).await,
             Happened::Arrived(arrived) => self.arrived(arrived).await,
@@ -276,8 +289,9 @@ impl Keeper {
 async fn happening(state: &mut State) -> Happened {
     match state {
         State::ShutOff { .. } => std::future::pending().await,
-        State::Active { guest, reboot, .. } => tokio::select! {
-            exit = guest.process.exited() => Happened::Exited(exit.to_string()),
+        State::Active { guest, ears, reboot, .. } => tokio::select! {
+            event = ears.next() => Happened::Told(event),
+            exit = guest.process.exited() => Happened::Exited(exit),
             seen = Reboot::seen(reboot) => Happened::Rebooting(seen),
         },
         State::Leaving { end, .. } => Happened::Left(joined(end).await),

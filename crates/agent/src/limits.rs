@@ -93,3 +93,23 @@ pub(crate) const NAME_BYTES_MAX: usize = 200;
 
 /// How long a guest that is to be booted again may take to shut itself down, where nobody waits for it.
 pub(crate) const REBOOT_TIMEOUT: Duration = Duration::from_secs(60);
+/// Events about domains that are kept for those who ask later.
+pub(crate) const NEWS_KEPT: usize = 1000;
+
+/// Events about domains that a listener may fall behind before it loses the oldest.
+pub(crate) const NEWS_QUEUE: usize = 256;
+
+/// How long the last words of a QEMU that has ended may take to be read from its monitor.
+pub(crate) const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Bytes of a console that are carried at once.
+pub(crate) const CONSOLE_BYTES: usize = 4096;
+
+/// Longest message that is typed into a console at once, in bytes.
+pub(crate) const CONSOLE_MESSAGE_BYTES_MAX: usize = 64 << 10;
+
+/// How long somebody at a console may take nothing before the console is closed: the guest waits for it.
+pub(crate) const CONSOLE_STALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long the end of a guest may take to be known after QEMU has closed its console.
+pub(crate) const CONSOLE_END_TIMEOUT: Duration = Duration::from_secs(10);

@@ -13,10 +13,12 @@ use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use crate::config::Config;
+use crate::console::Consoles;
 use crate::failure::Failure;
 use crate::guest::accelerator;
 use crate::keeper::{Ask, KeeperHandle, Reply};
 use crate::neighbour::Neighbours;
+use crate::news::News;
 use crate::store::Store;
 use crate::tracker::Tracker;
 
@@ -26,6 +28,8 @@ pub(crate) struct Node {
     pub(crate) store: Store,
     pub(crate) network: Network,
     pub(crate) neighbours: Neighbours,
+    pub(crate) news: News,
+    pub(crate) consoles: Consoles,
     capabilities: tokio::sync::Mutex<HashMap<PathBuf, Arc<Capabilities>>>,
     kvm: OnceCell<Result<(), String>>,
     cpus: tokio::sync::Mutex<HashMap<CpuAsked, Vec<String>>>,
@@ -54,6 +58,8 @@ impl Node {
             store,
             network,
             neighbours,
+            news: News::new(),
+            consoles: Consoles::default(),
             capabilities: tokio::sync::Mutex::default(),
             kvm: OnceCell::new(),
             cpus: tokio::sync::Mutex::default(),

@@ -185,7 +185,7 @@ where
 {
     let service = TowerToHyperService::new(router.layer(Extension(asker)));
     let serving = auto::Builder::new(TokioExecutor::new()).http1_only();
-    if let Err(error) = serving.serve_connection(TokioIo::new(stream), service).await {
+    if let Err(error) = serving.serve_connection_with_upgrades(TokioIo::new(stream), service).await {
         tracing::debug!("a connection ended: {error}");
     }
 }

@@ -6,14 +6,17 @@
 
 mod definition;
 mod domain;
+mod event;
 mod handover;
 mod host;
 mod migration;
 mod problem;
 mod protocol;
+mod screen;
 
 pub use definition::{AutostartRequest, DefineRequest, EditRequest, RenameRequest, SizeRequest};
 pub use domain::{Disk, Domain, DomainState, Interface, RebootRequest, ShutdownRequest};
+pub use event::{DomainEvent, EventKind};
 pub use handover::{
     Finding, Offer, Pledge, Settlement, SourceFacts, TargetPhase, TargetStatus, Ticket, Verdict,
 };
@@ -24,6 +27,7 @@ pub use migration::{
 };
 pub use problem::{Detail, Problem};
 pub use protocol::{PROTOCOL_HEADER, Protocols};
+pub use screen::Vnc;
 
 /// Path prefix of every endpoint.
 pub const BASE: &str = "/api/v1";

@@ -11,11 +11,13 @@ use api::Protocols;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
-use hyper::{Method, Request, Response, header};
+use hyper::{Method, Request, Response, StatusCode, header};
 use rustls_pki_types::ServerName;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::handshake::client::generate_key;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::connection::Kept;
 use crate::limits::{BODY_BYTES_MAX, REQUEST_WITHIN, SSH_ALIVE};
@@ -188,7 +190,8 @@ impl Client {
         self.bytes(call).await.map(drop)
     }
 
-    async fn bytes(&self, call: Call<'_>) -> Result<Bytes, ClientError> {
+    /// A request whose answer is bytes.
+    pub(crate) async fn bytes(&self, call: Call<'_>) -> Result<Bytes, ClientError> {
         let label = label(&call);
         let within = call.within;
         let (connection, response) = self.kept.send(&self.transport, self.request(&call), within).await?;
@@ -220,6 +223,40 @@ impl Client {
         }
         let body = self.read(&label, response).await?;
         Err(self.refusal(status.as_u16(), &body))
+    }
+
+    /// A request that turns its connection into a WebSocket (RFC 6455, section 4.1).
+    pub(crate) async fn upgrade(
+        &self,
+        call: Call<'_>,
+    ) -> Result<(crate::connection::Connection, hyper::upgrade::Upgraded), ClientError> {
+        let label = label(&call);
+        let mut request = self.request(&call);
+        let key = generate_key();
+        let accept = derive_accept_key(key.as_bytes());
+        for (name, value) in [
+            (header::CONNECTION, "Upgrade"),
+            (header::UPGRADE, "websocket"),
+            (header::SEC_WEBSOCKET_VERSION, "13"),
+            (header::SEC_WEBSOCKET_KEY, key.as_str()),
+        ] {
+            let value = value.try_into().expect("a key is base64, the rest is constant");
+            request.headers_mut().insert(name, value);
+        }
+        let (connection, response) = self.kept.send(&self.transport, request, call.within).await?;
+        let status = response.status();
+        if status != StatusCode::SWITCHING_PROTOCOLS {
+            let body = self.read(&label, response).await?;
+            return Err(self.refusal(status.as_u16(), &body));
+        }
+        let accepted = response.headers().get(header::SEC_WEBSOCKET_ACCEPT);
+        if accepted.is_none_or(|accepted| accepted.as_bytes() != accept.as_bytes()) {
+            return Err(self.protocol(ProtocolError::Status { status: status.as_u16() }));
+        }
+        let upgraded = hyper::upgrade::on(response).await;
+        let upgraded =
+            upgraded.map_err(|source| ClientError::Io { address: self.address(), sent: true, source })?;
+        Ok((connection, upgraded))
     }
 
     fn request(&self, call: &Call<'_>) -> Request<Full<Bytes>> {

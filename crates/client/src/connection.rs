@@ -46,7 +46,7 @@ impl Connection {
                 .await
                 .map_err(|source| ClientError::Io { address: transport.address(), sent: false, source })?;
             let driver = tokio::spawn(async move {
-                if let Err(error) = connection.await {
+                if let Err(error) = connection.with_upgrades().await {
                     tracing::debug!(%error, "a connection to an agent broke");
                 }
             });

@@ -82,8 +82,8 @@ pub enum ClientError {
         /// How long was waited.
         after: Duration,
     },
-    /// A stream of events ended before the migration did. Ask again: it is replayed from the beginning.
-    #[error("the agent at {address} closed the stream of events before the migration ended")]
+    /// A stream of events ended before its last one. Ask again: a migration's is replayed from the beginning.
+    #[error("the agent at {address} closed the stream of events before its end")]
     EventsCut {
         /// Where.
         address: String,
@@ -200,7 +200,10 @@ impl ClientError {
             Self::Problem(problem) => return problem.mend.clone(),
             Self::Protocol { .. } => "check that the address is that of a Ferry agent".to_owned(),
             Self::ProtocolVersion { .. } => "update Ferry on the host that speaks the older ones".to_owned(),
-            Self::EventsCut { .. } => "watch again; events are replayed from the beginning".to_owned(),
+            Self::EventsCut { .. } => {
+                "ask again when the agent answers; a migration's events are replayed from the beginning"
+                    .to_owned()
+            }
         };
         Some(mend)
     }

@@ -5,14 +5,18 @@
 
 mod client;
 mod connection;
+mod console;
 mod domains;
 mod error;
 mod events;
 mod handover;
 pub mod limits;
 mod migrations;
+mod screen;
+mod stream;
 pub mod tls;
 mod transport;
 
 pub use client::Client;
+pub use console::{Console, Heard};
 pub use error::{ClientError, ProtocolError};

@@ -53,3 +53,9 @@ pub const SSH_STDERR_BYTES_MAX: usize = 4096;
 
 /// How long to wait for `ssh` to say why it ended, once its output is closed.
 pub const SSH_EXIT_WITHIN: Duration = Duration::from_secs(2);
+
+/// Bytes that are typed into a console in one message; an agent takes no longer one.
+pub const CONSOLE_MESSAGE_BYTES_MAX: usize = 64 * 1024;
+
+/// How long attaching or detaching a device may take; a guest is given time to let go of it.
+pub const DEVICE_WITHIN: Duration = Duration::from_secs(90);

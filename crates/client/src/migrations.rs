@@ -1,20 +1,13 @@
-//! Endpoints of an agent about migrations, and the stream of a migration's events. One method an endpoint, no
-//! decisions.
+//! Endpoints of an agent about migrations. One method an endpoint, no decisions.
 
 use api::{Migration, MigrationEvent, MigrationRequest, MigrationStarted, ResolveAs, ResolveRequest};
-use bytes::Bytes;
-use futures_util::stream::{Stream, try_unfold};
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
-use tokio::time::timeout;
+use futures_util::stream::Stream;
 use uuid::Uuid;
 
 use crate::client::Call;
-use crate::connection::Connection;
 use crate::domains::path;
-use crate::events::Parser;
-use crate::limits::{EVENT_BYTES_MAX, EVENTS_SILENCE, MIGRATE_WITHIN};
-use crate::{Client, ClientError, ProtocolError};
+use crate::limits::MIGRATE_WITHIN;
+use crate::{Client, ClientError};
 
 /// Every method fails with [`ClientError`]; a refusal of the agent is [`ClientError::Problem`].
 impl Client {
@@ -58,60 +51,6 @@ impl Client {
         &self,
         id: Uuid,
     ) -> impl Stream<Item = Result<MigrationEvent, ClientError>> + Send + use<> {
-        try_unfold(Events::Asked { client: self.clone(), id }, Events::next)
-    }
-}
-
-/// Where a stream of events stands.
-enum Events {
-    Asked { client: Client, id: Uuid },
-    Open { client: Client, connection: Connection, body: Incoming, parser: Box<Parser> },
-    Ended,
-}
-
-impl Events {
-    async fn next(self) -> Result<Option<(MigrationEvent, Self)>, ClientError> {
-        let (client, connection, mut body, mut parser) = match self {
-            Self::Asked { client, id } => {
-                let (connection, body) = client.stream(Call::get(format!("/migrations/{id}/events"))).await?;
-                (client, connection, body, Box::new(Parser::default()))
-            }
-            Self::Open { client, connection, body, parser } => (client, connection, body, parser),
-            Self::Ended => return Ok(None),
-        };
-        loop {
-            if let Some(data) = parser.next() {
-                let event = serde_json::from_slice(&data).map_err(|source| {
-                    client.protocol(ProtocolError::Body { request: "an event".to_owned(), source })
-                })?;
-                let next = match &event {
-                    MigrationEvent::Ended(_) => Self::Ended,
-                    MigrationEvent::Phase { .. }
-                    | MigrationEvent::Note { .. }
-                    | MigrationEvent::Progress(_) => Self::Open { client, connection, body, parser },
-                };
-                return Ok(Some((event, next)));
-            }
-            let piece = read_piece(&client, &mut body).await?;
-            parser.feed(&piece).map_err(|_too_long| {
-                client.protocol(ProtocolError::EventTooLong { limit: EVENT_BYTES_MAX })
-            })?;
-        }
-    }
-}
-
-async fn read_piece(client: &Client, body: &mut Incoming) -> Result<Bytes, ClientError> {
-    let frame = timeout(EVENTS_SILENCE, body.frame()).await.map_err(|_elapsed| ClientError::TimedOut {
-        address: client.address(),
-        request: "the next event".to_owned(),
-        after: EVENTS_SILENCE,
-    })?;
-    match frame {
-        Some(Ok(frame)) => Ok(frame.into_data().unwrap_or_default()),
-        Some(Err(error)) => {
-            tracing::debug!(%error, "a stream of events broke");
-            Err(ClientError::EventsCut { address: client.address() })
-        }
-        None => Err(ClientError::EventsCut { address: client.address() }),
+        self.events(format!("/migrations/{id}/events"), |event| matches!(event, MigrationEvent::Ended(_)))
     }
 }

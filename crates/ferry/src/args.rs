@@ -3,6 +3,7 @@
 mod ca;
 mod domains;
 mod migrations;
+mod screen;
 
 use std::path::PathBuf;
 
@@ -13,6 +14,7 @@ pub(crate) use domains::{
     Autostart, Create, Define, Dumpxml, List, OneDomain, Reboot, Rename, Setmem, Setvcpus, Shutdown,
 };
 pub(crate) use migrations::{Migrate, Migrations, Resolve, Word};
+pub(crate) use screen::{Console, Events, Screenshot};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -94,6 +96,21 @@ pub(crate) enum Command {
     Suspend(OneDomain),
     /// Let a suspended domain go on
     Resume(OneDomain),
+    /// Type into a guest's serial console and read what it says
+    ///
+    /// Standard input goes to the guest and what it says to standard output. On a terminal every key goes to the guest,
+    /// Ctrl-C too; Ctrl-] leaves the console. Where standard input is no terminal, its end leaves it.
+    ///
+    /// It ends when the guest ends or moves to another host, and says so.
+    Console(Console),
+    /// Print where a domain's VNC server listens: HOST:PORT, or the path of its socket
+    Vncdisplay(OneDomain),
+    /// Make a picture of what a domain's screen shows
+    Screenshot(Screenshot),
+    /// Print what happens to domains, as it happens
+    ///
+    /// With --json every event is one object on a line of its own. An agent remembers the last 1000 for --since.
+    Events(Events),
     /// Move a domain to another host while it runs
     ///
     /// Watches the migration to its end and prints a short report. Ctrl-C asks the agent to cancel it; a second Ctrl-C

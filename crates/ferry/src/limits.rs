@@ -31,3 +31,6 @@ pub(crate) const HOST_YEARS: i32 = 5;
 
 /// How many bytes `dial-stdio` moves at a time.
 pub(crate) const DIAL_BUFFER_BYTES: usize = 64 * 1024;
+
+/// How many typed bytes go to a console at a time.
+pub(crate) const CONSOLE_BUFFER_BYTES: usize = 4096;

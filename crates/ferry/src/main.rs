@@ -13,7 +13,7 @@
 //! | 5 | a migration: kept, the domain stays on its source as if nothing had happened |
 //! | 6 | a migration: in doubt |
 //! | 7 | a migration: lost |
-//! | 130 | interrupted while a migration goes on |
+//! | 130 | interrupted while a migration goes on, or at a console |
 
 mod args;
 mod command;
@@ -24,6 +24,7 @@ mod printer;
 mod progress;
 mod resolve;
 mod story;
+mod terminal;
 
 use std::process::ExitCode;
 

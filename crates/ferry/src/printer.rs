@@ -6,7 +6,7 @@ use std::io::Write;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use anstyle::{AnsiColor, Style};
-use api::{Domain, DomainState, Host, Migration, Problem};
+use api::{Domain, DomainEvent, DomainState, Host, Migration, Problem, Vnc};
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::json;
 
@@ -84,6 +84,14 @@ impl Printer {
 pub(crate) fn out(text: &str) {
     let mut stream = anstream::stdout().lock();
     if stream.write_all(text.as_bytes()).and_then(|()| stream.flush()).is_err() {
+        tracing::debug!("nobody reads standard output");
+    }
+}
+
+/// Writes bytes that are no text to standard output.
+pub(crate) fn out_bytes(bytes: &[u8]) {
+    let mut stream = std::io::stdout().lock();
+    if stream.write_all(bytes).and_then(|()| stream.flush()).is_err() {
         tracing::debug!("nobody reads standard output");
     }
 }
@@ -253,6 +261,26 @@ pub(crate) fn domain(domain: &Domain, width: usize) -> String {
     }
     facts.add("log", &domain.log);
     format!("{}\n{}", domain.name, facts.render(width))
+}
+
+/// `ferry vncdisplay`.
+pub(crate) fn vnc(vnc: &Vnc) -> String {
+    match (&vnc.socket, &vnc.host, vnc.port) {
+        (Some(socket), _, _) => format!("{socket}\n"),
+        (None, Some(host), Some(port)) if host.contains(':') => format!("[{host}]:{port}\n"),
+        (None, host, port) => {
+            format!("{}:{}\n", host.as_deref().unwrap_or_default(), port.unwrap_or_default())
+        }
+    }
+}
+
+/// A line of `ferry events`.
+pub(crate) fn event(event: &DomainEvent, width: usize) -> String {
+    // To the millisecond: people compare them with other logs.
+    let at = event.at.parse().map_or_else(|_| event.at.clone(), |at: jiff::Timestamp| format!("{at:.3}"));
+    let detail = event.detail.as_ref().map(|detail| format!(": {detail}")).unwrap_or_default();
+    let line = format!("{at}  {}  {}{detail}", event.domain, event.event.as_str());
+    wrap(&line, "", "    ", width)
 }
 
 /// `ferry host info`.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use api::{MigrationRequest, ResolveAs, SourceDefinition};
 use client::Client;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::args::{Migrate, Reach, Word};
 
@@ -30,6 +31,9 @@ pub(crate) enum ResolveError {
     /// The socket's path there cannot be written in a command.
     #[error("--socket {path:?}: the path is not UTF-8")]
     Socket { path: PathBuf },
+    /// `--since` is neither a time nor a span of time.
+    #[error("--since {text}: this is no time as in 2026-01-31T12:00:00Z, and no span of time as in 10m")]
+    Since { text: String },
 }
 
 /// Which agent is asked. `environment` is the value of `FERRY_SOCKET`; it means this host's socket only.
@@ -71,6 +75,13 @@ impl Agent {
             Self::Ssh { ssh_host, socket } => Client::ssh_to_socket(ssh_host.clone(), socket.as_deref()),
         }
     }
+}
+
+/// When `--since` is, in RFC 3339: a time, or how long before `now`.
+pub(crate) fn since(text: &str, now: Timestamp) -> Result<String, ResolveError> {
+    let ago = || now.checked_sub(text.parse::<SignedDuration>().ok()?.abs()).ok();
+    let since = text.parse::<Timestamp>().ok().or_else(ago);
+    since.map(|since| since.to_string()).ok_or_else(|| ResolveError::Since { text: text.to_owned() })
 }
 
 /// What a migration is asked to do. What was not typed is left to the interface's defaults.
@@ -146,6 +157,22 @@ mod tests {
                 resolve(&format!("--host={wrong}"), None),
                 Err(ResolveError::Host { url: wrong.to_owned() })
             );
+        }
+    }
+
+    #[test]
+    fn since_is_a_time_or_how_long_ago() {
+        let now = "2026-01-01T00:10:00Z".parse().expect("a time");
+        for (text, expect) in [
+            ("2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z"),
+            ("2026-01-01T01:00:00+01:00", "2026-01-01T00:00:00Z"),
+            ("10m", "2026-01-01T00:00:00Z"),
+            ("1h 10m", "2025-12-31T23:00:00Z"),
+        ] {
+            assert_eq!(super::since(text, now).as_deref(), Ok(expect), "{text}");
+        }
+        for wrong in ["yesterday", "10", ""] {
+            assert!(super::since(wrong, now).is_err(), "{wrong}");
         }
     }
 

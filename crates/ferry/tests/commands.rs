@@ -325,10 +325,79 @@ async fn a_terminal_has_a_live_line_and_colour() {
     assert!(text.contains("\u{1b}[1m\u{1b}[32mweb1 moved from kvm1 to kvm2"), "{text:?}");
 }
 
+#[tokio::test]
+async fn a_screenshot_goes_where_it_is_wanted() {
+    let agent = Agent::new(|_| answer(200, &b"\x89PNG\r\n\x1a\n\xff"[..]));
+    let output = agent.ferry("screenshot web1 -").await;
+    assert_eq!((output.status.code(), &output.stdout[..]), (Some(0), &b"\x89PNG\r\n\x1a\n\xff"[..]));
+    let file = agent.directory.path().join("a.png");
+    let output = agent.ferry(&format!("screenshot web1 {}", file.display())).await;
+    assert_eq!(output.status.code(), Some(0), "{}", shown(&output));
+    assert_eq!(std::fs::read(file).expect("is there"), b"\x89PNG\r\n\x1a\n\xff");
+    // Without a name it is called after the domain and the time.
+    let named = agent.command("screenshot web1").current_dir(agent.directory.path()).output().await;
+    let said = String::from_utf8(named.expect("runs").stdout).expect("text");
+    let name = said.trim_end().trim_end_matches('.').rsplit(' ').next().expect("a name");
+    assert!(name.starts_with("web1-") && agent.directory.path().join(name).exists(), "{said}");
+}
+
+#[tokio::test]
+async fn events_are_told_as_they_come_until_the_agent_ends() {
+    let agent = Agent::new(|_| {
+        let event = |kind: &str, more: &str| {
+            format!(
+                "data: {{\"at\":\"2026-01-01T00:00:00.123456Z\",\"domain\":\"web1\",\"uuid\":\"{ID}\",\"event\":\"{kind}\"{more}}}\n\n"
+            )
+        };
+        let events = [
+            event("started", ""),
+            event("stopped", r#","detail":"the guest powered itself off""#),
+            event("other", r#","detail":"WARPED","data":{"factor":9}"#),
+            event("levitated", ""),
+        ];
+        answer(200, events.concat())
+    });
+    let mut all = String::new();
+    for options in ["web1 --since 2026-01-01T00:00:00Z", "--event other --json", "--event levitated"] {
+        let output = agent.ferry(&format!("events {options}")).await;
+        all.push_str(&format!("$ ferry events {options}\nexit {:?}\n", output.status.code()));
+        all.push_str(&String::from_utf8_lossy(&output.stdout));
+    }
+    assert_snapshot!(all, @r#"
+    $ ferry events web1 --since 2026-01-01T00:00:00Z
+    exit Some(1)
+    2026-01-01T00:00:00.123Z  web1  started
+    2026-01-01T00:00:00.123Z  web1  stopped: the guest powered itself off
+    2026-01-01T00:00:00.123Z  web1  other: WARPED
+    2026-01-01T00:00:00.123Z  web1  other
+    $ ferry events --event other --json
+    exit Some(1)
+    {"at":"2026-01-01T00:00:00.123456Z","domain":"web1","uuid":"01900000-0000-7000-8000-000000000001","event":"other","detail":"WARPED","data":{"factor":9}}
+    {"at":"2026-01-01T00:00:00.123456Z","domain":"web1","uuid":"01900000-0000-7000-8000-000000000001","event":"other"}
+    $ ferry events --event levitated
+    exit Some(2)
+    "#);
+    assert_snapshot!(agent.asked().join("\n"), @"
+    GET /events?domain=web1&since=2026-01-01T00%3A00%3A00Z
+    GET /events
+    ");
+}
+
+#[tokio::test]
+async fn events_end_when_their_time_is_over() {
+    let agent = Agent::new(|_| {
+        let silence = futures_util::stream::pending::<Result<Bytes, std::io::Error>>();
+        answer(200, Body::from_stream(silence))
+    });
+    let output = agent.ferry("events --timeout 0").await;
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(0), 0), "{}", shown(&output));
+}
+
 /// What is said, in text and JSON, and what the agent was asked.
 async fn transcript(commands: &[&str]) -> (String, String) {
     let agent = Agent::new(|line| match line {
         "DELETE /domains/web1" => answer(204, ""),
+        "GET /domains/web1/vnc" => answer(200, r#"{"host":"127.0.0.1","port":5900}"#),
         line if line.starts_with("GET /domains/web1/xml") => answer(200, "<domain>\n</domain>\n"),
         line if line.starts_with("GET /domains?") => answer(200, format!("[{}]", domain("running"))),
         line if line.ends_with("/shutdown") => answer(200, domain("shut-off")),
@@ -362,6 +431,7 @@ async fn words_for_domains_ask_their_endpoints() {
         "destroy web1",
         "suspend web1",
         "resume web1",
+        "vncdisplay web1",
     ])
     .await;
     assert_snapshot!(said, @r"
@@ -395,6 +465,8 @@ async fn words_for_domains_ask_their_endpoints() {
     Domain web1 is running.
     $ ferry resume web1
     Domain web1 is running.
+    $ ferry vncdisplay web1
+    127.0.0.1:5900
     ");
     assert_snapshot!(asked, @r#"
     GET /domains?all=false
@@ -407,6 +479,7 @@ async fn words_for_domains_ask_their_endpoints() {
     POST /domains/web1/destroy
     POST /domains/web1/suspend
     POST /domains/web1/resume
+    GET /domains/web1/vnc
     "#);
 }
 

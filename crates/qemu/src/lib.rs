@@ -11,6 +11,8 @@ pub mod accelerator;
 pub mod capabilities;
 pub mod command;
 pub mod command_line;
+pub mod console;
+pub mod event;
 pub mod limits;
 pub mod migrate;
 mod open_enum;

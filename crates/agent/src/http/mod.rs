@@ -4,6 +4,7 @@
 mod agents;
 pub(crate) mod asker;
 mod domains;
+mod events;
 mod host;
 mod migrations;
 pub(crate) mod problem;
@@ -46,6 +47,10 @@ fn endpoints() -> OpenApiRouter<Arc<Node>> {
         .routes(routes!(domains::autostart::autostart))
         .routes(routes!(domains::size::size))
         .routes(routes!(domains::rename::rename))
+        .routes(routes!(domains::console::console))
+        .routes(routes!(domains::vnc::vnc))
+        .routes(routes!(domains::screenshot::screenshot))
+        .routes(routes!(events::events))
         .routes(routes!(domains::migrate::migrate))
         .routes(routes!(migrations::list::list))
         .routes(routes!(migrations::show::show))

@@ -116,6 +116,12 @@ fn row(failure: &Failure) -> Row {
         Failure::Find(_) => rows::QEMU_NOT_FOUND_AGAIN,
         Failure::NotFrozen => rows::NOT_FROZEN,
         Failure::MigrationKnown { .. } => rows::MIGRATION_KNOWN,
+        Failure::NoConsole { .. } => rows::NO_CONSOLE,
+        Failure::ConsoleBusy { .. } => rows::CONSOLE_BUSY,
+        Failure::ConsoleClosed { .. } => rows::CONSOLE_CLOSED,
+        Failure::NoVnc { .. } => rows::NO_VNC,
+        Failure::Picture { .. } => rows::PICTURE_UNREADABLE,
+        Failure::NoTime { .. } => rows::NO_TIME,
         Failure::NoEndpoint => rows::NO_ENDPOINT,
         Failure::Stopping => rows::STOPPING,
     }

@@ -25,6 +25,9 @@ pub(super) const AGENT_RESTARTED: Row = row(500, "agent-restarted", "migrate aga
 pub(super) const CANCELLED: Row = row(409, "cancelled", "");
 pub(super) const COMMAND_LINE: Row = row(422, "command-line", "change the definition as the message says");
 pub(super) const DEFINITION_CHANGED: Row = row(409, "definition-changed", "edit it again as it is now");
+pub(super) const CONSOLE_BUSY: Row =
+    row(409, "console-busy", "ask who it is, or take it over with `ferry console --force`");
+pub(super) const CONSOLE_CLOSED: Row = row(502, "console-closed", "ask again; the domain's log says more");
 pub(super) const DEFINITION_INVALID: Row =
     row(422, "definition-invalid", "mend the places named and define it again");
 pub(super) const DISK_UNUSABLE: Row =
@@ -62,11 +65,20 @@ pub(super) const NOT_FROZEN: Row = row(422, "not-frozen", "define the domain wit
 pub(super) const NOT_LISTENING: Row =
     row(409, "not-listening", "add `listen = \"ADDRESS:PORT\"` and restart the agent");
 pub(super) const NOT_LOCAL: Row = row(403, "not-local", "");
+pub(super) const NO_CONSOLE: Row = row(
+    409,
+    "no-console",
+    "give the domain <serial type='pty'/> or <console type='pty'/>; what goes into a file cannot be typed into",
+);
+pub(super) const NO_TIME: Row = row(422, "no-time", "write it as in 2026-01-31T12:00:00Z");
+pub(super) const NO_VNC: Row = row(409, "no-vnc", "give the domain <graphics type='vnc'/>");
 pub(super) const OWNER_RECORD_FAILED: Row =
     row(500, "owner-record-failed", "make the storage writable for this host's root");
 pub(super) const OWNER_RECORD_UNREADABLE: Row =
     row(409, "owner-record-unreadable", "look at the file; Ferry did not write it so");
 pub(super) const PATH_NOT_ALLOWED: Row = row(422, "path-not-allowed", "");
+pub(super) const PICTURE_UNREADABLE: Row =
+    row(500, "picture-unreadable", "make room in the agent's run directory");
 pub(super) const PREFLIGHT_REFUSED: Row =
     row(422, "preflight-refused", "mend what is named and migrate again");
 pub(super) const PROTOCOL_VERSION: Row =

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use api::{EventKind, Outcome};
 use domain::Definition;
 use tokio::sync::mpsc;
 
@@ -24,6 +25,7 @@ impl Keeper {
         }
         let (offer, coming) = offered;
         let tracker = target::begin(&self.node, &self.name, self.uuid, &offer);
+        self.tell(EventKind::Arriving, format!("from {}", tracker.migration().report.source));
         self.arrive(tracker, |begun| target::run(begun, offer, coming, reply));
     }
 
@@ -56,13 +58,21 @@ impl Keeper {
             Arrived::Running { guest, inactive } => {
                 self.settle_in(inactive);
                 self.activate(guest);
+                self.tell(EventKind::Arrived, format!("from {}", tracker.migration().report.source));
+                self.catch_up().await;
             }
             Arrived::Owned { inactive } => {
                 self.settle_in(inactive);
                 let reason = "its QEMU ended after it had come here".to_owned();
-                self.state = State::ShutOff { reason: Some(reason) };
+                self.state = State::ShutOff { reason: Some(reason.clone()) };
+                self.tell(EventKind::Lost, reason);
             }
-            Arrived::Gone => {}
+            Arrived::Gone => {
+                let report = tracker.migration().report;
+                let said =
+                    if report.outcome == Some(Outcome::Lost) { EventKind::Lost } else { EventKind::Kept };
+                self.tell(said, report.reason);
+            }
         }
         if tracker.is_settled() {
             report(&self.node, &tracker);

@@ -1,7 +1,7 @@
 //! The definition that outlives the guest: replaced, edited, renamed, forgotten. A guest that runs keeps what it was
 //! started with.
 
-use api::SizeRequest;
+use api::{EventKind, SizeRequest};
 use domain::{Bytes, Definition};
 
 use super::{Keeper, State};
@@ -29,6 +29,7 @@ impl Keeper {
     async fn keep(&mut self, definition: Definition) -> Result<api::Domain, Failure> {
         self.node.store.write_definition(&definition, &self.record)?;
         self.definition = Some(definition);
+        self.tell(EventKind::Defined, None);
         Ok(self.show().await)
     }
 
@@ -89,6 +90,7 @@ impl Keeper {
         tracing::info!(domain = self.name, name, "renamed");
         self.name = name;
         self.definition = Some(definition);
+        self.tell(EventKind::Defined, None);
         Ok(self.show().await)
     }
 
@@ -96,6 +98,7 @@ impl Keeper {
         self.free()?;
         self.node.store.remove_definition(&self.name)?;
         let definition = self.definition.take();
+        self.tell(EventKind::Undefined, None);
         // As in libvirt, a running domain goes on, and is forgotten when it ends.
         let shut_off = matches!(self.state, State::ShutOff { .. });
         if let (true, None, Some(definition)) = (shut_off, &self.record.moved, &definition) {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use api::{MigrationPhase, MigrationRequest, Outcome, SourceDefinition};
+use api::{EventKind, MigrationPhase, MigrationRequest, Outcome, SourceDefinition};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -39,6 +39,7 @@ impl Keeper {
         let kept = self.definition.as_ref().filter(|_| !request.transient);
         let inactive_xml = kept.map(|definition| definition.xml().to_owned());
         let tracker = source::begin(&self.node, &self.name, self.uuid, &request);
+        self.tell(EventKind::Leaving, format!("to {}", request.to));
         let (record, pid) = (guest.record.clone(), guest.process.pid());
         let wish = source::Wish { request, inactive_xml };
         self.leave(record, Some(pid), keep_definition, tracker, |begun| {
@@ -124,9 +125,19 @@ impl Keeper {
             return;
         };
         match left {
-            Left::Kept(guest) => self.activate(guest),
-            Left::Lost(reason) => self.state = State::ShutOff { reason: Some(reason) },
-            Left::Moved => self.bury(&tracker, keep_definition),
+            Left::Kept(guest) => {
+                self.activate(guest);
+                self.tell(EventKind::Kept, tracker.migration().report.reason);
+                self.catch_up().await;
+            }
+            Left::Lost(reason) => {
+                self.state = State::ShutOff { reason: Some(reason.clone()) };
+                self.tell(EventKind::Lost, reason);
+            }
+            Left::Moved => {
+                self.bury(&tracker, keep_definition);
+                self.tell(EventKind::Moved, format!("to {}", tracker.migration().report.target));
+            }
         }
         if tracker.is_settled() {
             report(&self.node, &tracker);

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use api::EventKind;
 use domain::Definition;
 use qemu::command::{Cont, Stop, SystemPowerdown};
 use tokio::time::timeout;
 
+use super::told::Ears;
 use super::{Ask, Keeper, Reply, State};
 use crate::failure::Failure;
 use crate::guest::{self, Guest};
@@ -15,7 +17,8 @@ use crate::node::Node;
 impl Keeper {
     pub(super) fn activate(&mut self, guest: Box<Guest>) {
         let reboot = self.reboot_found(&guest.process);
-        self.state = State::Active { guest, shutdowns: Vec::new(), reboot };
+        let ears = Ears::of(&guest.process);
+        self.state = State::Active { guest, ears, shutdowns: Vec::new(), reboot };
     }
 
     pub(super) async fn start(&mut self) -> Result<api::Domain, Failure> {
@@ -50,6 +53,7 @@ impl Keeper {
     async fn started(&mut self, guest: Guest) -> api::Domain {
         tracing::info!(domain = self.name, pid = guest.process.pid(), "started");
         self.activate(Box::new(guest));
+        self.tell(EventKind::Started, None);
         self.show().await
     }
 
@@ -73,7 +77,7 @@ impl Keeper {
             return Err(self
                 .wrong_state("not ending: QEMU hangs in the kernel", "look at its storage, then ask again"));
         }
-        self.exited("destroyed".into()).await;
+        self.exited(EventKind::Stopped, "destroyed".into()).await;
         Ok(self.show().await)
     }
 
@@ -87,13 +91,15 @@ impl Keeper {
         Ok(self.show().await)
     }
 
-    pub(super) async fn exited(&mut self, reason: String) {
+    pub(super) async fn exited(&mut self, kind: EventKind, reason: String) {
         let shut_off = State::ShutOff { reason: Some(reason.clone()) };
-        let State::Active { guest, shutdowns, reboot } = std::mem::replace(&mut self.state, shut_off) else {
+        let State::Active { guest, shutdowns, reboot, .. } = std::mem::replace(&mut self.state, shut_off)
+        else {
             return;
         };
         tracing::info!(domain = self.name, reason, "its QEMU has ended");
         guest::give_back(&self.node, &guest.record, None).await;
+        self.tell(kind, reason);
         if self.definition.is_none() {
             self.release_ownership(&guest.definition).await;
         }

@@ -4,6 +4,7 @@ use api::{DomainState, Outcome};
 use domain::Definition;
 use qemu::command::{QueryStatus, RunState};
 
+use super::told::standstill;
 use super::{Keeper, State};
 use crate::limits::SHOW_TIMEOUT;
 
@@ -84,9 +85,13 @@ impl Keeper {
                         RunState::Paused | RunState::Prelaunch | RunState::Postmigrate => {
                             (DomainState::Suspended, None)
                         }
-                        other => (DomainState::Stopped, Some(format!("QEMU says {}", other.as_str()))),
+                        state => (DomainState::Stopped, Some(standstill(&guest.process.qmp, &state).await)),
                     },
-                    Err(error) => (DomainState::Stopped, Some(error.to_string())),
+                    Err(error) => {
+                        let pid = guest.process.pid();
+                        let hung = format!("{error} (process {pid}); `ferry destroy` ends it for good");
+                        (DomainState::Stopped, Some(hung))
+                    }
                 }
             }
             State::Leaving { tracker, .. } => match tracker.migration().report.outcome {
@@ -104,7 +109,7 @@ impl Keeper {
         let State::Active { guest, .. } = &self.state else { return None };
         let chardevs =
             guest.process.qmp.execute_within(qemu::command::QueryChardev, SHOW_TIMEOUT).await.ok()?;
-        let serial = chardevs.into_iter().find(|chardev| chardev.label.contains("serial0"))?;
+        let serial = chardevs.into_iter().find(|chardev| chardev.label == "serial-0")?;
         serial.filename
     }
 }

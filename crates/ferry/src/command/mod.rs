@@ -4,13 +4,16 @@
 mod agent;
 mod ca;
 mod change;
+mod console;
 mod define;
 mod dial;
 mod edit;
+mod events;
 mod inspect;
 mod migrate;
 mod migrations;
 mod power;
+mod screen;
 mod watch;
 
 use client::Client;
@@ -51,6 +54,10 @@ pub(crate) async fn run(args: Args, printer: &Printer) -> Result<Exit, Failure> 
         | Command::Destroy(_)
         | Command::Suspend(_)
         | Command::Resume(_)
+        | Command::Console(_)
+        | Command::Vncdisplay(_)
+        | Command::Screenshot(_)
+        | Command::Events(_)
         | Command::Migrate(_)
         | Command::Migrations(_)
         | Command::Host(_)
@@ -78,6 +85,10 @@ pub(crate) async fn run(args: Args, printer: &Printer) -> Result<Exit, Failure> 
         Command::Destroy(typed) => power::destroy(&desk, &typed.domain).await,
         Command::Suspend(typed) => power::suspend(&desk, &typed.domain).await,
         Command::Resume(typed) => power::resume(&desk, &typed.domain).await,
+        Command::Console(typed) => console::console(&desk, &typed).await,
+        Command::Vncdisplay(typed) => screen::vncdisplay(&desk, &typed.domain).await,
+        Command::Screenshot(typed) => screen::screenshot(&desk, &typed).await,
+        Command::Events(typed) => events::events(&desk, &typed).await,
         Command::Migrate(typed) => migrate::migrate(&desk, &typed).await,
         Command::Migrations(Migrations::List) => migrations::list(&desk).await,
         Command::Migrations(Migrations::Show(typed)) => migrations::show(&desk, typed.id).await,

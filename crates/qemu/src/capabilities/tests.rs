@@ -77,6 +77,7 @@ fn everything() -> Vec<(&'static str, Value)> {
         sent(QueryBlockstats),
         sent(QueryChardev),
         sent(QueryVnc),
+        sent(Screendump { filename: "/run/a.png".into(), format: Some(ImageFormat::Png) }),
         sent(SetLink { name: "n".into(), up: false }),
         sent(Balloon { value: 1 }),
         sent(GetFd { fdname: "f".into() }),
@@ -140,9 +141,25 @@ async fn everything_that_is_sent_is_in_the_schema() {
     let mismatches: Vec<_> =
         everything().iter().flat_map(|(name, value)| schema.mismatches(name, value)).collect();
     assert_eq!(mismatches, Vec::<String>::new());
-    for name in
-        ["MIGRATION", "MIGRATION_PASS", "STOP", "RESUME", "SHUTDOWN", "RESET", "POWERDOWN", "GUEST_PANICKED"]
-    {
+    for name in [
+        "MIGRATION",
+        "MIGRATION_PASS",
+        "STOP",
+        "RESUME",
+        "SUSPEND",
+        "WAKEUP",
+        "SHUTDOWN",
+        "RESET",
+        "POWERDOWN",
+        "GUEST_PANICKED",
+        "GUEST_CRASHLOADED",
+        "WATCHDOG",
+        "BLOCK_IO_ERROR",
+        "DEVICE_DELETED",
+        "DEVICE_UNPLUG_GUEST_ERROR",
+        "DEVICE_TRAY_MOVED",
+        "BALLOON_CHANGE",
+    ] {
         assert!(schema.has_event(name), "{name}");
     }
 }
@@ -152,6 +169,7 @@ async fn every_command_of_this_crate_is_in_that_list() {
     let sources = [
         include_str!("../command.rs"),
         include_str!("../command/run.rs"),
+        include_str!("../command/look.rs"),
         include_str!("../command/machine.rs"),
         include_str!("../command/migration.rs"),
         include_str!("../command/plug.rs"),

@@ -326,6 +326,9 @@ pub struct Vnc {
     pub enabled: bool,
     /// Its address.
     pub host: Option<String>,
-    /// Its TCP port, as text.
+    /// QAPI `NetworkAddressFamily`: `ipv4`, `ipv6`, `unix`, `vsock`.
+    #[serde(default)]
+    pub family: Option<String>,
+    /// Its TCP port, as text; of the family `unix` the path of its socket.
     pub service: Option<String>,
 }

@@ -1,6 +1,7 @@
 //! The endpoints of domains, one a file.
 
 pub(super) mod autostart;
+pub(super) mod console;
 pub(super) mod define;
 pub(super) mod destroy;
 pub(super) mod list;
@@ -9,10 +10,12 @@ pub(super) mod reboot;
 pub(super) mod rename;
 pub(super) mod reset;
 pub(super) mod resume;
+pub(super) mod screenshot;
 pub(super) mod show;
 pub(super) mod shutdown;
 pub(super) mod size;
 pub(super) mod start;
 pub(super) mod suspend;
 pub(super) mod undefine;
+pub(super) mod vnc;
 pub(super) mod xml;
