@@ -156,6 +156,47 @@ mod tests {
         assert_eq!(config.allows(Path::new(path)), expect, "{path}");
     }
 
+    const SHIPPED: &str = include_str!("../../../packaging/agent.toml");
+    const DOCUMENTED: &str = include_str!("../../../docs/configuration.md");
+
+    /// Every option there is, in serde's own words.
+    fn options() -> Vec<String> {
+        let error = toml::from_str::<Config>("host = \"kvm1\"\nno_such_option = 1").unwrap_err().to_string();
+        let (_, expected) = error.split_once("expected one of").unwrap();
+        expected.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_configuration_that_is_installed_shows_every_option_with_its_default() {
+        let said = toml::from_str::<Config>(SHIPPED).unwrap_err().to_string();
+        assert!(said.contains("missing field `host`"), "all but the host's name has a default: {said}");
+        let uncommented: String = SHIPPED
+            .lines()
+            .filter_map(|line| {
+                line.strip_prefix('#')
+                    .filter(|line| line.starts_with(|c: char| c == '[' || c.is_ascii_lowercase()))
+            })
+            .fold(String::new(), |text, line| text + line + "\n");
+        let shown: Config = toml::from_str(&uncommented).unwrap();
+        let default: Config = toml::from_str("host = \"kvm1\"").unwrap();
+        let table = |config: &Config| toml::Table::try_from(config).unwrap();
+        for option in options() {
+            let (shown, default) =
+                (table(&shown).get(&option).cloned(), table(&default).get(&option).cloned());
+            assert!(shown.is_some(), "{option} is not in packaging/agent.toml");
+            let has_default = default.is_some() && option != "hosts";
+            assert!(!has_default || shown == default, "{option}: {shown:?}, and the default is {default:?}");
+        }
+    }
+
+    #[test]
+    fn every_option_is_documented() {
+        for option in options() {
+            let row = if option == "hosts" { "hosts.NAME.address".to_owned() } else { option };
+            assert!(DOCUMENTED.contains(&format!("| `{row}` |")), "{row} is not in docs/configuration.md");
+        }
+    }
+
     #[test]
     fn only_paths_below_an_allowed_directory() {
         check("/srv/guests", "/srv/guests/web1.qcow2", true);

@@ -136,6 +136,16 @@ pub(crate) enum Command {
     /// Join standard input and output to the agent's socket
     #[command(hide = true, name = "dial-stdio")]
     DialStdio,
+    /// Write manual pages and completions for packages
+    #[command(hide = true)]
+    Generate(Generate),
+}
+
+#[derive(Debug, Arguments)]
+pub(crate) struct Generate {
+    /// Directory to make man/ and completions/ in
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
 }
 
 #[derive(Debug, Subcommand)]

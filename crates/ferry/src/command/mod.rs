@@ -9,6 +9,7 @@ mod define;
 mod dial;
 mod edit;
 mod events;
+mod generate;
 mod inspect;
 mod migrate;
 mod migrations;
@@ -36,6 +37,7 @@ pub(crate) async fn run(args: Args, printer: &Printer) -> Result<Exit, Failure> 
         Command::Agent(typed) => return agent::run(typed).await,
         Command::Ca(Ca::Init(typed)) => return ca::init(&typed, printer),
         Command::Ca(Ca::Issue(typed)) => return ca::issue(&typed, printer),
+        Command::Generate(typed) => return generate::run(&typed.out),
         Command::Create(_)
         | Command::Define(_)
         | Command::Undefine(_)
@@ -98,6 +100,8 @@ pub(crate) async fn run(args: Args, printer: &Printer) -> Result<Exit, Failure> 
         Command::Host(Host::Info) => inspect::host(&desk).await,
         Command::Version => inspect::version(&desk).await,
         Command::DialStdio => dial::dial(&place).await,
-        Command::Agent(_) | Command::Ca(_) => unreachable!("they ask no agent and have returned above"),
+        Command::Agent(_) | Command::Ca(_) | Command::Generate(_) => {
+            unreachable!("they ask no agent and have returned above")
+        }
     }
 }

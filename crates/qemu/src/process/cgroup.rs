@@ -1,8 +1,9 @@
 //! A cgroup of QEMU's own, so that stopping the agent's service does not stop its guests.
 //!
 //! systemd, when it stops a unit, kills every process in the unit's cgroup; a new session alone does not help. Three
-//! ways, in this order: a leaf below the root of cgroup version 2; a scope made by `systemd-run` where systemd
-//! follows processes in another hierarchy; none, said by a warning. It sets no limits. The main type is [`Placement`].
+//! ways, in this order: under systemd, whose tree nobody else may change, a scope made by `systemd-run` in
+//! [`SLICE`]; without systemd a leaf below the root of cgroup version 2; none, said by a warning. It sets no limits: an
+//! operator sets those on the slice. The main type is [`Placement`].
 
 use std::fs::{self, File, OpenOptions};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -13,6 +14,10 @@ use crate::limits;
 
 /// Beginning of the name of every cgroup made here.
 const PREFIX: &str = "ferry-";
+
+/// The slice of all guests' scopes, a unit that the package installs (systemd.slice(5)). Where it is not installed,
+/// systemd makes an empty one.
+const SLICE: &str = "ferry.slice";
 
 /// Where cgroup version 2 is mounted when it is the only hierarchy.
 const UNIFIED_MOUNT: &str = "/sys/fs/cgroup";
@@ -46,17 +51,15 @@ impl Placement {
     /// Picks and prepares a place for the QEMU of a run directory.
     pub(super) fn prepare(run_directory: &Path) -> Self {
         let name = name_of(run_directory);
-        let mount = mount_point();
-        let systemd = Path::new("/run/systemd/system").is_dir();
-        let leaf_first = mount.as_deref() == Some(Path::new(UNIFIED_MOUNT)) || !systemd;
-        if let (true, Some(mount)) = (leaf_first, mount) {
+        // sd_booted(3).
+        if Path::new("/run/systemd/system").is_dir() {
+            return Self::Scope { unit: format!("{name}.scope") };
+        }
+        if let Some(mount) = mount_point() {
             match Self::leaf(mount.join(&name)) {
                 Ok(leaf) => return leaf,
                 Err(error) => tracing::debug!(%error, cgroup = name, "could not make a cgroup for QEMU"),
             }
-        }
-        if systemd {
-            return Self::Scope { unit: format!("{name}.scope") };
         }
         tracing::warn!(
             "QEMU stays in the agent's own cgroup: cgroup version 2 is not writable and systemd does not run; \
@@ -73,6 +76,12 @@ impl Placement {
         let procs = OpenOptions::new().write(true).open(path.join("cgroup.procs"))?;
         Ok(Self::Leaf { cgroup: Cgroup { path }, procs })
     }
+}
+
+/// The words before the emulator's that make systemd run it in a scope: `systemd-run` becomes what it runs, with its
+/// descriptors (systemd-run(1)).
+pub(super) fn scope_arguments(unit: &str) -> [String; 7] {
+    ["--scope", "--quiet", "--collect", &format!("--slice={SLICE}"), "--unit", unit, "--"].map(str::to_owned)
 }
 
 impl Cgroup {

@@ -18,7 +18,7 @@ use std::time::SystemTime;
 use command_fds::{CommandFdExt, FdMapping};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use super::cgroup::{Cgroup, Placement};
+use super::cgroup::{Cgroup, Placement, scope_arguments};
 use super::locate::{connect, living};
 use super::{FindError, PIDFILE, Process, QMP_SOCKET, SpawnError, Watched};
 use crate::command_line::CommandLine;
@@ -258,7 +258,7 @@ fn execute(
         Placement::Leaf { cgroup, procs } => (Command::new(emulator), Some(cgroup), Some(procs)),
         Placement::Scope { unit } => {
             let mut command = Command::new("systemd-run");
-            command.args(["--scope", "--quiet", "--collect", "--unit", &unit, "--"]).arg(emulator);
+            command.args(scope_arguments(&unit)).arg(emulator);
             (command, None, None)
         }
         Placement::Inherited => (Command::new(emulator), None, None),
