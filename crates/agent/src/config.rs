@@ -37,6 +37,9 @@ pub struct Config {
     /// Address and port for other agents.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listen: Option<SocketAddr>,
+    /// Address and port for Prometheus, unencrypted and open to whoever reaches it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics_listen: Option<SocketAddr>,
     /// Directory with `ca.pem`, `host.pem`, `host-key.pem` and the names that QEMU wants for the same files.
     #[serde(default = "tls_dir")]
     pub tls_dir: PathBuf,

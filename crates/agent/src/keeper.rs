@@ -12,6 +12,7 @@
 
 mod arrive;
 mod define;
+mod figures;
 mod leave;
 mod look;
 mod power;
@@ -34,6 +35,7 @@ use crate::drive::target::{self, Arrived, Coming};
 use crate::failure::Failure;
 use crate::guest::{Guest, GuestRecord};
 use crate::limits::KEEPER_QUEUE;
+use crate::metrics::Figures;
 use crate::node::Node;
 use crate::store::DomainRecord;
 use crate::tracker::Tracker;
@@ -57,6 +59,7 @@ pub(crate) enum Ask {
     Look(Reply<Looked>),
     /// Start it without keeping its definition.
     Create(Box<Definition>, Reply<api::Domain>),
+    Figures(Reply<Figures>),
     Start(Reply<api::Domain>),
     /// Answered when the guest has shut itself down, or at once.
     Shutdown {
@@ -225,6 +228,7 @@ impl Keeper {
             Ask::Xml { inactive: false, reply } => _ = reply.send(Ok(self.xml())),
             Ask::Look(reply) => _ = reply.send(self.look()),
             Ask::Create(definition, reply) => _ = reply.send(self.create(*definition).await),
+            Ask::Figures(reply) => _ = reply.send(Ok(self.figures().await)),
             Ask::Start(reply) => _ = reply.send(self.start().await),
             Ask::Shutdown { wait, reply } => self.shutdown(wait, reply).await,
             Ask::Reboot(within, reply) => self.reboot(within, reply).await,

@@ -14,6 +14,7 @@ mod http;
 mod journal;
 mod keeper;
 mod limits;
+mod metrics;
 mod neighbour;
 mod news;
 mod node;

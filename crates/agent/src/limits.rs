@@ -88,6 +88,12 @@ pub(crate) const JOURNAL_BYTES: u64 = 64 << 10;
 /// Ended migrations whose reports are kept.
 pub(crate) const REPORTS_KEPT: usize = 1000;
 
+/// Upper bounds of the buckets in which migrations' durations are counted, in seconds.
+pub(crate) const DURATION_BUCKETS_S: [f64; 9] = [1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0];
+
+/// Upper bounds of the buckets in which blackouts are counted, in seconds.
+pub(crate) const BLACKOUT_BUCKETS_S: [f64; 9] = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0];
+
 /// Longest name of a file made from a domain's name, in bytes.
 pub(crate) const NAME_BYTES_MAX: usize = 200;
 

@@ -2,6 +2,7 @@
 //! processes outlive it. Main function: [`run`].
 
 use std::fs::File;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::autostart;
 use crate::config::Config;
+use crate::http;
 use crate::http::asker::Asker;
 use crate::http::router;
 use crate::limits::HANDSHAKE_TIMEOUT;
@@ -71,12 +73,14 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
     let (local, _lock) = listen_local(&config)?;
     let others = match (config.listen, &identity) {
         (Some(address), Some(identity)) => {
-            let listener = TcpListener::bind(address).await;
-            let listener =
-                listener.map_err(|source| Fault::Listen { address: address.to_string(), source })?;
+            let listener = bind(address).await?;
             Some((listener, TlsAcceptor::from(identity.server().map_err(Fault::from)?)))
         }
         (Some(_) | None, _) => None,
+    };
+    let metrics = match config.metrics_listen {
+        Some(address) => Some(bind(address).await?),
+        None => None,
     };
     let socket = config.socket.clone();
     let node = Node::new(config, store, network, neighbours);
@@ -89,15 +93,22 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
 
     let router = router(Arc::clone(&node));
     let serving = async {
-        match others {
-            Some((listener, tls)) => {
-                tokio::join!(serve_local(local, router.clone()), serve_agents(listener, tls, router));
-            }
-            None => serve_local(local, router).await,
-        }
+        tokio::join!(
+            serve_local(local, router.clone()),
+            async {
+                if let Some((listener, tls)) = others {
+                    serve_agents(listener, tls, router).await;
+                }
+            },
+            async {
+                if let Some(listener) = metrics {
+                    serve_metrics(listener, http::metrics::alone(Arc::clone(&node))).await;
+                }
+            },
+        )
     };
     tokio::select! {
-        () = serving => {}
+        _ = serving => {}
         () = shutdown.cancelled() => tracing::info!("the agent stops; domains go on"),
     }
     if let Err(error) = std::fs::remove_file(&socket) {
@@ -136,6 +147,23 @@ fn listen_local(config: &Config) -> Result<(UnixListener, File), Fault> {
     let listener = UnixListener::bind(socket).map_err(fault)?;
     std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o600)).map_err(fault)?;
     Ok((listener, lock))
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, Fault> {
+    let bound = TcpListener::bind(address).await;
+    bound.map_err(|source| Fault::Listen { address: address.to_string(), source })
+}
+
+async fn serve_metrics(listener: TcpListener, router: Router) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, from)) => {
+                tracing::trace!(%from, "metrics");
+                tokio::spawn(serve(stream, router.clone(), Asker::Agent(Arc::default())));
+            }
+            Err(error) => refused(&error).await,
+        }
+    }
 }
 
 async fn serve_local(listener: UnixListener, router: Router) {

@@ -26,6 +26,8 @@ struct Story {
     events: Vec<MigrationEvent>,
     progress: Option<(u64, Progress)>,
     began: Instant,
+    /// Whether it began, or was taken up, in this agent's life.
+    began_here: bool,
 }
 
 /// What a tracker is begun with.
@@ -61,18 +63,22 @@ impl Tracker {
             encrypted: begin.encrypted,
             suspended: begin.suspended,
         };
-        let tracker = Tracker::ended(begin.role, report);
+        let tracker = Tracker::new(begin.role, report, true);
         tracker.enter(begin.phase);
         tracker
     }
 
     /// A story that was told before this agent started.
     pub(crate) fn ended(role: Role, report: MigrationReport) -> Tracker {
+        Tracker::new(role, report, false)
+    }
+
+    fn new(role: Role, report: MigrationReport, began_here: bool) -> Tracker {
         let events = match report.outcome {
             Some(_) => vec![MigrationEvent::Ended(Box::new(report.clone()))],
             None => Vec::new(),
         };
-        let story = Story { role, report, events, progress: None, began: Instant::now() };
+        let story = Story { role, report, events, progress: None, began: Instant::now(), began_here };
         Tracker { story: Arc::new(Mutex::new(story)), version: watch::Sender::new(0) }
     }
 
@@ -141,6 +147,16 @@ impl Tracker {
             report.wall_ms = millis(story.began);
         }
         Migration { role: story.role, report }
+    }
+
+    /// Whether it began, or was taken up, in this agent's life.
+    pub(crate) fn began_here(&self) -> bool {
+        self.lock().began_here
+    }
+
+    /// The last figures, while memory goes over.
+    pub(crate) fn figures(&self) -> Option<Progress> {
+        self.lock().progress.map(|(_, progress)| progress)
     }
 
     /// Whether it has an end that nothing follows.

@@ -7,5 +7,7 @@
 mod cpuinfo;
 mod facts;
 mod meminfo;
+mod process;
 
 pub use facts::{Facts, FactsError, boot_id, free_space};
+pub use process::{process_time, thread_time};

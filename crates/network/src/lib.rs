@@ -7,11 +7,13 @@
 //! [`Network::connect`].
 
 mod bridge;
+mod counters;
 mod error;
 mod port;
 mod watch;
 
 pub use bridge::Bridge;
+pub use counters::{Counters, counters};
 pub use error::NetworkError;
 pub use port::{Port, PortState, PortStatus};
 

@@ -6,6 +6,7 @@ pub(crate) mod asker;
 mod domains;
 mod events;
 mod host;
+pub(crate) mod metrics;
 mod migrations;
 pub(crate) mod problem;
 mod rows;
@@ -76,13 +77,15 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     endpoints().split_for_parts().1
 }
 
-/// All of `/api/v1`. Each request must carry an [`asker::Asker`] as an extension.
+/// All of `/api/v1`, and the metrics. Each request must carry an [`asker::Asker`] as an extension.
 pub(crate) fn router(node: Arc<Node>) -> Router {
     let (router, document) = endpoints().split_for_parts();
     let document = get(move || std::future::ready(Json(document.clone())));
-    let versioned = router.route("/openapi.json", document).with_state(node);
+    let versioned = router.route("/openapi.json", document).with_state(Arc::clone(&node));
+    let metrics = metrics::alone(node).route_layer(middleware::from_fn(asker::only_local));
     let elsewhere = || async { problem::Refusal::from(Failure::NoEndpoint) };
     Router::new()
+        .merge(metrics)
         .nest(api::BASE, versioned.method_not_allowed_fallback(elsewhere))
         .fallback(elsewhere)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

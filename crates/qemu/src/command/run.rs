@@ -264,6 +264,18 @@ pub struct ObjectProperty {
     pub kind: String,
 }
 
+/// QAPI `query-balloon`; an error where there is no balloon or its driver is not there.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct QueryBalloon;
+command!(QueryBalloon, "query-balloon", BalloonInfo);
+
+/// QAPI `BalloonInfo`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub struct BalloonInfo {
+    /// Memory that the guest is left, in bytes.
+    pub actual: u64,
+}
+
 /// QAPI `query-blockstats`, one entry a device.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct QueryBlockstats;

@@ -1,0 +1,42 @@
+//! What a domain's QEMU counts, for the page of metrics. It changes nothing.
+
+use qemu::command::{BlockStats, QueryBalloon, QueryBlockstats, QueryCpusFast};
+
+use super::{Keeper, State};
+use crate::limits::SHOW_TIMEOUT;
+use crate::metrics::{DiskFigures, Figures};
+
+impl Keeper {
+    /// Empty where there is no QEMU, or where a migration has it; a question that fails leaves its part out.
+    pub(super) async fn figures(&self) -> Figures {
+        let State::Active { guest, .. } = &self.state else { return Figures::default() };
+        let qmp = &guest.process.qmp;
+        let (cpus, balloon, blocks) = tokio::join!(
+            qmp.execute_within(QueryCpusFast, SHOW_TIMEOUT),
+            qmp.execute_within(QueryBalloon, SHOW_TIMEOUT),
+            qmp.execute_within(QueryBlockstats, SHOW_TIMEOUT),
+        );
+        let threads = cpus.unwrap_or_default().into_iter();
+        Figures {
+            vcpu_threads: threads.filter_map(|cpu| Some((cpu.cpu_index, cpu.thread_id?))).collect(),
+            vcpus_s: Vec::new(),
+            balloon: balloon.ok().map(|balloon| balloon.actual),
+            disks: blocks.unwrap_or_default().iter().filter_map(disk).collect(),
+        }
+    }
+}
+
+/// A device of the guest; nodes without one, such as a file below its format, are left out.
+fn disk(stats: &BlockStats) -> Option<DiskFigures> {
+    // `/machine/peripheral/virtio-disk0/virtio-backend`: the device's id follows `peripheral`.
+    let mut path = stats.qdev.as_deref()?.split('/').skip_while(|part| *part != "peripheral");
+    let device = path.nth(1)?.to_owned();
+    let count = |name: &str| stats.stats.get(name).and_then(serde_json::Value::as_u64).unwrap_or(0);
+    Some(DiskFigures {
+        device,
+        read_bytes: count("rd_bytes"),
+        written_bytes: count("wr_bytes"),
+        reads: count("rd_operations"),
+        writes: count("wr_operations"),
+    })
+}
