@@ -82,6 +82,9 @@ pub(crate) fn page(measured: Measured) -> String {
 
 type Labels = Vec<(&'static str, String)>;
 
+/// Name, help, and where the value stands.
+type Series<T, V> = (&'static str, &'static str, fn(&T) -> V);
+
 /// One metric after the other.
 struct Page<'a>(DescriptorEncoder<'a>);
 
@@ -203,7 +206,7 @@ impl Measured {
     }
 
     fn devices(&self, page: &mut Page<'_>) -> Result<(), Error> {
-        let disks: [(&str, &str, fn(&DiskFigures) -> u64); 4] = [
+        let disks: [Series<DiskFigures, u64>; 4] = [
             ("ferry_domain_disk_read_bytes", "Bytes that the guest read", |disk| disk.read_bytes),
             ("ferry_domain_disk_written_bytes", "Bytes that the guest wrote", |disk| disk.written_bytes),
             ("ferry_domain_disk_reads", "Reads of the guest", |disk| disk.reads),
@@ -217,7 +220,7 @@ impl Measured {
             );
             page.counter(name, help, rows)?;
         }
-        let taps: [(&str, &str, fn(&network::Counters) -> u64); 6] = [
+        let taps: [Series<network::Counters, u64>; 6] = [
             ("ferry_domain_received_bytes", "Bytes that the guest received", |tap| tap.transmitted_bytes),
             ("ferry_domain_received_packets", "Packets that the guest received", |tap| {
                 tap.transmitted_packets
@@ -304,7 +307,7 @@ impl Measured {
             (labels, 1.0)
         });
         page.gauge("ferry_migration_phase", "Where an open migration stands; always 1", phases.collect())?;
-        let figures: [(&str, &str, fn(&Progress) -> f64); 7] = [
+        let figures: [Series<Progress, f64>; 7] = [
             ("ferry_migration_round", "The round that memory is in, from 1", |now| float(now.round)),
             ("ferry_migration_progress_sent_bytes", "Bytes sent so far", |now| float(now.sent_bytes)),
             ("ferry_migration_progress_left_bytes", "Bytes left in this round", |now| float(now.left_bytes)),
