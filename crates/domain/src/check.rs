@@ -212,7 +212,7 @@ fn chassis<'a>(reader: &mut Reader<'a>, domain: &Domain, nodes: &Nodes<'a>) {
 
 /// Builds the map of taken places and refuses what does not fit.
 fn pci<'a>(reader: &mut Reader<'a>, domain: &Domain, nodes: &Nodes<'a>) {
-    let mut map = PciMap::new(domain.os.family, &domain.controllers);
+    let mut map = PciMap::new(domain);
     let mut devices = pci_devices(domain, nodes);
     devices.sort_by_key(|device| device.node.range().start);
     let mut fitting = Vec::new();

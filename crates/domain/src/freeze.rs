@@ -112,7 +112,7 @@ impl<'a> Plan<'a> {
     /// Decides; none where there was no place left.
     fn new(reader: &mut Reader<'a>, reading: &Reading<'a>) -> Option<Plan<'a>> {
         let Reading { domain, nodes } = reading;
-        let mut map = PciMap::new(domain.os.family, &domain.controllers);
+        let mut map = PciMap::new(domain);
         for device in pci_devices(domain, nodes) {
             if let Some(address) = device.address
                 && let Err(error) = map.take(address, device.occupant)

@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::address::PciAddress;
-use crate::controller::{Controller, ControllerModel, UsbModel};
+use crate::controller::{ControllerModel, UsbModel};
+use crate::domain::Domain;
 use crate::os::MachineFamily;
 
 /// What wants a place, as far as that matters for which place it may have.
@@ -96,6 +97,8 @@ struct Taken {
 /// The PCI buses of a domain.
 pub(crate) struct PciMap {
     family: MachineFamily,
+    /// Whether a slot is kept for the primary graphics adapter.
+    video: bool,
     buses: BTreeMap<u8, Bus>,
     taken: BTreeMap<(u8, u8, u8), Taken>,
 }
@@ -105,9 +108,9 @@ const SLOT_MAX: u8 = 31;
 
 impl PciMap {
     /// Empty buses, as the controllers make them.
-    pub(crate) fn new(family: MachineFamily, controllers: &[Controller]) -> PciMap {
+    pub(crate) fn new(domain: &Domain) -> PciMap {
         let mut buses = BTreeMap::from([(0, Bus::Root)]);
-        for controller in controllers {
+        for controller in &domain.controllers {
             let bus = match controller.model {
                 ControllerModel::PcieRootPort { .. } => Bus::RootPort,
                 ControllerModel::PcieToPciBridge => Bus::Bridge,
@@ -126,7 +129,8 @@ impl PciMap {
                 buses.insert(index, bus);
             }
         }
-        PciMap { family, buses, taken: BTreeMap::new() }
+        let video = !domain.videos.is_empty();
+        PciMap { family: domain.os.family, video, buses, taken: BTreeMap::new() }
     }
 
     /// Gives a place to a device.
@@ -185,6 +189,12 @@ impl PciMap {
         }
     }
 
+    /// The slots of bus 0 that any device may have, in libvirt's order.
+    fn root_slots(&self) -> impl Iterator<Item = u8> {
+        let chipset = self.chipset_slot();
+        (self.video_slot() + u8::from(self.video)..=SLOT_MAX).filter(move |slot| *slot != chipset)
+    }
+
     /// Whether the functions of a device's slot fit together, once every device has its place.
     pub(crate) fn functions_fit(&self, address: PciAddress, occupant: Occupant) -> Result<(), PlaceError> {
         if address.function == 0 || self.fixed(occupant).is_some() {
@@ -230,18 +240,12 @@ impl PciMap {
     }
 
     fn free_root_slot(&self) -> Option<PciAddress> {
-        let mut slots = self.video_slot() + 1..=SLOT_MAX;
-        slots
-            .find(|slot| *slot != self.chipset_slot() && self.is_free(0, *slot))
-            .map(|slot| PciAddress::new(0, slot))
+        self.root_slots().find(|slot| self.is_free(0, *slot)).map(|slot| PciAddress::new(0, slot))
     }
 
     /// Eight root ports share a slot.
     fn free_for_root_port(&self) -> Option<PciAddress> {
-        for slot in self.video_slot() + 1..=SLOT_MAX {
-            if slot == self.chipset_slot() {
-                continue;
-            }
+        for slot in self.root_slots() {
             if self.is_free(0, slot) {
                 return Some(PciAddress { bus: 0, slot, function: 0, multifunction: true });
             }

@@ -31,7 +31,7 @@ fn a_disk_goes_behind_the_last_one_and_nothing_else_changes() {
     let (after, attached) = attach(&before, DISK, true).expect("there is room");
     assert_eq!(attached, Attached::Disk(1));
     let element = DISK.split_once('\n').expect("a comment and an element").1;
-    let address = "  <address type='pci' domain='0x0000' bus='0x00' slot='0x07' function='0x0'/>\n</disk>";
+    let address = "  <address type='pci' domain='0x0000' bus='0x00' slot='0x06' function='0x0'/>\n</disk>";
     let element = element.replace("</disk>", address);
     assert_eq!(after.xml().replace(&format!("\n\t\t{element}"), ""), before.xml());
     assert_eq!(after.detach_disk("vdx").expect("it goes again"), before);

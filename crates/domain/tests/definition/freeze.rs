@@ -163,5 +163,5 @@ fn a_full_bus_is_refused() {
         .expect("it is good")
         .freeze(&mut Counting::default())
         .expect_err("32 slots are not enough");
-    insta::assert_snapshot!(crate::fixture::listed(&error), @"line 22, column 2271, /domain/devices/interface[30]: there is no free place on the PCI buses; remove some devices");
+    insta::assert_snapshot!(crate::fixture::listed(&error), @"line 22, column 2352, /domain/devices/interface[31]: there is no free place on the PCI buses; remove some devices");
 }

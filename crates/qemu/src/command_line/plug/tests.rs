@@ -157,7 +157,7 @@ fn an_interface_is_two_steps() {
                     "id": String("interface-0"),
                     "mac": String("52:54:00:00:00:01"),
                     "bus": String("pci.0"),
-                    "addr": String("0x3"),
+                    "addr": String("0x2"),
                     "host_mtu": Number(1400),
                     "romfile": String(""),
                 },
