@@ -52,6 +52,10 @@ pub(crate) enum Failure {
     RecordFile(#[from] storage::RecordError),
     #[error("a disk of the domain cannot be used")]
     Disk(#[from] storage::DiskError),
+    #[error("an image of the domain cannot be read")]
+    Image(#[from] storage::ImageError),
+    #[error("disk {target} stands on {found:?}, and its <backingStore> says {written:?}")]
+    Backing { target: String, written: Vec<PathBuf>, found: Vec<PathBuf> },
     #[error("facts about this host cannot be read")]
     Facts(#[from] host::FactsError),
     #[error("QEMU's command line cannot be made")]

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::allocate::tap_name;
+use crate::disks;
 use crate::failure::Failure;
 use crate::node::Node;
 use crate::tracker::now;
@@ -134,18 +135,15 @@ pub(crate) fn forbidden(node: &Node, domain: &Domain) -> Vec<PathBuf> {
 
 /// Starts a domain afresh and continues it. Whatever was made is given back when a step fails.
 pub(crate) async fn start(node: &Node, definition: &Definition) -> Result<Guest, Failure> {
+    check_paths(node, definition.domain())?;
+    let definition = &disks::without_missing_media(definition).await?;
     let domain = definition.domain();
-    check_paths(node, domain)?;
     if domain.kind == Kind::Kvm
         && let Err(reason) = node.kvm().await
     {
         return Err(Failure::KvmUnusable { host: node.config.host.clone(), reason });
     }
-    for disk in &domain.disks {
-        if let Some(path) = disk.source.as_ref().and_then(DiskSource::path) {
-            storage::open_check(path, !disk.readonly).await?;
-        }
-    }
+    disks::check(node, domain).await?;
     for interface in &domain.interfaces {
         node.network.bridge(&interface.bridge).await?;
     }

@@ -7,6 +7,7 @@ mod autostart;
 mod config;
 mod console;
 mod define;
+mod disks;
 mod drive;
 mod failure;
 mod guest;

@@ -4,12 +4,13 @@
 use std::path::Path;
 
 use api::{Finding, Offer};
-use domain::{CpuMode, Definition, DiskSource, Domain, FileRole};
+use domain::{CpuMode, Definition, Domain, FileRole};
 use migration::preflight::{BridgeFault, DiskView, DomainView, Shared, SourceView, TargetView, findings};
 use network::NetworkError;
 use qemu::capabilities::{Capabilities, ProbeError};
 use qemu::command_line::{Cpu, Switch};
 
+use crate::disks::{below, forbidden_below, path_of};
 use crate::drive::target::Coming;
 use crate::failure::Failure;
 use crate::guest::{accelerator, forbidden, frozen_uuid, owner_path, read_owner};
@@ -73,8 +74,8 @@ async fn target_view(
     let (name_of_uuid, uuid_of_name) = node.taken(frozen_uuid(domain), &domain.name);
     let mut disks = Vec::new();
     for disk in &domain.disks {
-        if let Some(path) = disk.source.as_ref().and_then(DiskSource::path) {
-            disks.push(disk_view(offer, domain, disk, path).await);
+        if let Some(path) = path_of(disk) {
+            disks.push(disk_view(node, offer, domain, disk, path).await);
         }
     }
     let mut bridges = Vec::new();
@@ -108,15 +109,26 @@ async fn target_view(
         disks,
         bridges,
         files_missing,
-        files_forbidden: forbidden(node, domain),
+        files_forbidden: [forbidden(node, domain), forbidden_below(node, domain).await].concat(),
         emulator_forbidden: node.emulator(domain).err().and_then(|_| domain.emulator.clone()),
     })
 }
 
 /// Whether a disk can be opened here, and whether it is the very file that the source uses: the source's owner record
 /// lies beside it.
-async fn disk_view(offer: &Offer, domain: &Domain, disk: &domain::Disk, path: &Path) -> DiskView {
-    let fault = storage::open_check(path, !disk.readonly).await.err().map(|error| error.to_string());
+async fn disk_view(
+    node: &Node,
+    offer: &Offer,
+    domain: &Domain,
+    disk: &domain::Disk,
+    path: &Path,
+) -> DiskView {
+    let fault = match storage::open_check(path, !disk.readonly).await {
+        Err(error) => Some(error.to_string()),
+        // What is forbidden is not looked into: that is a finding of its own.
+        Ok(_) if !node.config.allows(path) => None,
+        Ok(_) => below(node, disk, path).await.err().map(|error| error.to_string()),
+    };
     let record_path =
         owner_path(domain).filter(|record| *record == storage::owner_path(path) && !disk.readonly);
     let shared = match record_path {

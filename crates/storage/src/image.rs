@@ -58,6 +58,8 @@ pub struct Image {
     /// The backing file as the header writes it, relative to the image's directory if not absolute.
     /// It was *not* opened; an image from somewhere else may name any file of this host.
     pub backing: Option<PathBuf>,
+    /// The format of the backing file as the header writes it; none where it says none.
+    pub backing_format: Option<String>,
     /// The external data file as the header writes it; not opened either.
     pub data_file: Option<PathBuf>,
     /// Set on a qcow2 image that was not closed in order, or that QEMU has open now.
@@ -111,6 +113,14 @@ pub enum ImageError {
         /// How long was waited.
         after: Duration,
     },
+    /// A chain of backing files without an end.
+    #[error("the images above and below {path:?} stand on each other in a circle, or are more than {limit}")]
+    Chain {
+        /// Where the chain was left.
+        path: PathBuf,
+        /// How many were looked at.
+        limit: usize,
+    },
     /// The program's answer is not what QEMU documents.
     #[error("{QEMU_IMG} told something about {path:?} that is not QEMU's ImageInfo")]
     Answer {
@@ -135,7 +145,7 @@ pub enum ImageError {
 /// Reading anything as [`ImageFormat::Raw`] works.
 ///
 /// # Errors
-/// Every [`ImageError`] but `Exists`.
+/// Every [`ImageError`] but `Exists` and `Chain`.
 pub async fn image(path: &Path, format: ImageFormat) -> Result<Image, ImageError> {
     check_absolute(path)?;
     let arguments = ["info", "--output=json", "-U", "-f", format.as_str(), "--"].map(OsStr::new);
@@ -240,6 +250,7 @@ struct ImageInfo {
     virtual_size: u64,
     actual_size: Option<u64>,
     backing_filename: Option<PathBuf>,
+    backing_filename_format: Option<String>,
     #[serde(default)]
     dirty_flag: bool,
     format_specific: Option<FormatSpecific>,
@@ -271,6 +282,7 @@ fn parse(answer: &[u8], format: ImageFormat) -> Result<Image, serde_json::Error>
         actual_size: info.actual_size,
         format,
         backing: info.backing_filename,
+        backing_format: info.backing_filename_format,
         data_file: specific.data_file,
         dirty: info.dirty_flag,
         corrupt: specific.corrupt,
@@ -292,6 +304,7 @@ mod tests {
         actual_size: Some(200_704),
         format: ImageFormat::Qcow2,
         backing: None,
+        backing_format: None,
         data_file: None,
         dirty: false,
         corrupt: false,
@@ -312,10 +325,12 @@ mod tests {
     fn what_an_image_points_at_is_told() {
         check(
             r#"{"virtual-size": 1048576, "actual-size": 200704, "backing-filename": "../base.img",
+                "backing-filename-format": "raw",
                 "full-backing-filename": "/base.img", "format-specific": {"type": "qcow2", "data":
                 {"data-file": "/etc/shadow", "data-file-raw": true, "corrupt": true}}, "dirty-flag": true}"#,
             Ok(Image {
                 backing: Some("../base.img".into()),
+                backing_format: Some("raw".to_owned()),
                 data_file: Some("/etc/shadow".into()),
                 dirty: true,
                 corrupt: true,

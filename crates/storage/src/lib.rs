@@ -1,17 +1,19 @@
 //! Disks of domains as this host sees them: images (through qemu-img), access and identity of a disk, and
 //! the owner records that lie beside disks.
 //!
-//! It never writes an image format itself, never opens an image's backing file, knows nothing of what an
+//! It never writes an image format itself, opens no backing file that its caller does not allow, knows nothing of what an
 //! owner record says, and decides nothing. Every operation has a time-out of `limits`, since a hard NFS
 //! mount whose server is gone makes any file operation hang. The main types are [`Disk`] and [`Image`]; the
 //! operations are free functions.
 
 mod bounded;
+mod chain;
 mod disk;
 mod image;
 mod limits;
 mod record;
 
+pub use chain::{Below, below};
 pub use disk::{Disk, DiskError, DiskKind, Identity, open_check};
 pub use image::{Image, ImageError, ImageFormat, create_qcow2, image};
 pub use limits::{

@@ -20,3 +20,6 @@ pub const RECORD_BYTES_MAX: u64 = 64 << 10;
 /// File operations at a time, those included that a dead mount has swallowed: each holds a thread.
 /// Further ones wait, within their own time-out.
 pub const FILE_OPERATIONS_MAX: usize = 64;
+
+/// Images that may stand on each other. A chain of this length would be slow, and a circle has no end.
+pub(crate) const CHAIN_IMAGES_MAX: usize = 200;

@@ -22,6 +22,8 @@ const fn row(status: u16, code: &'static str, mend: &'static str) -> Row {
 }
 
 pub(super) const AGENT_RESTARTED: Row = row(500, "agent-restarted", "migrate again");
+pub(super) const BACKING_DIFFERS: Row =
+    row(409, "backing-differs", "remove the <backingStore>, or put back the image that it names");
 pub(super) const CANCELLED: Row = row(409, "cancelled", "");
 pub(super) const COMMAND_LINE: Row = row(422, "command-line", "change the definition as the message says");
 pub(super) const DEFINITION_CHANGED: Row = row(409, "definition-changed", "edit it again as it is now");

@@ -1,0 +1,68 @@
+//! The disks of a domain as files of this host: whether they can be opened, and whether all that they stand on lies
+//! where this host allows. It never changes one. Main function: [`check`].
+
+use std::path::{Path, PathBuf};
+
+use domain::{Definition, Disk, DiskFormat, DiskSource, Domain, StartupPolicy};
+use storage::{Below, DiskError, ImageFormat};
+
+use crate::failure::Failure;
+use crate::node::Node;
+
+/// The file or device of a disk on this host.
+pub(crate) fn path_of(disk: &Disk) -> Option<&Path> {
+    disk.source.as_ref().and_then(DiskSource::path)
+}
+
+/// Whether this host may use every disk of a domain, down to the lowest image.
+pub(crate) async fn check(node: &Node, domain: &Domain) -> Result<(), Failure> {
+    for disk in &domain.disks {
+        let Some(path) = path_of(disk) else { continue };
+        storage::open_check(path, !disk.readonly).await?;
+        let below = below(node, disk, path).await?;
+        let outside = below.backing.iter().chain(&below.data_files).find(|file| !node.config.allows(file));
+        if let Some(outside) = outside {
+            let allowed = node.config.allowed_paths.clone();
+            return Err(Failure::PathNotAllowed { path: outside.clone(), allowed });
+        }
+        if !below.backing.starts_with(&disk.backing) {
+            let (target, written, found) = (disk.target.clone(), disk.backing.clone(), below.backing);
+            return Err(Failure::Backing { target, written, found });
+        }
+    }
+    Ok(())
+}
+
+/// The files that this host may not open below a domain's disks, as far as they can be told.
+pub(crate) async fn forbidden_below(node: &Node, domain: &Domain) -> Vec<PathBuf> {
+    let mut forbidden = Vec::new();
+    for disk in &domain.disks {
+        let Some(path) = path_of(disk).filter(|path| node.config.allows(path)) else { continue };
+        // A disk that cannot be read is a finding of its own.
+        let Ok(Below { backing, data_files }) = below(node, disk, path).await else { continue };
+        forbidden.extend(backing.into_iter().chain(data_files).filter(|file| !node.config.allows(file)));
+    }
+    forbidden
+}
+
+/// What a disk's image stands on.
+pub(crate) async fn below(node: &Node, disk: &Disk, path: &Path) -> Result<Below, storage::ImageError> {
+    let format = match disk.format {
+        DiskFormat::Qcow2 => ImageFormat::Qcow2,
+        DiskFormat::Raw => ImageFormat::Raw,
+    };
+    storage::below(path, format, |file| node.config.allows(file)).await
+}
+
+/// The definition without the media that may be missing (`startupPolicy='optional'`), and are.
+pub(crate) async fn without_missing_media(definition: &Definition) -> Result<Definition, Failure> {
+    let mut present = definition.clone();
+    for disk in &definition.domain().disks {
+        let optional = disk.is_cdrom() && disk.startup_policy == StartupPolicy::Optional;
+        let Some(path) = path_of(disk).filter(|_| optional) else { continue };
+        if let Err(DiskError::Missing { .. }) = storage::open_check(path, false).await {
+            present = present.change_media(&disk.target, None).map_err(Failure::Definition)?;
+        }
+    }
+    Ok(present)
+}
