@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for people's terminals")]
 
 mod apt;
+mod chaos;
 mod corpus;
 mod cpio;
 mod demo;
@@ -21,6 +22,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
 
+use crate::chaos::ChaosArguments;
 use crate::demo::DemoArguments;
 use crate::matrix::MatrixArguments;
 use crate::setup::Purpose;
@@ -48,6 +50,8 @@ enum Command {
     Previous,
     /// Play the crash matrix: every moment of a migration, everything that can fail
     Matrix(MatrixArguments),
+    /// Move a guest on and on, with faults at random instants
+    Chaos(ChaosArguments),
     /// Explore every order of events in a handover, and print how many states there are
     Model,
     /// Check the rules that no compiler checks
@@ -85,6 +89,7 @@ fn run(command: Command) -> Result<()> {
         Command::Test(arguments) => test::run(root, &target, &arguments),
         Command::Previous => previous::run(root, &target),
         Command::Matrix(arguments) => matrix::run(root, &target, &arguments),
+        Command::Chaos(arguments) => chaos::run(root, &target, &arguments),
         Command::Model => model(root),
         Command::Tidy => tidy::run(root),
         Command::Corpus { names } => corpus::run(root, &names),

@@ -118,6 +118,8 @@ pub(crate) enum Failure {
     StreamFailed { reason: String },
     #[error("QEMU on the source ended while the domain was moving")]
     SourceQemuGone,
+    #[error("the guest shut itself down while it was being moved")]
+    GuestShutDown,
     #[error("the guest stood still for {after:?} without the migration completing")]
     SwitchoverTimedOut { after: Duration },
     #[error("the agent was restarted in the middle of it{}", .before.as_ref().map(|before| format!(" ({before})")).unwrap_or_default())]

@@ -27,6 +27,7 @@ use api::{MigrationRequest, SizeRequest};
 use domain::Definition;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -34,7 +35,7 @@ use crate::drive::source::{self, Left};
 use crate::drive::target::{self, Arrived, Coming};
 use crate::failure::Failure;
 use crate::guest::{Guest, GuestRecord};
-use crate::limits::KEEPER_QUEUE;
+use crate::limits::{KEEPER_QUEUE, WRITE_AGAIN_EVERY};
 use crate::metrics::Figures;
 use crate::node::Node;
 use crate::store::DomainRecord;
@@ -126,6 +127,8 @@ struct Keeper {
     definition: Option<Definition>,
     record: DomainRecord,
     state: State,
+    /// A migration that has ended, while the disk does not take what it changed.
+    unwritten: Option<Tracker>,
 }
 
 enum State {
@@ -181,6 +184,7 @@ pub(crate) fn begin(
         definition,
         record: DomainRecord::default(),
         state: shut_off,
+        unwritten: None,
     };
     match begin {
         Begin::ShutOff(record) => keeper.record = record,
@@ -212,6 +216,11 @@ impl Keeper {
                     None => break,
                 },
                 happened = happening(&mut self.state) => self.happened(happened).await,
+                () = sleep(WRITE_AGAIN_EVERY), if self.unwritten.is_some() => {
+                    if let Some(tracker) = self.unwritten.take() {
+                        self.write_down(tracker);
+                    }
+                }
             }
             if self.definition.is_none() && matches!(self.state, State::ShutOff { .. }) {
                 break;
@@ -265,6 +274,23 @@ impl Keeper {
         }
     }
 
+    /// Writes down what an ended migration made of the definition, and then its report. A disk that does not take them is
+    /// tried again; until then the journal has no report, so that the next agent takes the migration up once more.
+    fn write_down(&mut self, tracker: Tracker) {
+        let store = &self.node.store;
+        let written = match &self.definition {
+            Some(definition) => store.write_definition(definition, &self.record),
+            None => store.remove_definition(&self.name),
+        };
+        match written.and_then(|()| store.write_report(&tracker.migration())) {
+            Ok(()) => store.remove_arrival(tracker.id()),
+            Err(error) => {
+                tracing::error!(domain = self.name, migration = %tracker.id(), "not written down yet: {error}");
+                self.unwritten = Some(tracker);
+            }
+        }
+    }
+
     /// What stands against changing it now.
     fn free(&self) -> Result<(), Failure> {
         match &self.state {
@@ -309,12 +335,5 @@ async fn joined<T>(end: &mut JoinHandle<T>) -> T {
         // A broken invariant in the task that holds a guest is the agent's own; the next agent recovers from the journal.
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         Err(_cancelled) => std::future::pending().await,
-    }
-}
-
-/// Keeps the report of an ended migration.
-fn report(node: &Node, tracker: &Tracker) {
-    if let Err(error) = node.store.write_report(&tracker.migration()) {
-        tracing::warn!(migration = %tracker.id(), "its report was not kept: {error}");
     }
 }

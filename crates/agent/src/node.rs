@@ -17,6 +17,7 @@ use crate::console::Consoles;
 use crate::failure::Failure;
 use crate::guest::accelerator;
 use crate::keeper::{Ask, KeeperHandle, Reply};
+use crate::limits::REPORTS_KEPT;
 use crate::neighbour::Neighbours;
 use crate::news::News;
 use crate::store::Store;
@@ -182,9 +183,16 @@ impl Node {
         (by_uuid, by_name)
     }
 
-    /// Makes a migration known.
+    /// Makes a migration known. Beyond the bound the oldest that have ended are forgotten, as their reports are.
     pub(crate) fn track(&self, domain: Uuid, tracker: &Tracker) {
-        self.registry().migrations.insert(tracker.id(), (domain, tracker.clone()));
+        let mut registry = self.registry();
+        registry.migrations.insert(tracker.id(), (domain, tracker.clone()));
+        let surplus = registry.migrations.len().saturating_sub(REPORTS_KEPT);
+        let ended = registry.migrations.iter().filter(|(_, (_, tracker))| tracker.is_settled());
+        let oldest: Vec<Uuid> = ended.map(|(id, _)| *id).take(surplus).collect();
+        for id in oldest {
+            registry.migrations.remove(&id);
+        }
     }
 
     /// Forgets a migration that was refused before anything was changed.

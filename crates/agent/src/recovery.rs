@@ -47,6 +47,14 @@ struct Open {
     journal: Journal,
 }
 
+impl Open {
+    /// Sorts the journals of one domain: each move begins a generation, and only the last attempt of a generation can be
+    /// without an end.
+    fn age(&self) -> (u64, bool, Uuid) {
+        (self.opened.generation, !self.last.is_end(), self.opened.migration)
+    }
+}
+
 /// Takes everything up, or says what cannot be read.
 pub(crate) async fn recover(node: &Arc<Node>) -> Result<(), RecoveryError> {
     let mut reported = HashSet::new();
@@ -107,9 +115,10 @@ async fn find_again(node: &Arc<Node>, left: Left) {
     }
 }
 
-/// The journals without a report, by domain. The last one of a domain counts; it had to end before the next began.
+/// The journals without a report, by domain. The newest one of a domain counts: the one before it had to end before it
+/// began. Which is newer is not told by a clock, that may have been set back in between.
 fn open_journals(node: &Node, reported: &HashSet<Uuid>) -> Result<HashMap<Uuid, Open>, RecoveryError> {
-    let mut open = HashMap::new();
+    let mut open: HashMap<Uuid, Open> = HashMap::new();
     for path in node.store.journals()? {
         let (journal, decoded) = Journal::open(&path)?;
         let Some(opened) = decoded.opened().cloned() else {
@@ -123,10 +132,14 @@ fn open_journals(node: &Node, reported: &HashSet<Uuid>) -> Result<HashMap<Uuid, 
         let first = if opened.side == Side::Source { Phase::Reserved } else { Phase::Offered };
         let (last, reason) = decoded.last_phase().unwrap_or((first, None));
         let reason = reason.map(str::to_owned);
-        let older = open.insert(opened.domain, Open { opened, last, reason, journal });
-        if let Some(older) = older {
+        let domain = opened.domain;
+        let mut newest = Open { opened, last, reason, journal };
+        if let Some(other) = open.remove(&domain) {
+            let older =
+                if other.age() > newest.age() { std::mem::replace(&mut newest, other) } else { other };
             older.journal.discard();
         }
+        open.insert(domain, newest);
     }
     Ok(open)
 }

@@ -1,4 +1,5 @@
-//! The guest's HTTP answers on port 80: `GET /` (counters), `GET /check` (counters after checking everything).
+//! The guest's HTTP answers on port 80: `GET /` (counters), `GET /check` (counters after checking everything), `GET /off`
+//! (it shuts itself down).
 //! One client at a time, one request per connection, no other method, no body is read.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -6,6 +7,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
 use guest::limits::{HTTP_CLIENT, HTTP_REQUEST_BYTES};
 
+use crate::power::power_off;
 use crate::{Work, say};
 
 const PORT: u16 = 80;
@@ -37,6 +39,10 @@ fn answer(work: &Work, stream: &TcpStream) -> io::Result<()> {
     let status = match line.split(' ').nth(1) {
         Some("/") => Ok(work.status()),
         Some("/check") => work.check(),
+        Some("/off") => {
+            reply(stream, "202 Accepted", "{}")?;
+            power_off(work)
+        }
         Some(_) | None => return reply(stream, "404 Not Found", "{}"),
     };
     match status {

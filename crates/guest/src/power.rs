@@ -26,7 +26,10 @@ pub(crate) fn watch(work: &Arc<Work>) {
     }
     for button in buttons {
         start(work, move |work| match wait_for_press(button) {
-            Ok(()) => power_off(work),
+            Ok(()) => {
+                say("power button pressed");
+                power_off(work)
+            }
             Err(error) => say(&format!("the power button cannot be read: {error}")),
         });
     }
@@ -59,8 +62,8 @@ fn wait_for_press(mut button: File) -> io::Result<()> {
     }
 }
 
-fn power_off(work: &Work) {
-    say("power button pressed");
+/// Ends the program, and with it the machine, once the disk holds all records.
+pub(crate) fn power_off(work: &Work) -> ! {
     match work.close() {
         Ok(()) => std::process::exit(0),
         Err(error) => {

@@ -181,6 +181,15 @@ impl Guest {
         }
     }
 
+    /// Has it shut itself down, as somebody who is logged in there would.
+    ///
+    /// # Errors
+    /// When it does not answer within the limits.
+    pub fn power_off(&self) -> Result<()> {
+        let address = SocketAddr::from((self.address(), PORT));
+        self.client.enter(|| http_get(address, "/off"))?.map(drop)
+    }
+
     /// Reads the records out of the disk image; nobody may have it open for writing.
     ///
     /// # Errors
@@ -316,7 +325,7 @@ fn http_get(address: SocketAddr, path: &str) -> Result<Vec<u8>> {
     stream.read_to_end(&mut answer).context("reading the guest's answer")?;
     let end =
         answer.windows(4).position(|four| four == b"\r\n\r\n").context("the guest's answer has no end")?;
-    if !answer.starts_with(b"HTTP/1.1 200 ") {
+    if !answer.starts_with(b"HTTP/1.1 20") {
         bail!("the guest answers: {}", String::from_utf8_lossy(&answer));
     }
     Ok(answer.split_off(end + 4))

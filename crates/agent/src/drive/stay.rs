@@ -4,7 +4,9 @@
 use api::Outcome;
 use migration::phase::Phase;
 use migration::source::Kept;
-use qemu::command::{Cont, MigrateCancel, MigrationStatus, QueryMigrate, QueryStatus, Yank, YankInstance};
+use qemu::command::{
+    Cont, MigrateCancel, MigrationStatus, QueryMigrate, QueryStatus, RunState, Yank, YankInstance,
+};
 use qemu::migrate::{Events, EventsError};
 use qemu::process::Process;
 use tokio::time::timeout;
@@ -12,7 +14,7 @@ use tokio::time::timeout;
 use super::source::{Left, Live, ask_again, back};
 use crate::failure::Failure;
 use crate::guest::{change_owner, give_back};
-use crate::limits::{ABANDON_TIMEOUT, CANCEL_TIMEOUT};
+use crate::limits::{ABANDON_TIMEOUT, CANCEL_TIMEOUT, QUIT_TIMEOUT};
 
 /// The guest stays here because of `failure`; nothing was pledged.
 pub(crate) async fn stay(kept: Kept<Box<Live>>, failure: Failure) -> Left {
@@ -21,16 +23,22 @@ pub(crate) async fn stay(kept: Kept<Box<Live>>, failure: Failure) -> Left {
     go_back(kept, failure).await
 }
 
-/// Continues the guest here. *Kept* is in the journal already: a guest that goes on while its pledge still stands in the
+/// Continues the guest here, or leaves it as it is where it has shut itself down or stands for a reason of its own. *Kept* is in the journal already: a guest that goes on while its pledge still stands in the
 /// journal would be pledged again.
 pub(crate) async fn go_back(kept: Kept<Box<Live>>, failure: Failure) -> Left {
     let Kept { right, live } = kept;
     let reason = failure.chain();
-    let Some(process) = live.process.clone().filter(|process| process.exit().is_none()) else {
+    let living = |process: &Process| process.exit().is_none() || matches!(failure, Failure::GuestShutDown);
+    let Some(process) = live.process.clone().filter(living) else {
         return lose(live, right.generation(), failure).await;
     };
     stop_stream(&process).await;
-    while !live.suspended && !go_on(&process).await {
+    let shut_down = matches!(failure, Failure::GuestShutDown);
+    if shut_down {
+        // QEMU goes with its guest, unless it was told to stay.
+        _ = timeout(QUIT_TIMEOUT, process.exited()).await;
+    }
+    while !shut_down && !live.suspended && !go_on(&process).await {
         if process.exit().is_some() {
             return lose(live, right.generation(), failure).await;
         }
@@ -144,10 +152,24 @@ async fn over(process: &Process) -> bool {
     }
 }
 
+/// Whether a guest stands for a reason of its own, which it brought to the migration: that is not to be overruled here.
+fn stands_by_itself(state: &RunState) -> bool {
+    matches!(
+        state,
+        RunState::InternalError
+            | RunState::IoError
+            | RunState::Debug
+            | RunState::Shutdown
+            | RunState::Suspended
+            | RunState::Watchdog
+            | RunState::GuestPanicked
+    )
+}
+
 /// Continues the guest, unless it runs already: after `failed` and `cancelled` QEMU continues it by itself.
 async fn go_on(process: &Process) -> bool {
     match process.qmp.execute(QueryStatus).await {
-        Ok(status) if status.running => true,
+        Ok(status) if status.running || stands_by_itself(&status.status) => true,
         Ok(_) => match process.qmp.execute(Cont).await {
             Ok(_) => true,
             Err(error) => {

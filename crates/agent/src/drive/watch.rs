@@ -72,7 +72,10 @@ impl Watch {
                         let at = rfc3339(happened.at);
                         self.tracker.record(|report| report.downtime.source_stopped_at = Some(at));
                     }
-                    Waited::Qemu(happened.what)
+                    match happened.what {
+                        What::Shutdown { guest: true, .. } => Waited::Failed(Failure::GuestShutDown),
+                        what => Waited::Qemu(what),
+                    }
                 }
                 Err(EventsError::Gone) => Waited::Failed(Failure::SourceQemuGone),
                 Err(EventsError::Lost { count }) => {

@@ -104,6 +104,7 @@ fn row(failure: &Failure) -> Row {
         Failure::TargetSilent { .. } => rows::TARGET_SILENT,
         Failure::TargetGaveUp { .. } => rows::TARGET_GAVE_UP,
         Failure::StreamFailed { .. } => rows::STREAM_FAILED,
+        Failure::GuestShutDown => rows::GUEST_SHUT_DOWN,
         Failure::SourceQemuGone => rows::SOURCE_QEMU_GONE,
         Failure::SwitchoverTimedOut { .. } => rows::SWITCHOVER_TIMED_OUT,
         Failure::AgentRestarted { .. } => rows::AGENT_RESTARTED,

@@ -42,6 +42,7 @@ pub(super) const FENCED: Row = row(
     "fenced",
     "start it where it belongs; if that host is gone for good and you are certain that the guest is not running, remove the record beside its first disk (its name ends in .ferry)",
 );
+pub(super) const GUEST_SHUT_DOWN: Row = row(409, "guest-shut-down", "`ferry start` boots it where it is");
 pub(super) const HOST_UNKNOWN: Row = row(404, "host-unknown", "");
 pub(super) const HOST_UNREACHABLE: Row = row(502, "host-unreachable", "");
 pub(super) const IDENTITY_EDITED: Row = row(422, "identity-edited", "");

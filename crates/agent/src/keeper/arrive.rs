@@ -6,7 +6,7 @@ use api::{EventKind, Outcome};
 use domain::Definition;
 use tokio::sync::mpsc;
 
-use super::{Keeper, Reply, State, report};
+use super::{Keeper, Reply, State};
 use crate::drive::target::{self, Arrived, Coming};
 use crate::limits::DRIVE_QUEUE;
 use crate::tracker::Tracker;
@@ -75,26 +75,15 @@ impl Keeper {
             }
         }
         if tracker.is_settled() {
-            report(&self.node, &tracker);
-            self.node.store.remove_arrival(tracker.id());
+            self.write_down(tracker);
         }
     }
 
-    /// Remembers the definition of a domain that came here.
-    pub(super) fn settle_in(&mut self, inactive: Option<Box<Definition>>) {
+    /// The definition of a domain that came here; a tombstone of it means nothing any more.
+    fn settle_in(&mut self, inactive: Option<Box<Definition>>) {
         let was_tombstone = self.record.moved.take().is_some();
-        let stored = if let Some(definition) = inactive {
-            let stored = self.node.store.write_definition(&definition, &self.record);
-            self.definition = Some(*definition);
-            stored
-        } else if !was_tombstone {
-            Ok(())
-        } else {
-            self.definition = None;
-            self.node.store.remove_definition(&self.name)
-        };
-        if let Err(error) = stored {
-            tracing::error!(domain = self.name, "its definition was not stored: {error}");
+        if inactive.is_some() || was_tombstone {
+            self.definition = inactive.map(|definition| *definition);
         }
     }
 }

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{Keeper, Reply, State, report};
+use super::{Keeper, Reply, State};
 use crate::drive::source::{self, Left};
 use crate::drive::target;
 use crate::failure::Failure;
@@ -140,7 +140,7 @@ impl Keeper {
             }
         }
         if tracker.is_settled() {
-            report(&self.node, &tracker);
+            self.write_down(tracker);
         }
     }
 
@@ -153,9 +153,5 @@ impl Keeper {
         }
         let moved = MovedTo { host: tracker.migration().report.target, migration: tracker.id(), at: now() };
         self.record.moved = Some(moved);
-        if let Err(error) = self.node.store.write_definition(definition, &self.record) {
-            // The owner record fences it all the same.
-            tracing::error!(domain = self.name, "the tombstone was not written: {error}");
-        }
     }
 }

@@ -64,6 +64,7 @@ pub fn make(attempt: &mut Attempt<'_>, fault: Fault, moment: Option<Moment>) -> 
         Fault::TargetReadOnly => target.lock_state(),
         Fault::ClockForwards => lab.hosts().iter().try_for_each(|host| host.set_clock(JUMP_S)),
         Fault::ClockBackwards => lab.hosts().iter().try_for_each(|host| host.set_clock(-JUMP_S)),
+        Fault::GuestOff => attempt.trial.guest.power_off(),
         Fault::Cancel => cancel(attempt, moment),
     }
 }
@@ -103,7 +104,8 @@ pub fn mend(attempt: &mut Attempt<'_>, fault: Fault) -> Result<()> {
         Fault::BothAgents => source.start_agent().and_then(|()| target.start_agent()),
         Fault::SourceAgentTwice => start_twice(source),
         Fault::TargetAgentTwice => start_twice(target),
-        Fault::SourceQemu | Fault::TargetQemu | Fault::BothQemus | Fault::Client | Fault::Cancel => Ok(()),
+        Fault::SourceQemu | Fault::TargetQemu | Fault::BothQemus => Ok(()),
+        Fault::Client | Fault::GuestOff | Fault::Cancel => Ok(()),
         Fault::Cut => shows(attempt, FAULT_LASTS).and_then(|()| lab.heal(target)),
         Fault::SourceDeaf => shows(attempt, FAULT_LASTS).and_then(|()| lab.hear(source)),
         Fault::TargetDeaf => shows(attempt, FAULT_LASTS).and_then(|()| lab.hear(target)),

@@ -5,6 +5,7 @@
 //! Main types: [`Cell`], which is a [`Moment`], a [`Fault`] and a [`Way`]; [`Outcome`].
 
 pub mod attempt;
+pub mod chaos;
 pub mod fault;
 pub mod play;
 
@@ -85,6 +86,8 @@ pub enum Fault {
     ClockForwards,
     /// The wall clocks of both agents jump a day backwards.
     ClockBackwards,
+    /// The guest shuts itself down.
+    GuestOff,
     /// An operator cancels.
     Cancel,
     /// The target is gone for good, agent and QEMU; an operator says `kept` in the doubt.
@@ -94,7 +97,7 @@ pub enum Fault {
 }
 
 /// All of them, in the order of the table.
-pub const FAULTS: [Fault; 24] = [
+pub const FAULTS: [Fault; 25] = [
     Fault::SourceAgent,
     Fault::TargetAgent,
     Fault::SourceQemu,
@@ -116,6 +119,7 @@ pub const FAULTS: [Fault; 24] = [
     Fault::TargetReadOnly,
     Fault::ClockForwards,
     Fault::ClockBackwards,
+    Fault::GuestOff,
     Fault::Cancel,
     Fault::WordKept,
     Fault::WordLost,
@@ -130,6 +134,8 @@ pub enum Outcome {
     Moved,
     /// It belongs to the target, where its QEMU has died since; it boots afresh there.
     MovedAndDied,
+    /// It has shut itself down on the source.
+    ShutOff,
     /// Its memory is gone; it belongs to the source, and boots afresh there.
     Lost,
 }
@@ -241,9 +247,10 @@ pub fn outcomes(fault: Fault, moment: Moment) -> &'static [Outcome] {
             Stopped => EITHER,
             Pledged | Granted | Moved => MOVED,
         },
+        (Fault::GuestOff, Streaming) => &[Outcome::ShutOff],
         (Fault::WordKept, Pledged) => KEPT,
         (Fault::WordLost, Pledged) => LOST,
-        (Fault::WordKept | Fault::WordLost, _) => &[],
+        (Fault::GuestOff | Fault::WordKept | Fault::WordLost, _) => &[],
     }
 }
 
@@ -271,6 +278,7 @@ impl Fault {
             | Fault::TargetReadOnly
             | Fault::ClockForwards
             | Fault::ClockBackwards
+            | Fault::GuestOff
             | Fault::Cancel
             | Fault::WordKept
             | Fault::WordLost => false,
@@ -300,6 +308,7 @@ impl Fault {
             Fault::TargetReadOnly => "target's disk read-only",
             Fault::ClockForwards => "clocks a day forwards",
             Fault::ClockBackwards => "clocks a day backwards",
+            Fault::GuestOff => "guest shuts itself down",
             Fault::Cancel => "cancelled",
             Fault::WordKept => "target gone, resolved as kept",
             Fault::WordLost => "target gone, resolved as lost",
@@ -351,6 +360,7 @@ impl fmt::Display for Outcome {
             Outcome::Kept => "kept",
             Outcome::Moved => "moved",
             Outcome::MovedAndDied => "died there",
+            Outcome::ShutOff => "kept, shut off",
             Outcome::Lost => "lost",
         })
     }

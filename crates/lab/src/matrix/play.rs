@@ -165,13 +165,14 @@ impl<'a> Player<'a> {
         match outcome {
             Outcome::Kept => self.trial.unharmed_on(source)?,
             Outcome::Moved => self.trial.unharmed_on(target)?,
-            Outcome::Lost | Outcome::MovedAndDied => {
+            Outcome::Lost | Outcome::MovedAndDied | Outcome::ShutOff => {
                 let host = self.source();
                 self.trial.lost_on(host)?;
                 self.trial.starts_afresh_on(host)?;
                 self.trial.begin_again()?;
             }
         }
+        ensure!(self.trial.shown(self.source())?.persistent, "the domain's definition is gone");
         let runs = self.trial.lab.runs()?;
         ensure!(runners_seen_max(&runs) <= 1, "two QEMUs ran the guest at once: {runs:?}");
         Ok(())
@@ -190,11 +191,12 @@ pub fn settled(attempt: &Attempt<'_>) -> Result<Outcome> {
         let said = outcome_told(source, id)?;
         let there = trial.shown(target).map(|shown| shown.state).unwrap_or_default();
         let here = trial.shown(source).map(|shown| shown.state).unwrap_or_default();
-        match (said.as_str(), here.as_str(), there.as_str()) {
-            ("moved", _, "running") => return Ok(Outcome::Moved),
-            ("moved", _, "shut-off") => return Ok(Outcome::MovedAndDied),
-            ("kept", "running", _) => return Ok(Outcome::Kept),
-            ("kept" | "lost", "shut-off", _) => return Ok(Outcome::Lost),
+        match (said.as_deref(), here.as_str(), there.as_str()) {
+            (Some("moved"), _, "running") => return Ok(Outcome::Moved),
+            (Some("moved"), _, "shut-off") => return Ok(Outcome::MovedAndDied),
+            (Some("kept") | None, "running", _) => return Ok(Outcome::Kept),
+            (Some("kept"), "shut-off", _) => return Ok(Outcome::ShutOff),
+            (Some("lost") | None, "shut-off", _) => return Ok(Outcome::Lost),
             _ => {}
         }
         seen = format!("the source says {said:?} and shows {here:?}, the target shows {there:?}");
@@ -203,14 +205,14 @@ pub fn settled(attempt: &Attempt<'_>) -> Result<Outcome> {
     Err(anyhow::anyhow!("nobody knows what became of migration {id}: {seen}"))
 }
 
-/// What the source says of the migration; one that it does not know never began, and the guest was kept.
-fn outcome_told(source: &Host, id: &str) -> Result<String> {
+/// What the source says of the migration; nothing where it does not know it, because it never began.
+fn outcome_told(source: &Host, id: &str) -> Result<Option<String>> {
     let asked = source.ferry().args(["--json", "migrations", "show", id]).output()?;
     if asked.status.success() {
         let report: crate::migration::Report = serde_json::from_slice(&asked.stdout)?;
-        return Ok(report.outcome.unwrap_or_default());
+        return Ok(Some(report.outcome.unwrap_or_default()));
     }
     let refusal = source.ferry_refusal(&["migrations", "show", id])?;
     ensure!(refusal.code == "migration-not-found", "{refusal:?}");
-    Ok("kept".to_owned())
+    Ok(None)
 }
