@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use jiff::Timestamp;
 use serde::Deserialize;
 
 use crate::host::Host;
@@ -41,7 +42,7 @@ pub struct Report {
 #[derive(Debug, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 enum Event {
-    Phase { phase: String },
+    Phase { phase: String, at: Timestamp },
     Note {},
     Progress { sent_bytes: u64 },
     Ended(Report),
@@ -51,6 +52,8 @@ enum Event {
 #[derive(Debug, Default)]
 struct Heard {
     phases: Vec<String>,
+    /// When the last phase was entered, by the agent's clock.
+    entered_at: Option<Timestamp>,
     sent_bytes: u64,
     ended: Option<Report>,
     /// Something that is no event.
@@ -103,7 +106,10 @@ impl Migration {
         thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
                 take(&told, |heard| match serde_json::from_str(&line) {
-                    Ok(Event::Phase { phase }) => heard.phases.push(phase),
+                    Ok(Event::Phase { phase, at }) => {
+                        heard.phases.push(phase);
+                        heard.entered_at = Some(at);
+                    }
                     Ok(Event::Progress { sent_bytes }) => heard.sent_bytes = sent_bytes,
                     Ok(Event::Ended(report)) => heard.ended = Some(report),
                     Ok(Event::Note {}) => {}
@@ -118,6 +124,11 @@ impl Migration {
     /// The phases that were told so far, in order.
     pub fn phases(&self) -> Vec<String> {
         self.heard.0.lock().unwrap_or_else(PoisonError::into_inner).phases.clone()
+    }
+
+    /// When the last phase that was told was entered, by the clock of the agent.
+    pub fn entered_at(&self) -> Option<Timestamp> {
+        self.heard.0.lock().unwrap_or_else(PoisonError::into_inner).entered_at
     }
 
     /// Waits until a phase is told.

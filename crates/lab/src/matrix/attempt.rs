@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use ::migration::phase::Phase;
 use anyhow::{Context, Result, ensure};
+use jiff::Timestamp;
 
 use super::Moment;
 use crate::Lab;
@@ -52,6 +53,7 @@ pub struct Attempt<'a> {
     pub id: String,
     /// What holds it.
     held_at: Option<Moment>,
+    was_held: bool,
     client: Child,
     watched: Migration,
 }
@@ -93,7 +95,7 @@ impl<'a> Attempt<'a> {
         at_once()?;
         let id = name.to_string_lossy().into_owned();
         let watched = Migration::watch(source, id.clone())?;
-        Ok(Attempt { trial, source, target, id, held_at: None, client, watched })
+        Ok(Attempt { trial, source, target, id, held_at: None, was_held: false, client, watched })
     }
 
     /// Begins a migration, and returns when it has come to the moment and is held there.
@@ -115,7 +117,7 @@ impl<'a> Attempt<'a> {
             Moment::Streaming | Moment::Stopped | Moment::Pledged | Moment::Granted | Moment::Moved => Ok(()),
         };
         let mut attempt = Attempt::begin_with(trial, source, at_once)?;
-        attempt.held_at = Some(moment);
+        (attempt.held_at, attempt.was_held) = (Some(moment), true);
         match moment {
             Moment::Planned | Moment::Reserved => attempt.watched.wait_for(moment.told(), HAPPENS)?,
             Moment::Streaming => attempt.watched.wait_for_bytes(UNDER_WAY_BYTES, HAPPENS)?,
@@ -192,9 +194,26 @@ impl<'a> Attempt<'a> {
         Ok(())
     }
 
+    /// Whether the migration was brought to a moment.
+    pub fn was_held(&self) -> bool {
+        self.was_held
+    }
+
     /// The phases that the source has told so far.
     pub fn phases(&self) -> Vec<String> {
         self.watched.phases()
+    }
+
+    /// After the migration has moved the guest: whether the source told so by a clock that is that far from the true one.
+    ///
+    /// # Errors
+    /// When it is not: the clock did not jump.
+    pub fn ensure_clock_is_off(&self, seconds: i64) -> Result<()> {
+        self.watched.wait_for("moved", HAPPENS)?;
+        let told = self.watched.entered_at().context("no time was told")?;
+        let off_s = (told - Timestamp::now()).get_seconds();
+        ensure!((off_s - seconds).abs() < 3600, "the source's clock is off by {off_s} s, not {seconds} s");
+        Ok(())
     }
 
     /// Lets go of what holds the migration. What was killed meanwhile needs no letting go.

@@ -119,6 +119,9 @@ pub fn mend(attempt: &mut Attempt<'_>, fault: Fault) -> Result<()> {
         }
         Fault::ClockForwards | Fault::ClockBackwards => {
             shows(attempt, SETTLES)?;
+            if attempt.was_held() {
+                attempt.ensure_clock_is_off(if fault == Fault::ClockForwards { JUMP_S } else { -JUMP_S })?;
+            }
             lab.hosts().iter().try_for_each(|host| host.stop_agent().and_then(|()| host.start_agent()))
         }
         Fault::WordKept | Fault::WordLost => bail!("words are said above"),
@@ -152,7 +155,7 @@ fn start_twice(host: &Host) -> Result<()> {
 fn mend_by_word(attempt: &mut Attempt<'_>, word: &str) -> Result<()> {
     let doubt = wait_for_outcome(attempt.source, &attempt.id, &["in-doubt"], SETTLES)?;
     ensure!(doubt.mend.is_some_and(|mend| mend.contains("migrations resolve")), "no word is asked for");
-    attempt.source.ferry_output(["migrations", "resolve", &attempt.id, "--as", word])?;
+    attempt.source.ferry_output(["migrations", "resolve", &attempt.id, "--as", word, "--yes"])?;
     attempt.release()?;
     attempt.target.start_agent()
 }
