@@ -472,6 +472,25 @@ impl Host {
         Ok(())
     }
 
+    /// Waits until no connection of this host's is on its way to somebody who does not answer (`SYN_SENT`, proc(5)). A QEMU
+    /// whose migration was cancelled meanwhile begins no other one before.
+    ///
+    /// # Errors
+    /// When one is still on its way.
+    pub fn wait_until_connected(&self, within: Duration) -> Result<()> {
+        const SYN_SENT: &str = "02";
+        let end = Instant::now() + within;
+        let pid = self.agent_pid().with_context(|| format!("no agent runs on {}", self.name))?;
+        loop {
+            let table = fs::read_to_string(format!("/proc/{pid}/net/tcp"))?;
+            if !table.lines().any(|line| line.split_whitespace().nth(3) == Some(SYN_SENT)) {
+                return Ok(());
+            }
+            ensure!(Instant::now() < end, "a connection of {} is still not made", self.name);
+            thread::sleep(LOOK);
+        }
+    }
+
     /// Fills the file system of the agent's state, which must be one of its own, to the last byte.
     ///
     /// # Errors

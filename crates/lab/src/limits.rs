@@ -18,8 +18,8 @@ pub const STP_FORWARD_DELAY: Duration = Duration::from_secs(2);
 pub const GUEST_BOOT: Duration = Duration::from_secs(120);
 /// One HTTP answer of the guest; a check reads all of its memory, and emulation is slow.
 pub const GUEST_ANSWER: Duration = Duration::from_secs(60);
-/// Connecting to the guest.
-pub const GUEST_CONNECT: Duration = Duration::from_secs(1);
+/// Connecting to the guest; a first packet that is lost is sent again after a second.
+pub const GUEST_CONNECT: Duration = Duration::from_secs(5);
 /// From one echo request of the client to the next.
 pub const PING_EVERY: Duration = Duration::from_millis(10);
 /// An echo request of the client without an answer for so long is lost.
@@ -42,3 +42,6 @@ pub const GIVEN_BACK: Duration = Duration::from_secs(60);
 pub const STATE_BYTES: u64 = 64 << 20;
 /// A network fault lasts so long at most: until a source has given up a target that it cannot hear, or is in doubt.
 pub const FAULT_LASTS: Duration = Duration::from_secs(18);
+/// A connection that could not be made while the network was cut is made or given up within this time: TCP asks again
+/// after 1, 2, 4 … seconds.
+pub const LETS_GO: Duration = Duration::from_secs(140);

@@ -96,6 +96,11 @@ pub fn mend(attempt: &mut Attempt<'_>, fault: Fault) -> Result<()> {
     match fault {
         Fault::WordKept => return mend_by_word(attempt, "kept"),
         Fault::WordLost => return mend_by_word(attempt, "lost"),
+        // It takes its time to shut down, and must not have moved by then.
+        Fault::GuestOff => {
+            shows(attempt, SETTLES)?;
+            attempt.release()?;
+        }
         _ => attempt.release()?,
     }
     match fault {
@@ -110,6 +115,8 @@ pub fn mend(attempt: &mut Attempt<'_>, fault: Fault) -> Result<()> {
         Fault::SourceDeaf => shows(attempt, FAULT_LASTS).and_then(|()| lab.hear(source)),
         Fault::TargetDeaf => shows(attempt, FAULT_LASTS).and_then(|()| lab.hear(target)),
         Fault::Slow => {
+            // Letting go took the bound of the moment away, and this one with it.
+            lab.shape_both(SLOW_BYTES_PER_S)?;
             shows(attempt, FAULT_LASTS)?;
             lab.hosts().iter().try_for_each(|host| lab.unshape(host))
         }

@@ -12,7 +12,7 @@ use super::fault::{make, mend, prepare};
 use super::{Cell, Outcome, Way, outcomes};
 use crate::guest::GuestOptions;
 use crate::host::Host;
-use crate::limits::{LOOK, SETTLES};
+use crate::limits::{LETS_GO, LOOK, SETTLES};
 use crate::runs::runners_seen_max;
 use crate::trial::{Trial, play_in};
 use crate::{Lab, LabOptions};
@@ -163,7 +163,10 @@ impl<'a> Player<'a> {
             };
         }
         match outcome {
-            Outcome::Kept => self.trial.unharmed_on(source)?,
+            Outcome::Kept => {
+                self.trial.unharmed_on(source)?;
+                source.wait_until_connected(LETS_GO)?;
+            }
             Outcome::Moved => self.trial.unharmed_on(target)?,
             Outcome::Lost | Outcome::MovedAndDied | Outcome::ShutOff => {
                 let host = self.source();
