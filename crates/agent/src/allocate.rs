@@ -1,18 +1,24 @@
 //! What a definition leaves open and this host fills in: machine type, UUID, MAC addresses, tap names. Main type:
 //! [`Allocator`].
 
-use domain::{Freezer, MacAddress};
+use domain::{FirmwareChoice, FirmwareRequest, Freezer, MacAddress};
 use qemu::capabilities::Capabilities;
+use qemu::firmware::Descriptions;
 use uuid::Uuid;
 
 /// Fills a definition in when it is frozen, from what this host's QEMU has.
 pub(crate) struct Allocator<'a> {
     pub(crate) capabilities: &'a Capabilities,
+    pub(crate) firmware: Descriptions,
 }
 
 impl Freezer for Allocator<'_> {
     fn machine(&mut self, name: &str) -> Option<String> {
         self.capabilities.resolve_machine(name).map(str::to_owned)
+    }
+
+    fn firmware(&mut self, wanted: &FirmwareRequest<'_>) -> Option<FirmwareChoice> {
+        self.firmware.choose(wanted)
     }
 
     fn uuid(&mut self) -> Uuid {

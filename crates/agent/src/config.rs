@@ -81,7 +81,12 @@ fn emulators() -> Vec<PathBuf> {
     vec!["/usr/bin/qemu-system-x86_64".into(), "/usr/bin/kvm".into()]
 }
 fn allowed_paths() -> Vec<PathBuf> {
-    vec!["/var/lib/libvirt/images".into(), "/var/lib/ferry/images".into(), "/srv".into()]
+    vec![
+        "/var/lib/libvirt/images".into(),
+        "/var/lib/libvirt/qemu/nvram".into(),
+        "/var/lib/ferry/images".into(),
+        "/srv".into(),
+    ]
 }
 
 /// Why a configuration cannot be used.

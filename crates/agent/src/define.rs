@@ -6,7 +6,7 @@ use domain::Definition;
 
 use crate::allocate::Allocator;
 use crate::failure::Failure;
-use crate::guest::{check_paths, frozen_uuid};
+use crate::guest::{check_paths, descriptions, frozen_uuid};
 use crate::keeper::{self, Ask, Begin, Reply};
 use crate::node::Node;
 use crate::store::DomainRecord;
@@ -16,7 +16,11 @@ pub(crate) async fn freeze(node: &Node, xml: &str) -> Result<Definition, Failure
     let written = Definition::parse(xml).map_err(Failure::Definition)?;
     check_paths(node, written.domain())?;
     let capabilities = node.capabilities(node.emulator(written.domain())?).await?;
-    written.freeze(&mut Allocator { capabilities: &capabilities }).map_err(Failure::Definition)
+    let mut allocator = Allocator { capabilities: &capabilities, firmware: descriptions() };
+    let frozen = written.freeze(&mut allocator).map_err(Failure::Definition)?;
+    // The choice of firmware may have brought files that were not in it before.
+    check_paths(node, frozen.domain())?;
+    Ok(frozen)
 }
 
 /// Defines a domain, or defines it anew under the same name and UUID.

@@ -62,6 +62,10 @@ pub(crate) enum Failure {
     CommandLine(#[from] qemu::command_line::CommandLineError),
     #[error("QEMU did not start")]
     Spawn(#[from] qemu::process::SpawnError),
+    #[error("the guest's TPM did not start")]
+    Tpm(#[from] qemu::process::swtpm::SwtpmError),
+    #[error("the variables of the guest's firmware could not be made")]
+    Variables(#[from] storage::TemplateError),
     #[error("QEMU could not be asked what it can do")]
     Probe(#[from] qemu::capabilities::ProbeError),
     #[error("QEMU did not do as it was told")]

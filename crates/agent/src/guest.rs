@@ -9,9 +9,10 @@ use migration::owner::OwnerRecord;
 use network::Port;
 use qemu::accelerator::Accelerator;
 use qemu::capabilities::cpu::expand_host_model;
-use qemu::command::{Balloon, Cont, SetLink};
-use qemu::command_line::{CommandLine, Launch, device_id};
-use qemu::process::Process;
+use qemu::command::{Balloon, Cont, QomSet, SetLink};
+use qemu::command_line::{BALLOON, CommandLine, Launch, device_id};
+use qemu::firmware::Descriptions;
+use qemu::process::{Process, swtpm};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -19,6 +20,7 @@ use crate::allocate::tap_name;
 use crate::disks;
 use crate::failure::Failure;
 use crate::node::Node;
+use crate::nonvolatile;
 use crate::tracker::now;
 
 /// Name of the [`GuestRecord`] in the run directory.
@@ -45,6 +47,9 @@ pub(crate) struct GuestRecord {
     pub(crate) kvm: bool,
     pub(crate) taps: Vec<String>,
     pub(crate) owner_record: Option<PathBuf>,
+    /// What was made here for its arrival, besides the run directory; it goes if the guest never runs here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) made: Vec<PathBuf>,
     pub(crate) started_at: String,
     /// The live definition: frozen, its CPU model expanded.
     pub(crate) xml: String,
@@ -62,6 +67,7 @@ impl GuestRecord {
             kvm: domain.kind == Kind::Kvm,
             taps: (0..domain.interfaces.len()).map(|index| tap_name(uuid, index)).collect(),
             owner_record: owner_path(domain),
+            made: Vec::new(),
             started_at: now(),
             xml: definition.xml().to_owned(),
         })
@@ -125,12 +131,25 @@ pub(crate) fn check_paths(node: &Node, domain: &Domain) -> Result<(), Failure> {
 
 /// The files of a definition that this host may not open.
 pub(crate) fn forbidden(node: &Node, domain: &Domain) -> Vec<PathBuf> {
+    // Firmware that the host's packages describe is as good as allowed.
+    let firmware = descriptions();
     let allowed = |file: &FileUse<'_>| match file.role {
         FileRole::Emulator => true,
         FileRole::Entropy => ENTROPY.iter().any(|path| file.path == Path::new(path)),
-        FileRole::Boot | FileRole::Disk | FileRole::Character => node.config.allows(file.path),
+        FileRole::Firmware => firmware.name(file.path) || node.config.allows(file.path),
+        FileRole::Boot | FileRole::Nvram | FileRole::Disk | FileRole::Character => {
+            node.config.allows(file.path)
+        }
     };
     domain.files().into_iter().filter(|file| !allowed(file)).map(|file| file.path.to_owned()).collect()
+}
+
+/// The firmware that this host has.
+pub(crate) fn descriptions() -> Descriptions {
+    Descriptions::read().unwrap_or_else(|error| {
+        tracing::warn!("the descriptions of this host's firmware cannot be read: {error}");
+        Descriptions::default()
+    })
 }
 
 /// Starts a domain afresh and continues it. Whatever was made is given back when a step fails.
@@ -219,11 +238,15 @@ pub(crate) async fn launch(
     }
     node.store.write_run(record.uuid, RECORD, record)?;
     let log = node.store.log_path(&domain.name);
-    let process = match Process::spawn(&record.emulator, &line, &run_directory, &log).await {
+    let spawned = async {
+        nonvolatile::prepare(node, domain, record, incoming).await?;
+        Ok(Process::spawn(&record.emulator, &line, &run_directory, &log).await?)
+    };
+    let process = match spawned.await {
         Ok(process) => process,
-        Err(error) => {
+        Err(failure) => {
             give_back(node, record, None).await;
-            return Err(error.into());
+            return Err(failure);
         }
     };
     match plug_in(node, domain, record, &process, port).await {
@@ -254,6 +277,7 @@ async fn plug_in(
 
 /// Lets a fresh guest go.
 async fn begin(process: &Process, domain: &Domain) -> Result<(), Failure> {
+    watch_balloon(process, domain).await;
     let balloon = domain.memballoon.as_ref().is_some_and(|balloon| balloon.model == MemballoonModel::Virtio);
     if balloon && domain.current_memory < domain.memory {
         process.qmp.execute(Balloon { value: domain.current_memory.0 }).await?;
@@ -262,12 +286,27 @@ async fn begin(process: &Process, domain: &Domain) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Has QEMU ask the guest for the figures of its memory, where the definition wants them.
+pub(crate) async fn watch_balloon(process: &Process, domain: &Domain) {
+    let Some(period) = domain.memballoon.and_then(|balloon| balloon.stats_period_s) else { return };
+    let set = QomSet {
+        path: format!("/machine/peripheral/{BALLOON}"),
+        property: "guest-stats-polling-interval",
+        value: period.into(),
+    };
+    if let Err(error) = process.qmp.execute(set).await {
+        tracing::warn!(domain = domain.name, "the guest's memory is not watched: {error}");
+    }
+}
+
 /// Ends a QEMU for good and removes everything that was made for it. Never stops at its first error.
 pub(crate) async fn give_back(node: &Node, record: &GuestRecord, process: Option<&Process>) {
     if let Some(process) = process {
         process.kill();
         process.exited().await;
     }
+    // It goes with its QEMU; this is for one whose QEMU never came.
+    swtpm::end(&node.store.run_directory(record.uuid)).await;
     for tap in &record.taps {
         // QEMU's taps go with it; this is for one that did not.
         if let Err(error) = node.network.remove(tap).await {

@@ -19,6 +19,7 @@ mod metrics;
 mod neighbour;
 mod news;
 mod node;
+mod nonvolatile;
 mod preflight;
 mod recovery;
 mod screen;

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use api::{Finding, Offer};
-use domain::{CpuMode, Definition, Domain, FileRole};
+use domain::{CpuMode, Definition, Domain, FileRole, FileUse};
 use migration::preflight::{BridgeFault, DiskView, DomainView, Shared, SourceView, TargetView, findings};
 use network::NetworkError;
 use qemu::capabilities::{Capabilities, ProbeError};
@@ -89,7 +89,7 @@ async fn target_view(
         bridges.push((interface.bridge.clone(), fault));
     }
     let mut files_missing = Vec::new();
-    for file in domain.files().into_iter().filter(|file| file.role == FileRole::Boot) {
+    for file in domain.files().into_iter().filter(|file| is_needed(domain, file)) {
         if storage::open_check(file.path, false).await.is_err() {
             files_missing.push(file.path.to_owned());
         }
@@ -112,6 +112,20 @@ async fn target_view(
         files_forbidden: [forbidden(node, domain), forbidden_below(node, domain).await].concat(),
         emulator_forbidden: node.emulator(domain).err().and_then(|_| domain.emulator.clone()),
     })
+}
+
+/// Whether a file must be there before the guest comes. Variables that are there need no template.
+fn is_needed(domain: &Domain, file: &FileUse<'_>) -> bool {
+    match file.role {
+        FileRole::Boot => true,
+        FileRole::Firmware => {
+            let nvram = domain.os.firmware.nvram.as_ref();
+            let is_template = nvram.is_some_and(|nvram| nvram.template.as_deref() == Some(file.path));
+            !is_template || nvram.and_then(|nvram| nvram.path.as_deref()).is_some_and(|path| !path.exists())
+        }
+        FileRole::Nvram => domain.os.firmware.nvram.as_ref().is_some_and(|nvram| nvram.template.is_none()),
+        FileRole::Emulator | FileRole::Disk | FileRole::Character | FileRole::Entropy => false,
+    }
 }
 
 /// Whether a disk can be opened here, and whether it is the very file that the source uses: the source's owner record
@@ -159,8 +173,10 @@ async fn missing_features(
     if capabilities.machine(machine).is_none() {
         return Ok(Vec::new());
     }
-    let passthrough =
-        domain.cpu.as_ref().is_some_and(|cpu| matches!(cpu.mode, CpuMode::HostPassthrough { .. }));
+    let passthrough = domain
+        .cpu
+        .as_ref()
+        .is_some_and(|cpu| matches!(cpu.mode, CpuMode::HostPassthrough { .. } | CpuMode::Maximum { .. }));
     if passthrough {
         return Ok(Vec::new());
     }

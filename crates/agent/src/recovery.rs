@@ -248,6 +248,7 @@ fn gone(node: &Node, definition: &Definition, opened: &Opened) -> GuestRecord {
         kvm: domain.kind == domain::Kind::Kvm,
         taps: Vec::new(),
         owner_record: guest::owner_path(domain),
+        made: Vec::new(),
         started_at: tracker::now(),
         xml: definition.xml().to_owned(),
     }

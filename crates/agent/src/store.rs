@@ -5,6 +5,7 @@
 //! state_dir/domains/<name>.xml      the definition
 //! state_dir/domains/<name>.json     DomainRecord: tombstone, autostart
 //! state_dir/boot_id                 the boot of this host for which domains were started
+//! state_dir/tpm/<uuid>/             the state of its TPM, swtpm's
 //! state_dir/migrations/<id>.journal
 //! state_dir/migrations/<id>.xml     what is coming here, until it has come: as it runs
 //! state_dir/migrations/<id>.inactive.xml  the same as this host is to keep it
@@ -234,15 +235,25 @@ impl Store {
         Ok(entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
     }
 
-    /// Removes what lived as long as a QEMU.
-    pub(crate) fn remove_run_directory(&self, uuid: Uuid) -> Result<(), StoreError> {
-        let path = self.run_directory(uuid);
-        match std::fs::remove_dir_all(&path) {
+    /// Where the state of a domain's TPM lies.
+    pub(crate) fn tpm_directory(&self, uuid: Uuid) -> PathBuf {
+        self.state_dir.join("tpm").join(uuid.to_string())
+    }
+
+    /// Removes a file, or a directory with all that is in it, where it is there.
+    pub(crate) fn remove_tree(&self, path: &Path) -> Result<(), StoreError> {
+        let removed = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+        match removed {
             Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                Err(StoreError::File { path, verb: "removed", source })
+                Err(StoreError::File { path: path.to_owned(), verb: "removed", source })
             }
             Ok(()) | Err(_) => Ok(()),
         }
+    }
+
+    /// Removes what lived as long as a QEMU.
+    pub(crate) fn remove_run_directory(&self, uuid: Uuid) -> Result<(), StoreError> {
+        self.remove_tree(&self.run_directory(uuid))
     }
 
     /// Remembers something that lives as long as a QEMU.

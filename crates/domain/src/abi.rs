@@ -6,9 +6,12 @@ use std::fmt::Debug;
 use crate::character::ConsoleTarget;
 use crate::controller::{ControllerModel, ScsiDriver};
 use crate::cpu::{AddressBits, CacheMode, Cpu, CpuMode};
+use crate::device::Memballoon;
 use crate::disk::DiskDriver;
 use crate::domain::Domain;
 use crate::features::Features;
+use crate::firmware::LoaderKind;
+use crate::memory::NumaCell;
 
 /// One thing that the guest would see.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,12 +31,15 @@ impl Domain {
         let mut found = Differences(Vec::new());
         found.compare("/domain/uuid", &self.uuid, &other.uuid);
         found.compare("/domain/memory", &self.memory, &other.memory);
+        found.compare("/domain/cpu/numa", &cells(self), &cells(other));
         found.compare("/domain/vcpu", &self.vcpus, &other.vcpus);
         found.compare("/domain/cpu/topology", &self.topology(), &other.topology());
         found.compare("/domain/cpu/cache", &cache(self), &cache(other));
         found.compare("/domain/cpu/maxphysaddr", &address_bits(self), &address_bits(other));
         found.compare("/domain/cpu", &processor(self), &processor(other));
         found.compare("/domain/os/type/@machine", &self.os.machine, &other.os.machine);
+        found.compare("/domain/os/loader", &loader(self), &loader(other));
+        found.compare("/domain/sysinfo", &self.system_information, &other.system_information);
         found.compare("/domain/features", &seen_features(self), &seen_features(other));
         found.compare("/domain/clock", &self.clock, &other.clock);
         found.compare("/domain/pm", &self.pm, &other.pm);
@@ -58,6 +64,19 @@ fn processor(domain: &Domain) -> (CpuMode, Vec<(String, bool)>) {
     let mut features: Vec<_> = features.iter().map(|it| (it.name.clone(), it.policy.enabled())).collect();
     features.sort();
     (mode.clone(), features)
+}
+
+/// The NUMA nodes without what the host does about them.
+fn cells(domain: &Domain) -> Vec<NumaCell> {
+    let seen = |cell: &NumaCell| NumaCell { shared: None, discard: false, host_nodes: None, ..cell.clone() };
+    domain.numa_cells.iter().map(seen).collect()
+}
+
+/// How the machine sees its firmware; the file itself is the host's.
+fn loader(domain: &Domain) -> Option<(LoaderKind, bool, bool)> {
+    let firmware = &domain.os.firmware;
+    let loader = firmware.loader.as_ref()?;
+    Some((loader.kind, loader.stateless, firmware.secure == Some(true)))
 }
 
 fn cache(domain: &Domain) -> Option<CacheMode> {
@@ -108,7 +127,14 @@ impl Differences {
         self.lists("channel", &this.channels, &other.channels, |it| (it.name.clone(), it.address));
         self.lists("video", &this.videos, &other.videos, |it| (it.model, it.vram_kib, it.heads, it.address));
         self.lists("input", &this.inputs, &other.inputs, Clone::clone);
-        self.compare("/domain/devices/memballoon", &this.memballoon, &other.memballoon);
+        let memballoon =
+            |domain: &Domain| domain.memballoon.map(|it| Memballoon { stats_period_s: None, ..it });
+        self.compare("/domain/devices/memballoon", &memballoon(this), &memballoon(other));
+        self.lists("watchdog", &this.watchdogs, &other.watchdogs, |it| (it.model, it.address));
+        self.lists("panic", &this.panics, &other.panics, |it| *it);
+        self.lists("vsock", &this.vsocks, &other.vsocks, |it| *it);
+        self.lists("iommu", &this.iommus, &other.iommus, |it| *it);
+        self.lists("tpm", &this.tpms, &other.tpms, |it| (it.model, it.version));
         self.lists("rng", &this.rngs, &other.rngs, |it| it.address);
         let controllers = |domain: &Domain| {
             let mut all: Vec<_> =

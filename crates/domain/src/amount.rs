@@ -8,14 +8,18 @@ impl<'a> Reader<'a> {
     /// An amount of memory with libvirt's units: KiB where none is written; `K`, `KiB` and their like count in 1024,
     /// `KB` and its like in 1000.
     pub(crate) fn amount(&mut self, node: Node<'a>) -> Option<u64> {
+        self.amount_of(node, &text(node))
+    }
+
+    /// As [`amount`](Reader::amount), of a number that stands elsewhere than in the element's text.
+    pub(crate) fn amount_of(&mut self, node: Node<'a>, number: &str) -> Option<u64> {
         let unit = node.attribute("unit").unwrap_or("KiB");
         let Some(scale) = scale(unit) else {
             let message = format!("`{unit}` is not a unit of memory");
             self.refuse_attribute(node, "unit", message, "write bytes, KiB, MiB, GiB or TiB");
             return None;
         };
-        let text = text(node);
-        let digits = text.trim();
+        let digits = number.trim();
         let number = if digits.bytes().all(|digit| digit.is_ascii_digit()) { whole(digits) } else { None };
         let bytes = number
             .and_then(|number| number.checked_mul(scale))

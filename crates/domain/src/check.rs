@@ -7,11 +7,13 @@ use crate::address::{PciAddress, VirtioSerialAddress};
 use crate::character::ConsoleTarget;
 use crate::controller::{ControllerModel, UsbModel};
 use crate::cpu::CpuMode;
+use crate::device::{PanicModel, WatchdogModel};
 use crate::disk::DiskBus;
 use crate::display::{InputBus, VideoModel};
 use crate::domain::{Domain, Kind};
 use crate::drives;
 use crate::limits::VIRTIO_SERIAL_PORTS;
+use crate::memory;
 use crate::os::MachineFamily;
 use crate::read::{Nodes, Reading};
 use crate::reader::{Node, Reader, is};
@@ -25,7 +27,8 @@ pub(crate) struct PciDevice<'a> {
 }
 
 /// Every device on a PCI bus, in the order in which libvirt gives them addresses: controllers that make buses, the
-/// graphics adapter, interfaces, other controllers, disks, balloon, random numbers, input.
+/// graphics adapter, interfaces, other controllers, disks, balloon, random numbers, watchdog, input, panic,
+/// vsock.
 pub(crate) fn pci_devices<'a>(domain: &Domain, nodes: &Nodes<'a>) -> Vec<PciDevice<'a>> {
     let mut devices = Vec::new();
     let mut add = |node, address, occupant| devices.push(PciDevice { node, address, occupant });
@@ -65,10 +68,23 @@ pub(crate) fn pci_devices<'a>(domain: &Domain, nodes: &Nodes<'a>) -> Vec<PciDevi
     for (rng, node) in domain.rngs.iter().zip(&nodes.rngs) {
         add(*node, rng.address, Occupant::Device);
     }
+    for (watchdog, node) in domain.watchdogs.iter().zip(&nodes.watchdogs) {
+        if watchdog.model == WatchdogModel::I6300esb {
+            add(*node, watchdog.address, Occupant::Device);
+        }
+    }
     for (input, node) in domain.inputs.iter().zip(&nodes.inputs) {
         if input.bus == InputBus::Virtio {
             add(*node, input.address, Occupant::Device);
         }
+    }
+    for (panic, node) in domain.panics.iter().zip(&nodes.panics) {
+        if panic.model == PanicModel::Pvpanic {
+            add(*node, panic.address, Occupant::Device);
+        }
+    }
+    for (vsock, node) in domain.vsocks.iter().zip(&nodes.vsocks) {
+        add(*node, vsock.address, Occupant::Device);
     }
     devices
 }
@@ -99,6 +115,7 @@ fn cpu<'a>(reader: &mut Reader<'a>, domain: &Domain, nodes: &Nodes<'a>) {
             reader.refuse(place, message, "make sockets × dies × cores × threads equal to <vcpu>");
         }
     }
+    memory::check_cells(reader, node, &domain.numa_cells, domain.memory, domain.vcpus);
     if domain.kind == Kind::Qemu && matches!(cpu.mode, CpuMode::HostPassthrough { .. }) {
         let message = "host-passthrough needs KVM, and the domain's type is `qemu`";
         reader.refuse_attribute(node, "mode", message, "write type='kvm' into <domain>, or name a CPU model");
@@ -166,6 +183,9 @@ fn screen<'a>(reader: &mut Reader<'a>, domain: &Domain, nodes: &Nodes<'a>) {
 
 fn machine<'a>(reader: &mut Reader<'a>, domain: &Domain, nodes: &Nodes<'a>) {
     let family = domain.os.family;
+    if let Some(os) = nodes.os {
+        domain.os.firmware.check(reader, os, family, &domain.features);
+    }
     for (controller, node) in domain.controllers.iter().zip(&nodes.controllers) {
         let only = match controller.model {
             ControllerModel::PcieRoot
@@ -187,13 +207,32 @@ fn machine<'a>(reader: &mut Reader<'a>, domain: &Domain, nodes: &Nodes<'a>) {
             reader.refuse(*node, message, "remove the controller, or take another machine");
         }
     }
+    for (place, (watchdog, node)) in domain.watchdogs.iter().zip(&nodes.watchdogs).enumerate() {
+        let before = &domain.watchdogs[..place];
+        if family != MachineFamily::Q35 && watchdog.model == WatchdogModel::Itco {
+            let message = format!("a `{}` machine has no itco watchdog", domain.os.machine);
+            reader.refuse(*node, message, "remove the <watchdog>, or take a q35 machine");
+        }
+        if before.iter().any(|other| other.model == watchdog.model) {
+            reader.refuse(*node, format!("a second watchdog `{}`", watchdog.model), "keep one of the two");
+        }
+        if before.iter().any(|other| other.action != watchdog.action) {
+            let mend = "write the same `action` into every <watchdog>";
+            reader.refuse_attribute(*node, "action", "QEMU does the same for every watchdog", mend);
+        }
+    }
+    for (place, (panic, node)) in domain.panics.iter().zip(&nodes.panics).enumerate() {
+        if domain.panics[..place].iter().any(|other| other.model == panic.model) {
+            reader.refuse(*node, format!("a second panic device `{}`", panic.model), "keep one of the two");
+        }
+    }
     let devices = nodes.devices.unwrap_or(nodes.root);
     if family != MachineFamily::Q35
-        && !domain.watchdogs.is_empty()
-        && let Some(watchdog) = reader.child(devices, "watchdog")
+        && !domain.iommus.is_empty()
+        && let Some(iommu) = reader.child(devices, "iommu")
     {
-        let message = format!("a `{}` machine has no itco watchdog", domain.os.machine);
-        reader.refuse(watchdog, message, "remove the <watchdog>, or take a q35 machine");
+        let message = format!("a `{}` machine has no Intel IOMMU", domain.os.machine);
+        reader.refuse(iommu, message, "remove the <iommu>, or take a q35 machine");
     }
 }
 

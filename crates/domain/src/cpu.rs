@@ -147,7 +147,7 @@ impl Cpu {
         reader.vocabulary(
             node,
             &["mode", "match", "check", "migratable"],
-            &["model", "vendor", "feature", "topology", "cache", "maxphysaddr"],
+            &["model", "vendor", "feature", "topology", "cache", "maxphysaddr", "numa"],
         );
         let mend = "write match='exact', so that every host gives the guest the same processor";
         reader.only(node, "match", &["exact"], mend);

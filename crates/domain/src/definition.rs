@@ -8,6 +8,7 @@ use crate::cpu::{Cpu, CpuMode, CpuModel};
 use crate::disk::DiskSource;
 use crate::domain::Domain;
 use crate::edit::{Editor, Element};
+use crate::firmware::{FirmwareChoice, FirmwareRequest};
 use crate::freeze;
 use crate::interface::MacAddress;
 use crate::limits::{XML_ATTRIBUTES_MAX, XML_BYTES_MAX, XML_NAMESPACES_MAX, XML_NODES_MAX};
@@ -29,6 +30,12 @@ pub trait Freezer {
     /// The versioned name of a machine: `q35` gives `pc-q35-10.0`, a versioned name gives itself. None: this QEMU has
     /// no such machine.
     fn machine(&mut self, name: &str) -> Option<String>;
+
+    /// Firmware of this host that is what is asked for. None: it knows of none.
+    fn firmware(&mut self, wanted: &FirmwareRequest<'_>) -> Option<FirmwareChoice> {
+        let FirmwareRequest { .. } = wanted;
+        None
+    }
 
     /// A fresh UUID.
     fn uuid(&mut self) -> Uuid;
@@ -153,6 +160,22 @@ impl Definition {
                     (_, None) => reader.refuse(*node, "the path is not UTF-8", "rename the file"),
                     (None, Some(_)) => {}
                 }
+            }
+        })
+    }
+
+    /// The definition with another file for its firmware's variables. Without `<nvram>` it is unchanged.
+    ///
+    /// # Errors
+    ///
+    /// The path is not absolute or not UTF-8.
+    pub fn with_nvram(&self, path: &Path) -> Result<Definition, DefinitionError> {
+        self.edited(|reader, editor, reading| {
+            let Some(node) = reading.nodes.os.and_then(|os| reader.child(os, "nvram")) else { return };
+            match (reader.child(node, "source"), path.to_str()) {
+                (_, None) => reader.refuse(node, "the path is not UTF-8", "rename the file"),
+                (Some(source), Some(path)) => editor.set_attribute(source, "file", path),
+                (None, Some(path)) => editor.set_text(node, path),
             }
         })
     }

@@ -1,8 +1,10 @@
-//! The small devices: `<memballoon>`, `<rng>`, `<watchdog>`. It never touches an entropy source.
+//! The small devices: `<memballoon>`, `<rng>`, `<watchdog>`, `<panic>`, `<vsock>`, `<iommu>`. It never touches an
+//! entropy source.
 
 use std::path::{Path, PathBuf};
 
 use crate::address::PciAddress;
+use crate::limits::{ADDRESS_BITS, VSOCK_CID};
 use crate::reader::{Node, Reader, text};
 use crate::word::words;
 
@@ -11,6 +13,13 @@ use crate::word::words;
 pub struct Memballoon {
     /// What the guest sees.
     pub model: MemballoonModel,
+    /// `autodeflate='on'`: the guest takes memory back before it runs out (QEMU's `deflate-on-oom`).
+    pub autodeflate: bool,
+    /// `freePageReporting='on'`: the guest tells which pages it does not use (QEMU's `free-page-reporting`).
+    pub free_page_reporting: bool,
+    /// `<stats period=…>`: how often QEMU asks the guest for its figures, in seconds; none is never. The guest hardly
+    /// sees it.
+    pub stats_period_s: Option<u32>,
     /// `<address type='pci'>`; none for [`MemballoonModel::None`].
     pub address: Option<PciAddress>,
 }
@@ -64,11 +73,27 @@ pub struct RngRate {
     pub period_ms: u32,
 }
 
-/// `<watchdog model='itco'>`: the timer inside q35's chipset. libvirt writes it into every q35 definition.
+/// `<watchdog>`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Watchdog {
-    /// What happens when it fires: QEMU's `-action watchdog=`, with `-global ICH9-LPC.noreboot=off`.
+    /// What the guest sees.
+    pub model: WatchdogModel,
+    /// What happens when it fires (QEMU's `-action watchdog=`), the same for all of a domain.
     pub action: WatchdogAction,
+    /// `<address type='pci'>`, only of [`WatchdogModel::I6300esb`].
+    pub address: Option<PciAddress>,
+}
+
+words! {
+    /// What the guest sees as its watchdog.
+    pub enum WatchdogModel {
+        /// The timer inside q35's chipset (`-global ICH9-LPC.noreboot=off`); libvirt writes it into every q35 definition.
+        Itco = "itco",
+        /// A PCI card.
+        I6300esb = "i6300esb",
+        /// An ISA card.
+        Ib700 = "ib700",
+    }
 }
 
 words! {
@@ -82,6 +107,8 @@ words! {
         Poweroff = "poweroff",
         /// The guest is stopped.
         Pause = "pause",
+        /// The guest gets a non-maskable interrupt.
+        InjectNmi = "inject-nmi",
         /// Nothing.
         None = "none",
     }
@@ -95,24 +122,23 @@ impl Memballoon {
             &["model", "autodeflate", "freePageReporting"],
             &["stats", "alias", "address"],
         );
-        for name in ["autodeflate", "freePageReporting"] {
-            reader.only(node, name, &["off"], "write `off`, or remove it");
-        }
-        if let Some(stats) = reader.child(node, "stats") {
+        let stats_period_s = reader.child(node, "stats").and_then(|stats| {
             reader.vocabulary(stats, &["period"], &[]);
-            reader.note(
-                stats,
-                "kept in the definition and not applied",
-                "poll the balloon on the host's side",
-            );
-        }
+            reader.number(stats, "period", 0..=u32::MAX).filter(|period| *period > 0)
+        });
         reader.required(node, "model", "write model='virtio'")?;
         let model = reader.word(node, "model")?;
         let address = reader.pci_address(node);
         if model == MemballoonModel::None && address.is_some() {
             reader.refuse(node, "no balloon, but an address", "remove the <address>");
         }
-        Some(Memballoon { model, address })
+        Some(Memballoon {
+            model,
+            autodeflate: reader.flag(node, "autodeflate", "on", "off").unwrap_or(false),
+            free_page_reporting: reader.flag(node, "freePageReporting", "on", "off").unwrap_or(false),
+            stats_period_s,
+            address,
+        })
     }
 }
 
@@ -151,12 +177,134 @@ fn rate<'a>(reader: &mut Reader<'a>, rng: Node<'a>) -> Option<RngRate> {
 impl Watchdog {
     /// Reads `<watchdog>`.
     pub(crate) fn read<'a>(reader: &mut Reader<'a>, node: Node<'a>) -> Option<Watchdog> {
-        reader.vocabulary(node, &["model", "action"], &["alias"]);
+        reader.vocabulary(node, &["model", "action"], &["alias", "address"]);
         reader.required(node, "model", "write model='itco'")?;
-        let mend = "write model='itco', the one in the q35 chipset, or remove the <watchdog>";
-        reader.only(node, "model", &["itco"], mend);
+        let model = reader.word(node, "model")?;
         let action =
             if node.has_attribute("action") { reader.word(node, "action")? } else { WatchdogAction::Reset };
-        Some(Watchdog { action })
+        let address = match (model, reader.child(node, "address")) {
+            (WatchdogModel::I6300esb, _) => reader.pci_address(node),
+            (WatchdogModel::Itco | WatchdogModel::Ib700, Some(address)) => {
+                reader.refuse(address, format!("watchdog `{model}` has no address"), "remove the <address>");
+                None
+            }
+            (WatchdogModel::Itco | WatchdogModel::Ib700, None) => None,
+        };
+        Some(Watchdog { model, action, address })
+    }
+}
+
+/// `<panic>`: how the guest tells that it crashed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Panic {
+    /// What the guest sees.
+    pub model: PanicModel,
+    /// `<address type='isa' iobase=…>` of [`PanicModel::Isa`]: its port; none leaves QEMU's default, 0x505.
+    pub io_port: Option<u16>,
+    /// `<address type='pci'>` of [`PanicModel::Pvpanic`].
+    pub address: Option<PciAddress>,
+}
+
+words! {
+    /// What the guest sees as its panic device.
+    pub enum PanicModel {
+        /// A port (QEMU's `pvpanic`); what libvirt takes where no model is written.
+        Isa = "isa",
+        /// A PCI device (QEMU's `pvpanic-pci`).
+        Pvpanic = "pvpanic",
+        /// Registers of Hyper-V's (the CPU feature `hv-crash`).
+        Hyperv = "hyperv",
+    }
+}
+
+impl Panic {
+    /// Reads `<panic>`.
+    pub(crate) fn read<'a>(reader: &mut Reader<'a>, node: Node<'a>) -> Option<Panic> {
+        reader.vocabulary(node, &["model"], &["alias", "address"]);
+        let model = if node.has_attribute("model") { reader.word(node, "model")? } else { PanicModel::Isa };
+        let mut panic = Panic { model, io_port: None, address: None };
+        let Some(address) = reader.child(node, "address") else { return Some(panic) };
+        match model {
+            PanicModel::Isa => {
+                reader.vocabulary(address, &["type", "iobase", "irq"], &[]);
+                reader.only(address, "type", &["isa"], "write type='isa', or remove the <address>");
+                let port = reader.number(address, "iobase", 1..=0xffff);
+                panic.io_port = port.and_then(|port| u16::try_from(port).ok());
+            }
+            PanicModel::Pvpanic => panic.address = reader.pci_address(node),
+            PanicModel::Hyperv => {
+                reader.refuse(address, "panic device `hyperv` has no address", "remove the <address>");
+            }
+        }
+        Some(panic)
+    }
+}
+
+/// `<vsock model='virtio'>` (QEMU's `vhost-vsock-pci`): sockets between guest and host. It needs the host kernel's
+/// vhost_vsock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Vsock {
+    /// `<cid address=…>`: the guest's address; none with `auto='yes'`, see [`Domain::vsock_cid`](crate::Domain::vsock_cid).
+    pub cid: Option<u32>,
+    /// `<address type='pci'>`.
+    pub address: Option<PciAddress>,
+}
+
+impl Vsock {
+    /// Reads `<vsock>`.
+    pub(crate) fn read<'a>(reader: &mut Reader<'a>, node: Node<'a>) -> Option<Vsock> {
+        reader.vocabulary(node, &["model"], &["cid", "alias", "address"]);
+        reader.only(node, "model", &["virtio"], "write model='virtio'");
+        let address = reader.pci_address(node);
+        let mut cid = None;
+        if let Some(child) = reader.child(node, "cid") {
+            reader.vocabulary(child, &["auto", "address"], &[]);
+            if reader.flag(child, "auto", "yes", "no") != Some(true) {
+                reader.required(child, "address", "write auto='yes', or `address`, a number from 3")?;
+                cid = Some(reader.number(child, "address", VSOCK_CID)?);
+            }
+        }
+        Some(Vsock { cid, address })
+    }
+}
+
+/// `<iommu model='intel'>` (QEMU's `intel-iommu`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Iommu {
+    /// `intremap`: interrupts are translated; none leaves QEMU's default, as with all that follow.
+    pub intremap: Option<bool>,
+    /// `caching_mode`: for guests that give devices away.
+    pub caching_mode: Option<bool>,
+    /// `eim`: more than 255 processors; it needs `intremap`.
+    pub eim: Option<bool>,
+    /// `iotlb`: devices may keep translations.
+    pub iotlb: Option<bool>,
+    /// `dma_translation`: whether it translates memory accesses at all.
+    pub dma_translation: Option<bool>,
+    /// `aw_bits`: width of the addresses.
+    pub aw_bits: Option<u8>,
+}
+
+impl Iommu {
+    /// Reads `<iommu>`.
+    pub(crate) fn read<'a>(reader: &mut Reader<'a>, node: Node<'a>) -> Option<Iommu> {
+        reader.vocabulary(node, &["model"], &["driver", "alias"]);
+        reader.required(node, "model", "write model='intel'")?;
+        reader.only(node, "model", &["intel"], "write model='intel', or remove the <iommu>");
+        let Some(driver) = reader.child(node, "driver") else { return Some(Iommu::default()) };
+        reader.vocabulary(
+            driver,
+            &["intremap", "caching_mode", "eim", "iotlb", "dma_translation", "aw_bits"],
+            &[],
+        );
+        let mut flag = |name| reader.flag(driver, name, "on", "off");
+        Some(Iommu {
+            intremap: flag("intremap"),
+            caching_mode: flag("caching_mode"),
+            eim: flag("eim"),
+            iotlb: flag("iotlb"),
+            dma_translation: flag("dma_translation"),
+            aw_bits: reader.byte(driver, "aw_bits", ADDRESS_BITS),
+        })
     }
 }

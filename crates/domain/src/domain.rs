@@ -10,13 +10,17 @@ use crate::character::{Channel, CharacterBackend, Console, Serial};
 use crate::clock::Clock;
 use crate::controller::Controller;
 use crate::cpu::{Cpu, Topology};
-use crate::device::{Memballoon, Rng, Watchdog};
+use crate::device::{Iommu, Memballoon, Panic, Rng, Vsock, Watchdog};
 use crate::disk::{Disk, DiskDevice, DiskSource};
 use crate::display::{Graphics, Input, Video};
 use crate::features::Features;
 use crate::interface::Interface;
 use crate::iothread::IoThread;
+use crate::limits::VSOCK_CID;
+use crate::memory::{MemoryBacking, NumaCell};
 use crate::os::{BootDevice, Os};
+use crate::sysinfo::{FwCfgValue, SystemInformation};
+use crate::tpm::Tpm;
 use crate::word::words;
 
 /// A virtual machine as its definition describes it.
@@ -40,6 +44,10 @@ pub struct Domain {
     /// `<currentMemory>`: what the balloon leaves the guest at start, rounded up to whole KiB; `memory` where the
     /// definition says nothing.
     pub current_memory: Bytes,
+    /// `<memoryBacking>` and `<numatune>`: where the host takes it from.
+    pub memory_backing: MemoryBacking,
+    /// `<cpu><numa>`: the guest's NUMA nodes; none is one for all. Together they are `memory` and `vcpus`.
+    pub numa_cells: Vec<NumaCell>,
     /// `<vcpu>`: the most virtual CPUs the guest can have (QEMU's `maxcpus`).
     pub vcpus: u32,
     /// `<vcpu current=…>`: virtual CPUs at start; `vcpus` where the definition says nothing.
@@ -48,6 +56,8 @@ pub struct Domain {
     pub cpu: Option<Cpu>,
     /// `<os>`: machine type and what it boots.
     pub os: Os,
+    /// `<sysinfo>`.
+    pub system_information: SystemInformation,
     /// `<features>`.
     pub features: Features,
     /// `<clock>`.
@@ -85,8 +95,16 @@ pub struct Domain {
     pub memballoon: Option<Memballoon>,
     /// `<rng>` elements in order.
     pub rngs: Vec<Rng>,
-    /// `<watchdog>`: at most one.
+    /// `<panic>` elements in order, at most one of a model.
+    pub panics: Vec<Panic>,
+    /// `<vsock>`: at most one.
+    pub vsocks: Vec<Vsock>,
+    /// `<iommu>`: at most one.
+    pub iommus: Vec<Iommu>,
+    /// `<watchdog>` elements in order, at most one of a model.
     pub watchdogs: Vec<Watchdog>,
+    /// `<tpm>`: at most one.
+    pub tpms: Vec<Tpm>,
     /// `<controller>` elements in order. After freezing every bus that an address names has its controller here.
     pub controllers: Vec<Controller>,
 }
@@ -155,6 +173,18 @@ impl Domain {
         u32::try_from(place + 1).ok()
     }
 
+    /// The guest's address on a vsock: what the definition says, else one made from the UUID, so that it is the same on
+    /// every host.
+    pub fn vsock_cid(&self, vsock: &Vsock) -> Option<u32> {
+        vsock.cid.or_else(|| {
+            let bytes = self.uuid?.into_bytes();
+            let folded = bytes
+                .chunks_exact(4)
+                .fold(0, |folded, four| folded ^ u32::from_be_bytes([four[0], four[1], four[2], four[3]]));
+            Some(folded.clamp(*VSOCK_CID.start(), *VSOCK_CID.end()))
+        })
+    }
+
     /// Every file on the host that the definition makes QEMU open, run or create, so that a caller can hold it
     /// against its allow-list.
     pub fn files(&self) -> Vec<FileUse<'_>> {
@@ -165,6 +195,23 @@ impl Domain {
         }
         for path in self.os.kernel.iter().chain(&self.os.initrd) {
             add(FileRole::Boot, path);
+        }
+        for entry in &self.system_information.fw_cfg {
+            if let FwCfgValue::File(path) = &entry.value {
+                add(FileRole::Boot, path);
+            }
+        }
+        let firmware = &self.os.firmware;
+        if let Some(loader) = &firmware.loader {
+            add(FileRole::Firmware, &loader.path);
+        }
+        if let Some(nvram) = &firmware.nvram {
+            if let Some(template) = &nvram.template {
+                add(FileRole::Firmware, template);
+            }
+            if let Some(path) = &nvram.path {
+                add(FileRole::Nvram, path);
+            }
         }
         for disk in &self.disks {
             let own = disk.source.as_ref().and_then(DiskSource::path);
@@ -209,8 +256,12 @@ pub struct FileUse<'a> {
 pub enum FileRole {
     /// It is run.
     Emulator,
-    /// Kernel or initrd, read at start.
+    /// Kernel, initrd or an entry of `fw_cfg`, read at start.
     Boot,
+    /// Firmware: code, or the variables that a new guest begins with. It is read.
+    Firmware,
+    /// The variables of the guest's firmware. The file is made where it is missing, and written.
+    Nvram,
     /// A disk image, read and mostly written.
     Disk,
     /// A file that a character device writes, or its socket.

@@ -13,6 +13,7 @@ use crate::definition::Freezer;
 use crate::display::InputBus;
 use crate::domain::Domain;
 use crate::edit::{Editor, Element};
+use crate::firmware;
 use crate::interface::MacAddress;
 use crate::limits::{MAC_TRIES_MAX, VIRTIO_SERIAL_PORTS, XHCI_PORTS};
 use crate::os::MachineFamily;
@@ -28,6 +29,10 @@ pub(crate) fn freeze<'a>(
     with: &mut dyn Freezer,
 ) {
     machine(reader, editor, reading, with);
+    firmware::freeze(reader, editor, reading, with);
+    for (tpm, node) in reading.domain.tpms.iter().zip(&reading.nodes.tpms) {
+        tpm.freeze(editor, *node);
+    }
     if reading.domain.uuid.is_none() {
         set_uuid(reader, editor, reading, with.uuid());
     }

@@ -26,15 +26,19 @@ mod domain;
 mod drives;
 mod edit;
 mod features;
+mod firmware;
 mod freeze;
 mod interface;
 mod iothread;
 pub mod limits;
+mod memory;
 mod os;
 mod problem;
 mod read;
 mod reader;
 mod slots;
+mod sysinfo;
+mod tpm;
 mod word;
 
 pub use abi::AbiDifference;
@@ -47,7 +51,10 @@ pub use cpu::{
     AddressBits, CacheMode, Cpu, CpuCheck, CpuFeature, CpuMode, CpuModel, FeaturePolicy, Topology,
 };
 pub use definition::{Definition, Freezer};
-pub use device::{Memballoon, MemballoonModel, Rng, RngBackend, RngRate, Watchdog, WatchdogAction};
+pub use device::{
+    Iommu, Memballoon, MemballoonModel, Panic, PanicModel, Rng, RngBackend, RngRate, Vsock, Watchdog,
+    WatchdogAction, WatchdogModel,
+};
 pub use disk::{
     BlockIo, DetectZeroes, Disk, DiskBus, DiskCache, DiskDevice, DiskDiscard, DiskDriver, DiskFormat, DiskIo,
     DiskSource, ErrorPolicy, Iotune, Rate, Rates, StartupPolicy, VirtioModel,
@@ -55,7 +62,13 @@ pub use disk::{
 pub use display::{Graphics, Input, InputBus, InputKind, Video, VideoModel};
 pub use domain::{Action, Bytes, Domain, FileRole, FileUse, Kind, PowerManagement};
 pub use features::{Features, Hyperv, HypervFeature, IoApic, KvmFeatures};
+pub use firmware::{
+    Firmware, FirmwareChoice, FirmwareKind, FirmwareRequest, FlashFormat, Loader, LoaderKind, Nvram,
+};
 pub use interface::{Interface, InterfaceModel, MacAddress, MacAddressError};
 pub use iothread::IoThread;
+pub use memory::{HostNodeMode, HostNodes, Hugepages, MemoryBacking, MemorySource, NumaCell};
 pub use os::{BootDevice, BootMenu, MachineFamily, Os};
 pub use problem::{DefinitionError, Problem};
+pub use sysinfo::{FwCfgEntry, FwCfgValue, SmbiosKind, SmbiosTable, SystemInformation};
+pub use tpm::{Tpm, TpmModel, TpmVersion};

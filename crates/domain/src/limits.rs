@@ -60,3 +60,8 @@ pub const IOTHREADS_MAX: u32 = 1024;
 
 /// Longest name of a disk, in bytes: QEMU's block nodes, whose names are at most 31 bytes long, are named after it.
 pub const TARGET_BYTES_MAX: usize = 13;
+/// Addresses that a guest can have on a vsock (vsock(7)): those below are the host's, the last means any.
+pub const VSOCK_CID: RangeInclusive<u32> = 3..=u32::MAX - 1;
+
+/// Most NUMA nodes of a guest (QEMU's `MAX_NODES`).
+pub const NUMA_CELLS_MAX: u32 = 128;

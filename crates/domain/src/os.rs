@@ -1,11 +1,12 @@
-//! `<os>`: machine type, boot order, direct kernel boot. It never resolves a machine alias; freezing does.
+//! `<os>`: machine type, firmware, boot order, direct kernel boot. It never resolves a machine alias; freezing does.
 
 use std::path::PathBuf;
 
+use crate::firmware::Firmware;
 use crate::reader::{Node, Reader, is, text};
 use crate::word::words;
 
-/// `<os>`: what kind of machine it is and what it boots. Always `hvm` on x86_64, with QEMU's SeaBIOS.
+/// `<os>`: what kind of machine it is and what it boots. Always `hvm` on x86_64.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Os {
     /// `<type machine=…>` as written, an alias (`q35`) before freezing, versioned after (`pc-q35-10.0`). `pc` where
@@ -17,6 +18,13 @@ pub struct Os {
     pub boot: Vec<BootDevice>,
     /// `<bootmenu>`; none leaves QEMU's default (no menu).
     pub boot_menu: Option<BootMenu>,
+    /// `<firmware>`, `<loader>`, `<nvram>`.
+    pub firmware: Firmware,
+    /// `<bios useserial='yes'/>`: SeaBIOS talks on the first serial port (QEMU's device `sga`, today a switch of SeaBIOS).
+    pub bios_serial: bool,
+    /// `<bios rebootTimeout=…>`: milliseconds until SeaBIOS tries again when nothing boots (`-boot reboot-timeout=`), at
+    /// most 65535; -1 is never.
+    pub reboot_timeout_ms: Option<i32>,
     /// `<kernel>`: direct kernel boot, an absolute path on the host.
     pub kernel: Option<PathBuf>,
     /// `<initrd>`: only with `kernel`.
@@ -86,12 +94,19 @@ impl Os {
             family: MachineFamily::I440fx,
             boot: Vec::new(),
             boot_menu: None,
+            firmware: Firmware::default(),
+            bios_serial: false,
+            reboot_timeout_ms: None,
             kernel: None,
             initrd: None,
             cmdline: None,
         };
         let Some(node) = node else { return os };
-        reader.vocabulary(node, &[], &["type", "boot", "bootmenu", "kernel", "initrd", "cmdline"]);
+        const CHILDREN: &[&str] = &[
+            "type", "boot", "bootmenu", "kernel", "initrd", "cmdline", "firmware", "loader", "nvram", "bios",
+            "smbios",
+        ];
+        reader.vocabulary(node, &["firmware"], CHILDREN);
         machine(reader, node, &mut os);
         for child in node.children().filter(|child| is(*child, "boot")) {
             reader.vocabulary(child, &["dev"], &[]);
@@ -104,6 +119,8 @@ impl Os {
             }
         }
         os.boot_menu = boot_menu(reader, node);
+        os.firmware = Firmware::read(reader, node);
+        bios(reader, node, &mut os);
         os.kernel = boot_file(reader, node, "kernel");
         os.initrd = boot_file(reader, node, "initrd");
         os.cmdline = reader.child_text(node, "cmdline");
@@ -149,6 +166,16 @@ fn boot_menu<'a>(reader: &mut Reader<'a>, os: Node<'a>) -> Option<BootMenu> {
     let enabled = reader.flag(node, "enable", "yes", "no")?;
     let timeout = reader.number(node, "timeout", 0..=65535);
     Some(BootMenu { enabled, timeout_ms: timeout.and_then(|it| u16::try_from(it).ok()) })
+}
+
+fn bios<'a>(reader: &mut Reader<'a>, node: Node<'a>, os: &mut Os) {
+    let Some(bios) = reader.child(node, "bios") else { return };
+    reader.vocabulary(bios, &["useserial", "rebootTimeout"], &[]);
+    os.bios_serial = reader.flag(bios, "useserial", "yes", "no").unwrap_or(false);
+    os.reboot_timeout_ms = match bios.attribute("rebootTimeout") {
+        Some("-1") => Some(-1),
+        _ => reader.number(bios, "rebootTimeout", 0..=65535).and_then(|it| i32::try_from(it).ok()),
+    };
 }
 
 fn boot_file<'a>(reader: &mut Reader<'a>, os: Node<'a>, name: &str) -> Option<PathBuf> {

@@ -6,15 +6,18 @@ use uuid::Uuid;
 use crate::character;
 use crate::clock::Clock;
 use crate::cpu::Cpu;
-use crate::device::{Memballoon, Rng, Watchdog};
+use crate::device::{Iommu, Memballoon, Panic, Rng, Vsock, Watchdog};
 use crate::disk::Disk;
 use crate::display::{Graphics, Input, Video};
 use crate::domain::{Action, Bytes, Domain, Kind, PowerManagement};
 use crate::features::Features;
 use crate::interface::Interface;
 use crate::limits::{NAME_BYTES_MAX, VCPUS_MAX};
+use crate::memory::{self, MemoryBacking};
 use crate::os::Os;
 use crate::reader::{Node, Reader, is, qname, text, whole};
+use crate::sysinfo::SystemInformation;
+use crate::tpm::Tpm;
 use crate::{controller, iothread, reader};
 
 /// Elements of `<domain>` that are read.
@@ -25,9 +28,12 @@ const READ: &[&str] = &[
     "description",
     "memory",
     "currentMemory",
+    "memoryBacking",
+    "numatune",
     "vcpu",
     "cpu",
     "os",
+    "sysinfo",
     "features",
     "clock",
     "on_poweroff",
@@ -43,8 +49,7 @@ const READ: &[&str] = &[
 const KEPT: &[&str] = &["metadata", "seclabel", "resource"];
 
 /// Elements of `<domain>` that are kept, though what they ask of the host is not done.
-const NOT_APPLIED: &[&str] =
-    &["blkiotune", "cputune", "memoryBacking", "memtune", "numatune", "on_lockfailure", "perf"];
+const NOT_APPLIED: &[&str] = &["blkiotune", "cputune", "memtune", "on_lockfailure", "perf"];
 
 /// A domain, and for each of its lists the elements in the same order.
 pub(crate) struct Reading<'a> {
@@ -66,6 +71,10 @@ pub(crate) struct Nodes<'a> {
     pub(crate) inputs: Vec<Node<'a>>,
     pub(crate) memballoon: Option<Node<'a>>,
     pub(crate) rngs: Vec<Node<'a>>,
+    pub(crate) tpms: Vec<Node<'a>>,
+    pub(crate) watchdogs: Vec<Node<'a>>,
+    pub(crate) panics: Vec<Node<'a>>,
+    pub(crate) vsocks: Vec<Node<'a>>,
     pub(crate) controllers: Vec<Node<'a>>,
 }
 
@@ -117,10 +126,13 @@ fn general<'a>(reader: &mut Reader<'a>, root: Node<'a>) -> Reading<'a> {
         description: reader.child_text(root, "description"),
         memory,
         current_memory: current_memory(reader, root, memory),
+        memory_backing: MemoryBacking::read(reader, root),
+        numa_cells: memory::cells(reader, root),
         vcpus,
         vcpus_current,
         cpu: cpu_node.map(|node| Cpu::read(reader, node)),
         os: Os::read(reader, os_node),
+        system_information: SystemInformation::read(reader, root, os_node),
         features: Features::read(reader, root),
         clock: Clock::read(reader, root),
         on_poweroff: action(reader, root, "on_poweroff", &[Action::Destroy], Action::Destroy),
@@ -146,6 +158,10 @@ fn general<'a>(reader: &mut Reader<'a>, root: Node<'a>) -> Reading<'a> {
         memballoon: None,
         rngs: Vec::new(),
         watchdogs: Vec::new(),
+        tpms: Vec::new(),
+        panics: Vec::new(),
+        vsocks: Vec::new(),
+        iommus: Vec::new(),
         controllers: Vec::new(),
     };
     let nodes = Nodes {
@@ -161,6 +177,10 @@ fn general<'a>(reader: &mut Reader<'a>, root: Node<'a>) -> Reading<'a> {
         inputs: Vec::new(),
         memballoon: None,
         rngs: Vec::new(),
+        tpms: Vec::new(),
+        watchdogs: Vec::new(),
+        panics: Vec::new(),
+        vsocks: Vec::new(),
         controllers: Vec::new(),
     };
     Reading { domain, nodes }
@@ -324,9 +344,19 @@ fn read_device<'a>(reader: &mut Reader<'a>, node: Node<'a>, name: &str, reading:
             nodes.memballoon = Some(node);
         }
         "rng" => keep(&mut domain.rngs, &mut nodes.rngs, Rng::read(reader, node), node),
-        "watchdog" => {
-            single(reader, node, domain.watchdogs.len());
-            domain.watchdogs.extend(Watchdog::read(reader, node));
+        "tpm" => {
+            single(reader, node, domain.tpms.len());
+            keep(&mut domain.tpms, &mut nodes.tpms, Tpm::read(reader, node), node);
+        }
+        "watchdog" => keep(&mut domain.watchdogs, &mut nodes.watchdogs, Watchdog::read(reader, node), node),
+        "panic" => keep(&mut domain.panics, &mut nodes.panics, Panic::read(reader, node), node),
+        "vsock" => {
+            single(reader, node, domain.vsocks.len());
+            keep(&mut domain.vsocks, &mut nodes.vsocks, Vsock::read(reader, node), node);
+        }
+        "iommu" => {
+            single(reader, node, domain.iommus.len());
+            domain.iommus.extend(Iommu::read(reader, node));
         }
         "audio" => {
             reader.vocabulary(node, &["id", "type"], &[]);

@@ -361,9 +361,6 @@ fn one_of<T: Word>() -> String {
 /// What to do about an element that is not supported, where there is something better to say than to remove it.
 fn mend(parent: &str, name: &str) -> &'static str {
     match (parent, name) {
-        ("os", "loader" | "nvram" | "firmware") => {
-            "use a guest that boots with BIOS: UEFI is not supported yet"
-        }
         ("domain", "maxMemory") | ("devices", "memory") => {
             "remove it: memory hotplug is not supported; give <memory> what the guest needs"
         }
@@ -376,7 +373,6 @@ fn mend(parent: &str, name: &str) -> &'static str {
         ("devices", "hostdev") => "remove it: a guest with a device of the host cannot move",
         ("devices", "filesystem") => "remove it, and mount the directory over the network inside the guest",
         ("devices", "sound") => "remove it: a server guest needs no sound",
-        ("devices", "tpm") => "remove it: its state is not moved yet",
         ("interface", "filterref") => "remove it, and filter on the bridge of every host",
         ("interface", "bandwidth") => "remove it, and shape the traffic on the bridge of every host",
         ("disk", "mirror") => "end the block job first",

@@ -20,6 +20,11 @@ pub struct Status {
     pub boot_id: String,
     /// Seconds on the guest's own clock since it booted; this clock stops while the vCPUs are stopped.
     pub uptime_s: f64,
+    /// Whether it was booted by UEFI.
+    pub uefi: bool,
+    /// Registers 0 to 7 of its TPM's SHA-256 bank at the last check, as Linux reads them; empty without a TPM. Firmware
+    /// and kernel wrote into them while they booted, and nobody has since.
+    pub tpm_registers: Vec<String>,
     /// Pages that hold the pattern.
     pub memory_pages: u64,
     /// Pages compared with what they must hold, since boot.

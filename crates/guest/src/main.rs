@@ -34,6 +34,7 @@ pub(crate) struct Work {
     records: Mutex<Records>,
     records_lost: AtomicU64,
     losses: Mutex<Losses>,
+    tpm_registers: Mutex<Vec<String>>,
 }
 
 /// The open file; `None` after the power button.
@@ -101,6 +102,7 @@ fn prepare() -> io::Result<Work> {
         records_lost: AtomicU64::new(audit.lost()),
         records: Mutex::new(Records { file: Some(file), last: audit.last, written: 0 }),
         losses: Mutex::new(Losses::new(ECHO_LOST_AFTER)),
+        tpm_registers: Mutex::default(),
         settings,
     })
 }
@@ -132,6 +134,8 @@ impl Work {
         Status {
             boot_id: self.boot_id.clone(),
             uptime_s: self.booted.elapsed().as_secs_f64(),
+            uefi: Path::new("/sys/firmware/efi").exists(),
+            tpm_registers: lock(&self.tpm_registers).clone(),
             memory_pages,
             memory_checked,
             memory_errors,
@@ -145,12 +149,13 @@ impl Work {
         }
     }
 
-    /// Compares every page, and reads every record from the disk, not from the page cache.
+    /// Compares every page, reads every record from the disk, not from the page cache, and asks the TPM.
     pub(crate) fn check(&self) -> io::Result<Status> {
         let pages = lock(&self.memory).pages();
         for first in (0..pages).step_by(CHECK_PAGES) {
             lock(&self.memory).check_range(first, CHECK_PAGES);
         }
+        *lock(&self.tpm_registers) = tpm_registers();
         fs::write("/proc/sys/vm/drop_caches", "1")?;
         let synced = lock(&self.records).last;
         let audit = Audit::of(&fs::read(RECORDS)?);
@@ -166,6 +171,12 @@ impl Work {
             None => Ok(()),
         }
     }
+}
+
+/// Asks the TPM, where there is one.
+fn tpm_registers() -> Vec<String> {
+    let read = |register| fs::read_to_string(format!("/sys/class/tpm/tpm0/pcr-sha256/{register}")).ok();
+    (0..8).map_while(read).map(|value| value.trim().to_owned()).collect()
 }
 
 fn change_memory(work: &Work) {

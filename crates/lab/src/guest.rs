@@ -22,6 +22,19 @@ const PORT: u16 = 80;
 /// Words for Linux: the console, no waiting after a panic, no protection that costs time under emulation.
 const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 mitigations=off";
 
+/// What a guest with UEFI and a TPM has besides: an attribute of `<os>`, an element in it, a device.
+const UEFI: (&str, &str, &str) = (
+    " firmware='efi'",
+    "
+    <firmware>
+      <feature enabled='no' name='secure-boot'/>
+    </firmware>",
+    "
+    <tpm model='tpm-crb'>
+      <backend type='emulator' version='2.0'/>
+    </tpm>",
+);
+
 /// What `cargo xtask guest` builds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Images {
@@ -67,6 +80,8 @@ pub struct GuestOptions {
     pub settings: Settings,
     /// `<domain type=…>`: `qemu` or `kvm`.
     pub kind: &'static str,
+    /// Whether it boots with UEFI, with variables of its own, and has a TPM.
+    pub uefi: bool,
 }
 
 impl GuestOptions {
@@ -81,6 +96,7 @@ impl GuestOptions {
             disk_mib: 64,
             settings: Settings::easy(network::guest(part), network::guest(CLIENT)),
             kind: "qemu",
+            uefi: false,
         }
     }
 }
@@ -210,6 +226,7 @@ impl Guest {
         let (kernel, initramfs) = (images.kernel.display(), images.initramfs.display());
         let (disk, console) = (self.disk.display(), self.console.display());
         let (mac, command_line) = (self.mac(), self.command_line());
+        let (firmware, secure_boot, tpm) = if self.options.uefi { UEFI } else { ("", "", "") };
         format!(
             "<domain type='{kind}'>
   <name>{name}</name>
@@ -217,8 +234,8 @@ impl Guest {
   <title>Test guest</title>
   <memory unit='MiB'>{memory_mib}</memory>
   <vcpu>{vcpus}</vcpu>
-  <os>
-    <type arch='x86_64' machine='q35'>hvm</type>
+  <os{firmware}>
+    <type arch='x86_64' machine='q35'>hvm</type>{secure_boot}
     <kernel>{kernel}</kernel>
     <initrd>{initramfs}</initrd>
     <cmdline>{command_line}</cmdline>
@@ -247,7 +264,7 @@ impl Guest {
       <source path='{console}' append='on'/>
       <target port='0'/>
     </serial>
-    <memballoon model='virtio'/>
+    <memballoon model='virtio'/>{tpm}
     <rng model='virtio'>
       <backend model='random'>/dev/urandom</backend>
     </rng>

@@ -10,11 +10,14 @@ mod cpu;
 mod device;
 mod disk;
 mod display;
+mod firmware;
 mod interface;
 mod machine;
+mod memory;
 mod pci;
 pub mod plug;
 mod switch;
+mod tpm;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -26,16 +29,19 @@ use jiff::Zoned;
 pub use self::character::{CharacterDevice, Chardev};
 pub use self::clock::Rtc;
 pub use self::cpu::Cpu;
-pub use self::device::{Balloon, Entropy, RngObject};
+pub use self::device::{BALLOON, Balloon, Entropy, RngObject};
 pub use self::disk::{Blockdev, BlockdevCache, NfsServer, disk_id, node_name};
 pub use self::display::{InputDevice, Keymap, VideoDevice, Vnc};
+pub use self::firmware::{Bios, FwCfg, Smbios};
 pub use self::interface::{Netdev, device_id};
 pub use self::machine::{
-    Accel, Actions, Append, BootOptions, Global, Initrd, Kernel, Machine, Memory, Name, Smp, Uuid,
+    Accel, Actions, Append, BootOptions, Global, Initrd, Kernel, Machine, Name, Smp, Uuid,
 };
+pub use self::memory::{Backend, Memory, NumaNode};
 pub use self::pci::ControllerDevice;
 use self::switch::text;
 pub use self::switch::{Device, Object, Plain, Properties, Setting, Switch};
+pub use self::tpm::SWTPM_SOCKET;
 use crate::accelerator::Accelerator;
 
 /// What a command line is made from.
@@ -117,12 +123,13 @@ impl CommandLine {
         let mut line = Self::default();
         line.push(&Name { guest: &domain.name });
         line.push_basics();
+        firmware::push(&mut line, domain)?;
         line.push(&Machine::new(domain, launch.accelerator));
         if let Some(accel) = Accel::new(domain, launch.accelerator) {
             line.push(&accel);
         }
         line.push(&Cpu::new(domain, launch.accelerator, launch.cpu)?);
-        line.push(&Memory { size_mib: domain.memory.mib() });
+        memory::push(&mut line, domain);
         line.push(&Smp { cpus: domain.vcpus_current, cpus_max: domain.vcpus, topology: domain.topology() });
         line.push(&Uuid::new(domain)?);
         line.push(&Rtc { clock: &domain.clock, now: launch.now });
@@ -130,15 +137,17 @@ impl CommandLine {
             line.push(&global);
         }
         line.push(&Actions::new(domain));
-        line.push(&BootOptions { menu: domain.os.boot_menu });
+        line.push(&BootOptions { menu: domain.os.boot_menu, reboot_timeout_ms: domain.os.reboot_timeout_ms });
         line.push_kernel(domain);
         disk::push_iothreads(&mut line, domain);
+        device::push_iommu(&mut line, domain);
         pci::push(&mut line, domain)?;
         disk::push(&mut line, domain)?;
         interface::push(&mut line, launch)?;
         character::push(&mut line, launch)?;
         display::push(&mut line, domain)?;
         device::push(&mut line, domain)?;
+        tpm::push(&mut line, launch)?;
         if launch.incoming {
             line.push(&Plain("-incoming", "defer"));
         }

@@ -13,6 +13,7 @@ pub mod command;
 pub mod command_line;
 pub mod console;
 pub mod event;
+pub mod firmware;
 pub mod limits;
 pub mod migrate;
 mod open_enum;

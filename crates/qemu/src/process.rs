@@ -12,6 +12,7 @@
 mod cgroup;
 mod launch;
 mod locate;
+pub mod swtpm;
 
 use std::fmt;
 use std::io;

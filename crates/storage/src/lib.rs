@@ -1,5 +1,5 @@
-//! Disks of domains as this host sees them: images (through qemu-img), access and identity of a disk, and
-//! the owner records that lie beside disks.
+//! Disks of domains as this host sees them: images (through qemu-img), access and identity of a disk,
+//! the owner records that lie beside disks, and files that begin as a copy of a template.
 //!
 //! It never writes an image format itself, opens no backing file that its caller does not allow, knows nothing of what an
 //! owner record says, and decides nothing. Every operation has a time-out of `limits`, since a hard NFS
@@ -12,6 +12,7 @@ mod disk;
 mod image;
 mod limits;
 mod record;
+mod template;
 
 pub use chain::{Below, below};
 pub use disk::{Disk, DiskError, DiskKind, Identity, open_check};
@@ -21,3 +22,4 @@ pub use limits::{
     RECORD_TIMEOUT,
 };
 pub use record::{RecordError, create_record, owner_path, read_record, remove_record, write_record};
+pub use template::{TemplateError, copy_template};

@@ -16,6 +16,7 @@ use crate::failure::Failure;
 use crate::guest::{change_owner, give_back, read_owner};
 use crate::keeper::Reply;
 use crate::limits::{QUIT_TIMEOUT, SETTLE_PAUSE_MAX, SETTLE_PAUSE_MIN, VERDICT_TIMEOUT};
+use crate::nonvolatile;
 
 /// What a target answered, and when its guest resumed.
 struct Heard {
@@ -255,6 +256,7 @@ pub(crate) async fn moved(live: Box<Live>, generation: u64) -> Left {
         _ = timeout(QUIT_TIMEOUT, process.exited()).await;
     }
     give_back(&live.begun.node, &live.record, live.process.as_ref()).await;
+    nonvolatile::forget_tpm(&live.begun.node, live.record.uuid);
     hand(&live, generation + 1).await;
     tracker.end(Phase::Moved, Outcome::Moved, None, None);
     Left::Moved

@@ -30,7 +30,9 @@ use uuid::Uuid;
 
 use super::source::ask_again;
 use crate::failure::Failure;
-use crate::guest::{Guest, GuestRecord, change_owner, frozen_uuid, give_back, launch, read_owner};
+use crate::guest::{
+    Guest, GuestRecord, change_owner, frozen_uuid, give_back, launch, read_owner, watch_balloon,
+};
 use crate::journal::Journal;
 use crate::keeper::Reply;
 use crate::limits::{
@@ -38,6 +40,7 @@ use crate::limits::{
     SETTLEMENT_EVERY, SETTLEMENT_UNKNOWN_MAX,
 };
 use crate::node::Node;
+use crate::nonvolatile;
 use crate::tracker::{Begin, Tracker, rfc3339, unix_ms};
 
 /// What the task is told while it works.
@@ -184,7 +187,8 @@ async fn prepare(
 ) -> Result<(Receiving<Box<Live>>, Ticket), Failure> {
     let node = Arc::clone(&begun.node);
     let definition = &coming.live;
-    let record = GuestRecord::new(&node, definition, offer.generation)?;
+    let mut record = GuestRecord::new(&node, definition, offer.generation)?;
+    record.made = nonvolatile::made_by_arrival(&node, definition.domain(), record.uuid);
     let opened = Opened {
         migration: offer.migration,
         side: Side::Target,
@@ -220,6 +224,7 @@ async fn prepare(
     let (process, address) = match ready.await {
         Ok(ready) => ready,
         Err(failure) => {
+            nonvolatile::withdraw(&node, &record);
             node.store.remove_arrival(id);
             journal.discard();
             return Err(failure);
@@ -519,6 +524,9 @@ async fn settle_in(running: Running<Box<Live>>) -> Arrived {
     {
         tracing::warn!("the guest was not announced; switches learn of it by its own packets: {error}");
     }
+    if let Some(process) = &live.process {
+        watch_balloon(process, live.coming.live.domain()).await;
+    }
     // First the owner record, then the journal: an end in the journal says that nothing is left to do.
     if own(&live, right.generation()).await {
         enter(&live, Phase::Running, None).await;
@@ -576,6 +584,7 @@ async fn refuse(
 async fn end(live: Box<Live>, phase: Phase, reason: String, reply: Option<Reply<Verdict>>) -> Arrived {
     enter(&live, phase, Some(reason.clone())).await;
     give_back(&live.begun.node, &live.record, live.process.as_ref()).await;
+    nonvolatile::withdraw(&live.begun.node, &live.record);
     let (outcome, verdict) = match phase {
         Phase::Refused => (Outcome::Kept, Verdict::Refused { reason: reason.clone() }),
         _lost => (Outcome::Lost, Verdict::Lost { reason: reason.clone() }),

@@ -75,6 +75,8 @@ fn row(failure: &Failure) -> Row {
         Failure::Backing { .. } => rows::BACKING_DIFFERS,
         Failure::Facts(_) => rows::FACTS_UNREADABLE,
         Failure::CommandLine(_) => rows::COMMAND_LINE,
+        Failure::Tpm(_) => rows::TPM_FAILED,
+        Failure::Variables(_) => rows::VARIABLES_NOT_MADE,
         Failure::Spawn(_) => rows::QEMU_DID_NOT_START,
         Failure::Probe(_) => rows::QEMU_PROBE_FAILED,
         Failure::Qmp(_) => rows::QMP_FAILED,

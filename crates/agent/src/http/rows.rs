@@ -114,8 +114,14 @@ pub(super) const TARGET_GAVE_UP: Row = row(502, "target-gave-up", "the target ag
 pub(super) const TARGET_SILENT: Row = row(502, "target-silent", "check the network between the hosts");
 pub(super) const TICKET_ADDRESS: Row =
     row(502, "ticket-address", "update Ferry on the host that speaks the older ones");
+pub(super) const TPM_FAILED: Row = row(500, "tpm-failed", "the domain's log says more");
 pub(super) const UUID_TAKEN: Row =
     row(409, "uuid-taken", "leave <uuid> out to get a new one, or keep that domain's name to replace it");
+pub(super) const VARIABLES_NOT_MADE: Row = row(
+    409,
+    "variables-not-made",
+    "see that <nvram> names a file that can be made, and a template that is there",
+);
 pub(super) const VERDICT_LOST: Row = row(502, "verdict-lost", "`ferry start` boots the domain afresh");
 pub(super) const VERDICT_REFUSED: Row = row(502, "verdict-refused", "the target agent's log says why");
 pub(super) const WORD_REFUSED: Row =

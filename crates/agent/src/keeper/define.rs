@@ -7,6 +7,7 @@ use domain::{Bytes, Definition};
 use super::{Keeper, State};
 use crate::failure::Failure;
 use crate::guest;
+use crate::nonvolatile;
 
 impl Keeper {
     /// The definition that outlives the guest, where it may be changed.
@@ -102,13 +103,17 @@ impl Keeper {
         // As in libvirt, a running domain goes on, and is forgotten when it ends.
         let shut_off = matches!(self.state, State::ShutOff { .. });
         if let (true, None, Some(definition)) = (shut_off, &self.record.moved, &definition) {
-            self.release_ownership(definition).await;
+            self.release(definition).await;
         }
         Ok(())
     }
 
-    /// Removes the owner record of a domain that is forgotten, where it names this host and nothing is open.
-    pub(super) async fn release_ownership(&self, definition: &Definition) {
+    /// Removes what was kept of a domain that is forgotten: its TPM's state, and its owner record, where it names this host
+    /// and nothing is open.
+    pub(super) async fn release(&self, definition: &Definition) {
+        if !definition.domain().tpms.iter().any(|tpm| tpm.persistent_state) {
+            nonvolatile::forget_tpm(&self.node, self.uuid);
+        }
         let Some(path) = guest::owner_path(definition.domain()) else { return };
         let ours = match guest::read_owner(&path).await {
             Ok(Some(record)) => {

@@ -101,7 +101,7 @@ impl Keeper {
         guest::give_back(&self.node, &guest.record, None).await;
         self.tell(kind, reason);
         if self.definition.is_none() {
-            self.release_ownership(&guest.definition).await;
+            self.release(&guest.definition).await;
         }
         if let Some(reboot) = reboot {
             reboot.answer(Ok(self.show().await));

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use domain::{Definition, DefinitionError, Freezer, MacAddress};
+use domain::{
+    Definition, DefinitionError, FirmwareChoice, FirmwareRequest, FlashFormat, Freezer, MacAddress,
+};
 use uuid::Uuid;
 
 /// Freezes with numbers that count up, and machines of QEMU 10.0.
@@ -20,6 +22,33 @@ impl Freezer for Counting {
             versioned if versioned.ends_with("-10.0") => Some(versioned.to_owned()),
             _ => None,
         }
+    }
+
+    /// As Debian's package `ovmf` describes it.
+    fn firmware(&mut self, wanted: &FirmwareRequest<'_>) -> Option<FirmwareChoice> {
+        let all = [
+            ("CODE_4M.ms", "VARS_4M.ms", true, true),
+            ("CODE_4M.secboot", "VARS_4M", true, false),
+            ("CODE_4M", "VARS_4M", false, false),
+        ];
+        let choices = all.map(|(code, variables, secure_boot, enrolled_keys)| FirmwareChoice {
+            loader: format!("/usr/share/OVMF/OVMF_{code}.fd").into(),
+            template: format!("/usr/share/OVMF/OVMF_{variables}.fd").into(),
+            format: FlashFormat::Raw,
+            secure_boot,
+            enrolled_keys,
+            requires_smm: secure_boot,
+        });
+        let is = |wanted: Option<bool>, is| wanted.is_none_or(|wanted| wanted == is);
+        choices.into_iter().find(|choice| match wanted.loader {
+            Some(loader) => loader.path == choice.loader,
+            None => {
+                is(wanted.secure_boot, choice.secure_boot)
+                    && is(wanted.enrolled_keys, choice.enrolled_keys)
+                    && is(wanted.smm, choice.requires_smm)
+                    && (!choice.requires_smm || wanted.machine.contains("q35"))
+            }
+        })
     }
 
     fn uuid(&mut self) -> Uuid {

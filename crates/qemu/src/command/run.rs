@@ -246,6 +246,18 @@ pub struct QomGet {
 }
 command!(QomGet, "qom-get", Value);
 
+/// QAPI `qom-set`: gives a property of an object a value.
+#[derive(Clone, Debug, Serialize)]
+pub struct QomSet {
+    /// Object path, such as `/machine/peripheral/balloon-0`.
+    pub path: String,
+    /// Property name.
+    pub property: &'static str,
+    /// Its new value.
+    pub value: Value,
+}
+command!(QomSet, "qom-set", Done);
+
 /// QAPI `qom-list`: the properties of an object.
 #[derive(Clone, Debug, Serialize)]
 pub struct QomList {

@@ -10,7 +10,7 @@ use super::switch::{Properties, Switch};
 use super::{CommandLine, CommandLineError, Launch};
 
 /// Longest path of a Unix socket in bytes (unix(7): `sun_path` holds 108, one is the end).
-const SOCKET_PATH_BYTES_MAX: usize = 107;
+pub(super) const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 /// `-chardev`.
 #[derive(Clone, Debug)]

@@ -3,7 +3,8 @@
 use std::ffi::OsString;
 
 use domain::{
-    AddressBits, CacheMode, Clock, CpuMode, Domain, Features, Hyperv, HypervFeature, KvmFeatures, TimerName,
+    AddressBits, CacheMode, Clock, CpuMode, Domain, Features, Hyperv, HypervFeature, KvmFeatures, PanicModel,
+    TimerName,
 };
 
 use super::CommandLineError;
@@ -44,6 +45,9 @@ impl Cpu {
         value = timers(value, &domain.clock);
         value = hypervisor(value, &domain.features);
         value = hyperv(value, &domain.features.hyperv);
+        if domain.panics.iter().any(|panic| panic.model == PanicModel::Hyperv) {
+            value = value.with_switch("hv-crash", true);
+        }
         value = kvm(value, &domain.features.kvm);
         value = cache(value, domain);
         let address_bits = domain.cpu.as_ref().and_then(|cpu| cpu.address_bits);

@@ -6,10 +6,11 @@ use std::path::Path;
 
 use domain::{
     Action, BootMenu, Bytes, Domain, IoApic, MachineFamily, TickPolicy, TimerName, Topology, WatchdogAction,
+    WatchdogModel,
 };
 
-use super::CommandLineError;
 use super::switch::{Properties, Switch, text};
+use super::{CommandLineError, firmware, memory};
 use crate::accelerator::Accelerator;
 use crate::command::SetAction;
 
@@ -50,11 +51,22 @@ pub struct Machine<'a> {
     pub ioapic: Option<IoApic>,
     /// The keyboard controller; none leaves QEMU's default.
     pub i8042: Option<bool>,
+    /// Node of the flash with the firmware's code.
+    pub pflash0: Option<&'static str>,
+    /// Node of the flash with the firmware's variables.
+    pub pflash1: Option<&'static str>,
+    /// Backend of all memory.
+    pub memory_backend: Option<&'static str>,
+    /// Whether the host may merge equal pages; none leaves QEMU's default.
+    pub mem_merge: Option<bool>,
+    /// Whether SeaBIOS uses the screen; none leaves QEMU's default (yes).
+    pub graphics: Option<bool>,
 }
 
 impl<'a> Machine<'a> {
     /// Of a domain.
     pub fn new(domain: &'a Domain, accelerator: Accelerator) -> Self {
+        let (code, variables) = firmware::flash(domain);
         Self {
             kind: &domain.os.machine,
             accelerator: Accel::new(domain, accelerator).is_none().then_some(accelerator),
@@ -64,6 +76,11 @@ impl<'a> Machine<'a> {
             smm: domain.features.smm,
             ioapic: domain.features.ioapic,
             i8042: domain.features.ps2,
+            pflash0: code.then_some(firmware::CODE),
+            pflash1: variables.then_some(firmware::VARIABLES),
+            memory_backend: memory::has_backend(domain).then_some(memory::RAM),
+            mem_merge: domain.memory_backing.unmerged.then_some(false),
+            graphics: domain.os.bios_serial.then_some(false),
         }
     }
 }
@@ -79,9 +96,14 @@ impl Switch for Machine<'_> {
             .with_switch("usb", false)
             .with_switch("dump-guest-core", false)
             .with_switch("acpi", self.acpi);
-        for (property, on) in
-            [("vmport", self.vmport), ("hpet", self.hpet), ("smm", self.smm), ("i8042", self.i8042)]
-        {
+        for (property, on) in [
+            ("vmport", self.vmport),
+            ("hpet", self.hpet),
+            ("smm", self.smm),
+            ("i8042", self.i8042),
+            ("mem-merge", self.mem_merge),
+            ("graphics", self.graphics),
+        ] {
             if let Some(on) = on {
                 value = value.with_switch(property, on);
             }
@@ -90,7 +112,11 @@ impl Switch for Machine<'_> {
             IoApic::Kvm => "on",
             IoApic::Qemu => "split",
         });
-        value = value.with_some("kernel_irqchip", irqchip);
+        value = value
+            .with_some("kernel_irqchip", irqchip)
+            .with_some("memory-backend", self.memory_backend)
+            .with_some("pflash0", self.pflash0)
+            .with_some("pflash1", self.pflash1);
         Some(value.into_os_string())
     }
 }
@@ -127,23 +153,6 @@ impl Switch for Accel {
             .with_some("dirty-ring-size", self.dirty_ring)
             .with_some("tb-size", self.tb_cache.map(Bytes::mib));
         Some(value.into_os_string())
-    }
-}
-
-/// `-m`.
-#[derive(Clone, Copy, Debug)]
-pub struct Memory {
-    /// MiB.
-    pub size_mib: u64,
-}
-
-impl Switch for Memory {
-    fn name(&self) -> &'static str {
-        "-m"
-    }
-
-    fn value(&self) -> Option<OsString> {
-        Some(format!("size={}M", self.size_mib).into())
     }
 }
 
@@ -237,8 +246,11 @@ impl Global {
                 add(power, property, if enabled { "0" } else { "1" }.into());
             }
         }
-        if !domain.watchdogs.is_empty() {
+        if domain.watchdogs.iter().any(|watchdog| watchdog.model == WatchdogModel::Itco) {
             add("ICH9-LPC", "noreboot", "off".into());
+        }
+        if domain.os.firmware.secure == Some(true) {
+            add("cfi.pflash01", "secure", "on".into());
         }
         if let Some(tseg) = domain.features.smm_tseg {
             add("mch", "extended-tseg-mbytes", tseg.mib().to_string().into());
@@ -253,7 +265,13 @@ impl Switch for Global {
     }
 
     fn value(&self) -> Option<OsString> {
-        Some(format!("{}.{}={}", self.driver, self.property, self.setting).into())
+        let Self { driver, property, setting } = self;
+        // QEMU ends the driver's name at the first dot, unless every part has a name.
+        let value = match driver.contains('.') {
+            true => format!("driver={driver},property={property},value={setting}"),
+            false => format!("{driver}.{property}={setting}"),
+        };
+        Some(value.into())
     }
 }
 
@@ -305,6 +323,7 @@ impl Switch for Actions {
             WatchdogAction::Shutdown => "shutdown",
             WatchdogAction::Poweroff => "poweroff",
             WatchdogAction::Pause => "pause",
+            WatchdogAction::InjectNmi => "inject-nmi",
             WatchdogAction::None => "none",
         });
         let value =
@@ -318,6 +337,8 @@ impl Switch for Actions {
 pub struct BootOptions {
     /// The firmware's menu.
     pub menu: Option<BootMenu>,
+    /// Milliseconds until SeaBIOS tries again, -1 for never; none leaves QEMU's default.
+    pub reboot_timeout_ms: Option<i32>,
 }
 
 impl Switch for BootOptions {
@@ -330,7 +351,8 @@ impl Switch for BootOptions {
         if let Some(menu) = self.menu {
             value = value.with_switch("menu", menu.enabled).with_some("splash-time", menu.timeout_ms);
         }
-        Some(value.with_switch("strict", true).into_os_string())
+        let again = self.reboot_timeout_ms.map(text);
+        Some(value.with_some("reboot-timeout", again).with_switch("strict", true).into_os_string())
     }
 }
 

@@ -68,6 +68,7 @@ const FULL: &str = include_str!("tests/full.xml");
 const DISKS: &str = include_str!("../../../domain/tests/corpus/disks.xml");
 const MINIMAL: &str = include_str!("tests/minimal.xml");
 const WINDOWS: &str = include_str!("tests/windows.xml");
+const TUNED: &str = include_str!("tests/tuned.xml");
 
 #[test]
 fn a_q35_with_everything() {
@@ -106,6 +107,35 @@ fn a_pc_with_ide_ahci_and_lsi() {
     ];
     let xml = MINIMAL.replace("<devices>", &format!("<devices>{}", disks.concat()));
     insta::assert_snapshot!(written(&xml, &[]));
+}
+
+#[test]
+fn a_tuned_guest() {
+    insta::assert_snapshot!(written(TUNED, &[]));
+}
+
+#[test]
+fn memory_keeps_its_name_whatever_it_comes_from() {
+    let check = |backing: &str, expect: &[&str]| {
+        let xml = MINIMAL.replace("<os>", &format!("<memoryBacking>{backing}</memoryBacking><os>"));
+        let text = written(&xml, &[]);
+        let about_memory = |line: &&str| ["pc.ram", "-m ", "-overcommit"].iter().any(|it| line.contains(it));
+        assert_eq!(text.lines().filter(about_memory).collect::<Vec<_>>(), expect, "{backing}");
+    };
+    check("<locked/>", &["-m size=64M", "-overcommit mem-lock=on"]);
+    check("<source type='anonymous'/>", &["-m size=64M"]);
+    let machine =
+        "-machine pc-i440fx-10.0,accel=tcg,usb=off,dump-guest-core=off,acpi=off,memory-backend=pc.ram";
+    let object = |kind: &str, more: &str| {
+        format!(
+            "-object {{\"qom-type\":\"memory-backend-{kind}\",\"id\":\"pc.ram\",\"size\":67108864,\
+             \"x-use-canonical-path-for-ramblock-id\":false,{more}}}"
+        )
+    };
+    let huge = object("memfd", "\"hugetlb\":true,\"hugetlbsize\":2097152,\"share\":false,\"prealloc\":true");
+    check("<hugepages><page size='2' unit='MiB'/></hugepages>", &[machine, "-m size=64M", &huge]);
+    let file = object("file", "\"mem-path\":\"/dev/shm\",\"discard-data\":true,\"share\":true");
+    check("<source type='file'/><access mode='shared'/><discard/>", &[machine, "-m size=64M", &file]);
 }
 
 #[test]
@@ -215,6 +245,11 @@ async fn the_installed_qemu_takes_it() {
     std::fs::write(path("vmlinuz"), "").unwrap();
     let mut xml =
         FULL.replace("/srv/web1", directory.path().to_str().unwrap()).replace("type='qcow2'", "type='raw'");
+    for (name, bytes) in [("CODE.fd", 3 << 20), ("VARS.fd", 512 << 10)] {
+        std::fs::File::create(path(name)).unwrap().set_len(bytes).unwrap();
+    }
+    let windows = WINDOWS.replace("/srv/firmware/CODE.fd", &path("CODE.fd"));
+    let mut windows = windows.replace("/srv/desk,1_VARS.fd", &path("VARS.fd"));
     let cut = |xml: &mut String, from: &str, to: &str| {
         while let Some(begin) = xml.find(from) {
             let end = begin + xml[begin..].find(to).unwrap() + to.len();
@@ -223,7 +258,9 @@ async fn the_installed_qemu_takes_it() {
     };
     cut(&mut xml, "<interface", "</interface>");
     cut(&mut xml, "<kernel>", "</cmdline>");
-    for xml in [xml.as_str(), MINIMAL, WINDOWS] {
+    cut(&mut windows, "<tpm", "</tpm>");
+    cut(&mut windows, "<vsock", "</vsock>");
+    for xml in [xml.as_str(), MINIMAL, &windows, TUNED] {
         let definition = frozen(xml);
         let run = directory.path().join("run");
         let launch = Launch { cpu: Some("max"), ..launch(&definition, &[], &run) };

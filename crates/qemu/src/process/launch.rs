@@ -293,7 +293,7 @@ fn try_execute(
 
 /// Makes the child leave the agent's session and, through `procs`, its cgroup, before it becomes QEMU.
 #[expect(unsafe_code, reason = "a new session can only be made in the child between fork and exec")]
-fn detach(command: &mut Command, procs: Option<File>) {
+pub(super) fn detach(command: &mut Command, procs: Option<File>) {
     let hook = move || {
         rustix::process::setsid()?;
         if let Some(procs) = &procs {

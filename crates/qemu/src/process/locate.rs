@@ -78,30 +78,40 @@ pub(super) fn living(run_directory: &Path) -> Result<Option<(u32, OwnedFd)>, Fin
 
 /// A pidfd for `pid` if it is the QEMU that was told to write `pidfile`.
 fn pin(pid: u32, pidfile: &Path) -> Result<Option<OwnedFd>, FindError> {
+    match pidfd_of(pid) {
+        // Read after the pidfd was opened: the process it names can no longer change.
+        Ok(pidfd) => Ok(pidfd.filter(|_| belongs(pid, pidfile))),
+        Err(source) => Err(FindError::Pidfd { pid, source }),
+    }
+}
+
+/// A descriptor that stands for a process, and not for the next one with its number.
+pub(super) fn pidfd_of(pid: u32) -> io::Result<Option<OwnedFd>> {
     let Some(raw) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
         return Ok(None);
     };
     match pidfd_open(raw, PidfdFlags::NONBLOCK) {
-        // Read after the pidfd was opened: the process it names can no longer change.
-        Ok(pidfd) => Ok(belongs(pid, pidfile).then_some(pidfd)),
+        Ok(pidfd) => Ok(Some(pidfd)),
         // EINVAL: the number is a thread's.
         Err(rustix::io::Errno::SRCH | rustix::io::Errno::INVAL) => Ok(None),
-        Err(error) => Err(FindError::Pidfd { pid, source: error.into() }),
+        Err(error) => Err(error.into()),
     }
 }
 
 /// Whether the command line of a process holds `-pidfile PIDFILE`. That of a zombie is empty.
 fn belongs(pid: u32, pidfile: &Path) -> bool {
-    let Ok(line) = fs::read(format!("/proc/{pid}/cmdline")) else {
-        return false;
-    };
-    let arguments: Vec<_> = line.split(|byte| *byte == 0).collect();
     let wanted = pidfile.as_os_str().as_encoded_bytes();
     // A wrapper that is about to become QEMU, such as systemd-run, counts as well.
-    arguments.windows(2).any(|pair| pair[0] == b"-pidfile" && pair[1] == wanted)
+    arguments_of(pid).windows(2).any(|pair| pair[0] == b"-pidfile" && pair[1] == wanted)
 }
 
-fn all_pids() -> Result<Vec<u32>, FindError> {
+/// The command line of a process; nothing where there is none.
+pub(super) fn arguments_of(pid: u32) -> Vec<Vec<u8>> {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    line.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect()
+}
+
+pub(super) fn all_pids() -> Result<Vec<u32>, FindError> {
     let path = PathBuf::from("/proc");
     let entries = fs::read_dir(&path).map_err(|source| FindError::Read { path, source })?;
     Ok(entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect())
