@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize};
 /// tls_dir = "/etc/ferry/tls"          # ca.pem, host.pem, host-key.pem, as `ferry ca issue` makes them
 /// allowed_paths = ["/srv/guests"]     # no path of a definition is opened outside these
 ///
+/// [networks]
+/// default = "br0"                     # the bridge of `<source network='default'/>` on this host
+///
 /// [hosts.kvm2]
 /// address = "192.0.2.2:7700"
 /// ```
@@ -49,6 +52,12 @@ pub struct Config {
     /// Directories below which definitions may name files.
     #[serde(default = "allowed_paths")]
     pub allowed_paths: Vec<PathBuf>,
+    /// Bridges of the networks that definitions name, where libvirt's own definition of a network does not say it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub networks: BTreeMap<String, String>,
+    /// libvirt's definitions of networks, one file each: read for the bridge of a network that `networks` lacks.
+    #[serde(default = "network_dir")]
+    pub network_dir: PathBuf,
     /// Other hosts by name.
     #[serde(default)]
     pub hosts: BTreeMap<String, HostConfig>,
@@ -79,6 +88,9 @@ fn tls_dir() -> PathBuf {
 }
 fn emulators() -> Vec<PathBuf> {
     vec!["/usr/bin/qemu-system-x86_64".into(), "/usr/bin/kvm".into()]
+}
+fn network_dir() -> PathBuf {
+    "/etc/libvirt/qemu/networks".into()
 }
 fn allowed_paths() -> Vec<PathBuf> {
     vec![

@@ -6,7 +6,7 @@ use domain::Definition;
 
 use crate::allocate::Allocator;
 use crate::failure::Failure;
-use crate::guest::{check_paths, descriptions, frozen_uuid};
+use crate::guest::{check_devices, check_paths, descriptions, frozen_uuid};
 use crate::keeper::{self, Ask, Begin, Reply};
 use crate::node::Node;
 use crate::store::DomainRecord;
@@ -20,6 +20,7 @@ pub(crate) async fn freeze(node: &Node, xml: &str) -> Result<Definition, Failure
     let frozen = written.freeze(&mut allocator).map_err(Failure::Definition)?;
     // The choice of firmware may have brought files that were not in it before.
     check_paths(node, frozen.domain())?;
+    check_devices(node, frozen.domain()).await?;
     Ok(frozen)
 }
 

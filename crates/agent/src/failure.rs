@@ -72,6 +72,12 @@ pub(crate) enum Failure {
     Qmp(#[from] qemu::qmp::QmpError),
     #[error("the network of the domain could not be made ready")]
     Network(#[from] network::NetworkError),
+    #[error("host {host} has no bridge for the network {network}: {reason}")]
+    NetworkUnknown { network: String, host: String, reason: String },
+    #[error("QEMU on host {host} lacks what the definition needs: {}", devices(.missing))]
+    DevicesMissing { host: String, missing: Vec<qemu::command_line::MissingDevice> },
+    #[error("there is no free TCP port for SPICE on {listen}")]
+    NoSpicePort { listen: String },
     #[error("the agent's files cannot be written")]
     Store(#[from] StoreError),
     #[error("the migration cannot be written down, so it was not begun")]
@@ -195,4 +201,8 @@ impl Failure {
         }
         text
     }
+}
+
+fn devices(missing: &[qemu::command_line::MissingDevice]) -> String {
+    missing.iter().map(|it| it.device.as_str()).collect::<Vec<_>>().join(", ")
 }

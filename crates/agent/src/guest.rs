@@ -3,14 +3,16 @@
 
 use std::path::{Path, PathBuf};
 
-use domain::{CpuMode, Definition, DiskSource, Domain, FileRole, FileUse, Kind, MemballoonModel};
+use domain::{
+    CpuMode, Definition, DiskSource, Domain, FileRole, FileUse, Kind, Listen, MemballoonModel, Protocol,
+};
 use migration::RunRight;
 use migration::owner::OwnerRecord;
 use network::Port;
 use qemu::accelerator::Accelerator;
 use qemu::capabilities::cpu::expand_host_model;
 use qemu::command::{Balloon, Cont, QomSet, SetLink};
-use qemu::command_line::{BALLOON, CommandLine, Launch, device_id};
+use qemu::command_line::{BALLOON, CommandLine, Launch, device_id, missing_devices};
 use qemu::firmware::Descriptions;
 use qemu::process::{Process, swtpm};
 use serde::{Deserialize, Serialize};
@@ -19,6 +21,8 @@ use uuid::Uuid;
 use crate::allocate::tap_name;
 use crate::disks;
 use crate::failure::Failure;
+use crate::limits::SPICE_PORTS;
+use crate::networks::bridge_of;
 use crate::node::Node;
 use crate::nonvolatile;
 use crate::tracker::now;
@@ -152,6 +156,29 @@ pub(crate) fn descriptions() -> Descriptions {
     })
 }
 
+/// Whether the emulator here has every device that a frozen definition needs.
+pub(crate) async fn check_devices(node: &Node, domain: &Domain) -> Result<(), Failure> {
+    let capabilities = node.capabilities(node.emulator(domain)?).await?;
+    let missing = missing_devices(domain, &capabilities)?;
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::DevicesMissing { host: node.config.host.clone(), missing })
+}
+
+/// A free port for a SPICE screen whose definition names none.
+fn spice_port(domain: &Domain) -> Result<Option<u16>, Failure> {
+    let open = domain.graphics.iter().find_map(|graphics| match (&graphics.protocol, &graphics.listen) {
+        (Protocol::Spice { .. }, Listen::Address(listen)) if graphics.port.is_none() => Some(listen),
+        (Protocol::Spice { .. } | Protocol::Vnc { .. }, _) => None,
+    });
+    let Some(listen) = open else { return Ok(None) };
+    let free = |port: &u16| std::net::TcpListener::bind((listen.as_str(), *port)).is_ok();
+    let port =
+        SPICE_PORTS.clone().find(free).ok_or_else(|| Failure::NoSpicePort { listen: listen.clone() })?;
+    Ok(Some(port))
+}
+
 /// Starts a domain afresh and continues it. Whatever was made is given back when a step fails.
 pub(crate) async fn start(node: &Node, definition: &Definition) -> Result<Guest, Failure> {
     check_paths(node, definition.domain())?;
@@ -164,8 +191,11 @@ pub(crate) async fn start(node: &Node, definition: &Definition) -> Result<Guest,
     }
     disks::check(node, domain).await?;
     for interface in &domain.interfaces {
-        node.network.bridge(&interface.bridge).await?;
+        if let Some(bridge) = bridge_of(&node.config, &interface.source)? {
+            node.network.bridge(&bridge).await?;
+        }
     }
+    check_devices(node, domain).await?;
     let right = claim(node, domain).await?;
     let live = expand_cpu(node, definition).await?;
     let record = GuestRecord::new(node, &live, right.generation())?;
@@ -229,6 +259,7 @@ pub(crate) async fn launch(
         cpu: None,
         run_directory: &run_directory,
         taps: &record.taps,
+        spice_port: spice_port(domain)?,
         vhost: record.kvm && Path::new("/dev/vhost-net").exists(),
         incoming,
         now: &jiff::Zoned::now(),
@@ -267,7 +298,9 @@ async fn plug_in(
     port: Port,
 ) -> Result<(), Failure> {
     for (place, (tap, interface)) in record.taps.iter().zip(&domain.interfaces).enumerate() {
-        node.network.join(tap, &interface.bridge, interface.mtu, port).await?;
+        if let Some(bridge) = bridge_of(&node.config, &interface.source)? {
+            node.network.join(tap, &bridge, interface.mtu, port).await?;
+        }
         if !interface.link_up {
             process.qmp.execute(SetLink { name: device_id(domain, place), up: false }).await?;
         }

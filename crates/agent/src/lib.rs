@@ -17,6 +17,7 @@ mod keeper;
 mod limits;
 mod metrics;
 mod neighbour;
+mod networks;
 mod news;
 mod node;
 mod nonvolatile;

@@ -122,3 +122,6 @@ pub(crate) const CONSOLE_STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long the end of a guest may take to be known after QEMU has closed its console.
 pub(crate) const CONSOLE_END_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Ports that are tried for a SPICE screen whose definition names none: those of libvirt.
+pub(crate) const SPICE_PORTS: std::ops::RangeInclusive<u16> = 5900..=65535;

@@ -8,12 +8,13 @@ use domain::{CpuMode, Definition, Domain, FileRole, FileUse};
 use migration::preflight::{BridgeFault, DiskView, DomainView, Shared, SourceView, TargetView, findings};
 use network::NetworkError;
 use qemu::capabilities::{Capabilities, ProbeError};
-use qemu::command_line::{Cpu, Switch};
+use qemu::command_line::{Cpu, Switch, missing_devices};
 
 use crate::disks::{below, forbidden_below, path_of};
 use crate::drive::target::Coming;
 use crate::failure::Failure;
 use crate::guest::{accelerator, forbidden, frozen_uuid, owner_path, read_owner};
+use crate::networks::bridge_of;
 use crate::node::{CpuAsked, Node};
 
 /// Checks an offer against this host: what to take in, or every reason not to, at once.
@@ -37,6 +38,8 @@ pub(crate) async fn check(node: &Node, offer: &Offer) -> Result<Coming, Failure>
         memory_bytes: domain.memory.0,
         channels: offer.channels,
         generation: offer.generation.saturating_sub(1),
+        host_devices: domain.hostdevs.iter().map(|hostdev| hostdev.source.to_string()).collect(),
+        user_networking: domain.interfaces.iter().any(|interface| !interface.source.has_tap()),
     };
     let source = SourceView {
         host: offer.source.clone(),
@@ -80,13 +83,22 @@ async fn target_view(
     }
     let mut bridges = Vec::new();
     for interface in &domain.interfaces {
-        let fault = match node.network.bridge(&interface.bridge).await {
-            Ok(_) => None,
-            Err(NetworkError::NoSuchLink { .. }) => Some(BridgeFault::Missing),
-            Err(NetworkError::NotABridge { .. }) => Some(BridgeFault::NotABridge),
-            Err(error) => return Err(error.into()),
-        };
-        bridges.push((interface.bridge.clone(), fault));
+        match bridge_of(&node.config, &interface.source) {
+            Ok(None) => {}
+            Ok(Some(bridge)) => {
+                let fault = match node.network.bridge(&bridge).await {
+                    Ok(_) => None,
+                    Err(NetworkError::NoSuchLink { .. }) => Some(BridgeFault::Missing),
+                    Err(NetworkError::NotABridge { .. }) => Some(BridgeFault::NotABridge),
+                    Err(error) => return Err(error.into()),
+                };
+                bridges.push((bridge, fault));
+            }
+            Err(Failure::NetworkUnknown { network, .. }) => {
+                bridges.push((network, Some(BridgeFault::NetworkUnknown)));
+            }
+            Err(other) => return Err(other),
+        }
     }
     let mut files_missing = Vec::new();
     for file in domain.files().into_iter().filter(|file| is_needed(domain, file)) {
@@ -108,6 +120,10 @@ async fn target_view(
         same_uuid: name_of_uuid.filter(|name| *name != domain.name),
         disks,
         bridges,
+        devices_missing: missing_devices(domain, capabilities)?
+            .into_iter()
+            .map(|it| (it.device, it.mend.to_owned()))
+            .collect(),
         files_missing,
         files_forbidden: [forbidden(node, domain), forbidden_below(node, domain).await].concat(),
         emulator_forbidden: node.emulator(domain).err().and_then(|_| domain.emulator.clone()),

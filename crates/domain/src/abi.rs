@@ -11,6 +11,7 @@ use crate::disk::DiskDriver;
 use crate::domain::Domain;
 use crate::features::Features;
 use crate::firmware::LoaderKind;
+use crate::interface::InterfaceDriver;
 use crate::memory::NumaCell;
 
 /// One thing that the guest would see.
@@ -120,12 +121,19 @@ impl Differences {
             (place, nature, identity, (discard, queues, queue_size, event_idx, packed))
         });
         self.lists("interface", &this.interfaces, &other.interfaces, |it| {
-            (it.model, it.mac, it.mtu, it.address)
+            let driver = InterfaceDriver { vhost: None, ..it.driver.clone() };
+            let rom = (it.rom.bar, it.rom.file.is_some(), it.rom.disabled);
+            (it.model, it.mac, it.mtu, driver, rom, it.acpi_index, it.address)
         });
-        self.lists("serial", &this.serials, &other.serials, |it| it.port);
+        self.lists("serial", &this.serials, &other.serials, |it| (it.port, it.target));
+        self.lists("parallel", &this.parallels, &other.parallels, |it| it.port);
         self.lists("console", &virtio_consoles(this), &virtio_consoles(other), |it| *it);
         self.lists("channel", &this.channels, &other.channels, |it| (it.name.clone(), it.address));
-        self.lists("video", &this.videos, &other.videos, |it| (it.model, it.vram_kib, it.heads, it.address));
+        self.lists("video", &this.videos, &other.videos, Clone::clone);
+        self.lists("sound", &this.sounds, &other.sounds, Clone::clone);
+        self.lists("hub", &this.hubs, &other.hubs, |it| it.address);
+        self.lists("redirdev", &this.redirdevs, &other.redirdevs, |it| it.address);
+        self.lists("hostdev", &this.hostdevs, &other.hostdevs, |it| (it.address, it.usb_address));
         self.lists("input", &this.inputs, &other.inputs, Clone::clone);
         let memballoon =
             |domain: &Domain| domain.memballoon.map(|it| Memballoon { stats_period_s: None, ..it });

@@ -58,11 +58,66 @@ pub struct VirtioSerialAddress {
     pub port: u32,
 }
 
-/// A port of a USB controller (`<address type='usb'>`), directly on it, not behind a hub.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A port of a USB controller (`<address type='usb'>`), or of a hub behind one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct UsbAddress {
     /// Index of the USB controller.
     pub bus: u32,
-    /// Port, the first is 1.
-    pub port: u32,
+    /// Port, with the hubs on the way.
+    pub port: UsbPort,
+}
+
+/// A USB port: of the controller, then of each hub on the way, at most [`UsbPort::DEPTH_MAX`] of them. The first is 1.
+/// Its text is `1` or, behind a hub, `1.4`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UsbPort([u8; UsbPort::DEPTH_MAX]);
+
+impl UsbPort {
+    /// As in libvirt (`VIR_DOMAIN_DEVICE_USB_MAX_PORT_DEPTH`).
+    pub const DEPTH_MAX: usize = 4;
+
+    /// A port of the controller itself.
+    pub fn new(port: u8) -> UsbPort {
+        let mut path = [0; UsbPort::DEPTH_MAX];
+        path[0] = port;
+        UsbPort(path)
+    }
+
+    /// A port of the hub that sits on this one; none where that is too deep.
+    pub(crate) fn behind(self, port: u8) -> Option<UsbPort> {
+        let mut path = self.0;
+        *path.iter_mut().find(|it| **it == 0)? = port;
+        Some(UsbPort(path))
+    }
+
+    /// The port that the hub sits on; none for a port of the controller.
+    pub(crate) fn hub(self) -> Option<UsbPort> {
+        let mut path = self.0;
+        let depth = path.iter().filter(|it| **it != 0).count();
+        *path.get_mut(depth.checked_sub(1)?)? = 0;
+        (depth > 1).then_some(UsbPort(path))
+    }
+
+    /// The last number: which port of the controller or of the hub.
+    pub(crate) fn number(self) -> u8 {
+        self.0.iter().rev().copied().find(|it| *it != 0).unwrap_or_default()
+    }
+
+    /// From its text.
+    pub(crate) fn read(text: &str) -> Option<UsbPort> {
+        let mut path = [0; UsbPort::DEPTH_MAX];
+        for (place, number) in text.split('.').enumerate() {
+            let plain = !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit());
+            let number = number.parse().ok().filter(|number| plain && *number > 0)?;
+            *path.get_mut(place)? = number;
+        }
+        Some(UsbPort(path))
+    }
+}
+
+impl fmt::Display for UsbPort {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let numbers: Vec<String> = self.0.iter().filter(|it| **it != 0).map(u8::to_string).collect();
+        formatter.write_str(&numbers.join("."))
+    }
 }

@@ -1,20 +1,55 @@
-//! `<serial>`, `<console>`, `<channel>`: byte streams between the guest and the host. It never opens one.
+//! `<serial>`, `<parallel>`, `<console>`, `<channel>`: byte streams between the guest and the host. It never opens one;
+//! what the host's end is stands in `stream`.
 
-use std::path::PathBuf;
-
-use crate::address::VirtioSerialAddress;
-use crate::limits::{CONTROLLER_INDEX_MAX, SERIALS_MAX};
+use crate::address::{PciAddress, UsbAddress, VirtioSerialAddress};
+use crate::limits::{CONTROLLER_INDEX_MAX, PARALLELS_MAX, SERIALS_MAX};
 use crate::read::Reading;
 use crate::reader::{Node, Reader, is};
+use crate::stream::{self, CharacterBackend, CharacterOptions};
+use crate::usb::usb_address;
 use crate::word::words;
 
-/// An ISA serial port (QEMU's `isa-serial`).
+/// A serial port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Serial {
     /// Which port, from 0: 0 is the guest's `ttyS0`. Equals its place in the list.
     pub port: u32,
+    /// What the guest has for it.
+    pub target: SerialTarget,
     /// The host's end.
     pub backend: CharacterBackend,
+    /// What else is said of the host's end.
+    pub options: CharacterOptions,
+}
+
+/// What the guest has for a serial port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SerialTarget {
+    /// One of a PC's four ports (QEMU's `isa-serial`).
+    Isa,
+    /// A PCI card (QEMU's `pci-serial`).
+    Pci {
+        /// `<address type='pci'>`.
+        address: Option<PciAddress>,
+    },
+    /// A USB device (QEMU's `usb-serial`).
+    Usb {
+        /// `<address type='usb'>`.
+        address: Option<UsbAddress>,
+    },
+    /// The port that firmware writes what it does to (QEMU's `isa-debugcon`).
+    IsaDebug,
+}
+
+/// A `<parallel>` port (QEMU's `isa-parallel`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parallel {
+    /// Which port, from 0.
+    pub port: u32,
+    /// The host's end.
+    pub backend: CharacterBackend,
+    /// What else is said of the host's end.
+    pub options: CharacterOptions,
 }
 
 /// A `<console>`.
@@ -24,6 +59,8 @@ pub struct Console {
     pub target: ConsoleTarget,
     /// The host's end; for [`ConsoleTarget::Serial`] a copy of the first serial port's.
     pub backend: CharacterBackend,
+    /// What else is said of the host's end.
+    pub options: CharacterOptions,
     /// `<address type='virtio-serial'>`, only for [`ConsoleTarget::Virtio`].
     pub address: Option<VirtioSerialAddress>,
 }
@@ -41,69 +78,32 @@ words! {
 /// A `<channel>` with a virtio port (QEMU's `virtserialport`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Channel {
-    /// `<target name=…>`: the guest finds the port by it, `org.qemu.guest_agent.0` for one.
+    /// `<target name=…>`: the guest finds the port by it, `org.qemu.guest_agent.0` for one. Empty where the port has no
+    /// name.
     pub name: String,
     /// The host's end.
     pub backend: CharacterBackend,
+    /// What else is said of the host's end.
+    pub options: CharacterOptions,
     /// `<address type='virtio-serial'>`.
     pub address: Option<VirtioSerialAddress>,
 }
 
-/// The host's end of a byte stream (QEMU's chardev).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CharacterBackend {
-    /// A fresh pseudo terminal.
-    Pty,
-    /// A file that takes what the guest writes.
-    File {
-        /// An absolute path.
-        path: PathBuf,
-        /// Whether what is in it stays; else it is truncated at start.
-        append: bool,
-    },
-    /// A Unix socket.
-    Unix {
-        /// An absolute path; none: whoever starts the domain picks one (only with [`SocketMode::Bind`]).
-        path: Option<PathBuf>,
-        /// Whether QEMU listens or connects.
-        mode: SocketMode,
-    },
-    /// UDP packets.
-    Udp {
-        /// Where packets go.
-        connect: Endpoint,
-        /// Where packets come in; none leaves it to the kernel.
-        bind: Option<Endpoint>,
-    },
-}
-
-words! {
-    /// Which end of a Unix socket QEMU is.
-    pub enum SocketMode {
-        /// QEMU listens and does not wait for a client.
-        Bind = "bind",
-        /// QEMU connects to a socket that is there.
-        Connect = "connect",
-    }
-}
-
-/// A UDP endpoint.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint {
-    /// Name or address; none leaves it to QEMU (`localhost` to send, any to listen).
-    pub host: Option<String>,
-    /// Port number.
-    pub service: u16,
+/// A serial port as far as its element alone tells.
+struct Found<'a> {
+    node: Node<'a>,
+    port: Option<u32>,
+    target: SerialTarget,
+    backend: CharacterBackend,
+    options: CharacterOptions,
 }
 
 /// Reads every `<serial>` and `<console>`. A first console of type serial is the first serial port by another name,
 /// and stands for it where no `<serial>` is written, as in libvirt.
 pub(crate) fn read_serials<'a>(reader: &mut Reader<'a>, devices: Node<'a>, reading: &mut Reading<'a>) {
-    let mut serials: Vec<(Node<'a>, Option<u32>, CharacterBackend)> = Vec::new();
+    let mut serials: Vec<Found<'a>> = Vec::new();
     for node in devices.children().filter(|child| is(*child, "serial")) {
-        if let Some((port, backend)) = serial(reader, node) {
-            serials.push((node, port, backend));
-        }
+        serials.extend(serial(reader, node));
     }
     let written = devices.children().any(|child| is(child, "serial"));
     for (place, node) in devices.children().filter(|child| is(*child, "console")).enumerate() {
@@ -112,9 +112,10 @@ pub(crate) fn read_serials<'a>(reader: &mut Reader<'a>, devices: Node<'a>, readi
             if place > 0 {
                 reader.refuse(node, "only the first <console> can be a serial port", "remove this one");
             } else if !written {
-                serials.push((node, Some(0), console.backend.clone()));
-            } else if let Some((_, _, backend)) = serials.first() {
-                console.backend = backend.clone();
+                let (backend, options) = (console.backend.clone(), console.options.clone());
+                serials.push(Found { node, port: Some(0), target: SerialTarget::Isa, backend, options });
+            } else if let Some(first) = serials.first() {
+                console.backend = first.backend.clone();
             }
         }
         reading.domain.consoles.push(console);
@@ -123,58 +124,101 @@ pub(crate) fn read_serials<'a>(reader: &mut Reader<'a>, devices: Node<'a>, readi
     number_serials(reader, serials, reading);
 }
 
-fn number_serials<'a>(
-    reader: &mut Reader<'a>,
-    serials: Vec<(Node<'a>, Option<u32>, CharacterBackend)>,
-    reading: &mut Reading<'a>,
-) {
+fn number_serials<'a>(reader: &mut Reader<'a>, mut serials: Vec<Found<'a>>, reading: &mut Reading<'a>) {
     let mut taken: Vec<u32> = Vec::new();
-    for (node, port, _) in &serials {
+    for Found { node, port, .. } in &serials {
         if let Some(port) = port {
             if taken.contains(port) {
-                reader.refuse(
-                    *node,
-                    format!("a second serial port {port}"),
-                    "give every serial port its own number",
-                );
+                let message = format!("a second serial port {port}");
+                reader.refuse(*node, message, "give every serial port its own number");
             }
             taken.push(*port);
         }
     }
     let count = serials.len();
-    for (node, port, backend) in serials {
-        let port = port.or_else(|| (0..).find(|free| !taken.contains(free))).unwrap_or_default();
+    for found in &mut serials {
+        let port = found.port.or_else(|| (0..).find(|free| !taken.contains(free))).unwrap_or_default();
         taken.push(port);
+        found.port = Some(port);
         if usize::try_from(port).is_ok_and(|port| port >= count) {
             let message = format!("serial port {port}, but there are only {count}");
-            reader.refuse(node, message, "number the serial ports from 0 without gaps");
+            reader.refuse(found.node, message, "number the serial ports from 0 without gaps");
         }
-        reading.domain.serials.push(Serial { port, backend });
     }
-    if count > SERIALS_MAX {
-        let message = format!("{count} serial ports, and a PC has {SERIALS_MAX}");
-        reader.refuse(reading.nodes.root, message, "remove some");
+    let isa = serials.iter().filter(|found| found.target == SerialTarget::Isa);
+    if let Some(beyond) = isa.clone().find(|found| found.port >= Some(SERIALS_MAX)) {
+        let message = format!("a PC has {SERIALS_MAX} serial ports");
+        reader.refuse(beyond.node, message, "remove some, or write type='pci-serial' into <target>");
     }
-    reading.domain.serials.sort_by_key(|serial| serial.port);
+    serials.sort_by_key(|found| found.port);
+    for Found { node, port, target, backend, options } in serials {
+        reading.domain.serials.push(Serial { port: port.unwrap_or_default(), target, backend, options });
+        reading.nodes.serials.push(node);
+    }
 }
 
-fn serial<'a>(reader: &mut Reader<'a>, node: Node<'a>) -> Option<(Option<u32>, CharacterBackend)> {
-    reader.vocabulary(node, &["type"], &["source", "target", "alias"]);
+const CHILDREN: &[&str] = &["source", "protocol", "log", "target", "alias", "address"];
+
+fn serial<'a>(reader: &mut Reader<'a>, node: Node<'a>) -> Option<Found<'a>> {
+    reader.vocabulary(node, &["type"], CHILDREN);
     let mut port = None;
-    if let Some(target) = reader.child(node, "target") {
-        reader.vocabulary(target, &["type", "port"], &["model"]);
-        reader.only(target, "type", &["isa-serial"], "write type='isa-serial'");
-        if let Some(model) = reader.child(target, "model") {
+    let mut target = SerialTarget::Isa;
+    if let Some(written) = reader.child(node, "target") {
+        reader.vocabulary(written, &["type", "port"], &["model"]);
+        let mend = "write one of `isa-serial`, `pci-serial`, `usb-serial`, `isa-debug`";
+        let (kind, device) = match written.attribute("type") {
+            Some("pci-serial") => (SerialTarget::Pci { address: None }, "pci-serial"),
+            Some("usb-serial") => (SerialTarget::Usb { address: None }, "usb-serial"),
+            Some("isa-debug") => (SerialTarget::IsaDebug, "isa-debugcon"),
+            Some("isa-serial") | None => (SerialTarget::Isa, "isa-serial"),
+            Some(other) => {
+                let message = format!("`{other}` is not supported as `type` of <target>");
+                reader.refuse_attribute(written, "type", message, mend);
+                return None;
+            }
+        };
+        target = kind;
+        if let Some(model) = reader.child(written, "model") {
             reader.vocabulary(model, &["name"], &[]);
-            reader.only(model, "name", &["isa-serial"], "write name='isa-serial'");
+            reader.only(model, "name", &[device], &format!("write name='{device}'"));
         }
-        port = reader.number(target, "port", 0..=99);
+        port = reader.number(written, "port", 0..=99);
     }
-    Some((port, backend(reader, node, false)?))
+    match &mut target {
+        SerialTarget::Pci { address } => *address = reader.pci_address(node),
+        SerialTarget::Usb { address } => *address = usb_address(reader, node),
+        SerialTarget::Isa | SerialTarget::IsaDebug => {
+            if let Some(address) = reader.child(node, "address") {
+                reader.refuse(address, "a port of the PC itself has no address", "remove the <address>");
+            }
+        }
+    }
+    let (backend, options) = stream::read(reader, node)?;
+    Some(Found { node, port, target, backend, options })
+}
+
+impl Parallel {
+    /// Reads `<parallel>`, which is the `number`th.
+    pub(crate) fn read<'a>(reader: &mut Reader<'a>, node: Node<'a>, number: usize) -> Option<Parallel> {
+        reader.vocabulary(node, &["type"], CHILDREN);
+        let mut port = u32::try_from(number).unwrap_or(u32::MAX);
+        if let Some(target) = reader.child(node, "target") {
+            reader.vocabulary(target, &["type", "port"], &[]);
+            port = reader.number(target, "port", 0..=99).unwrap_or(port);
+        }
+        if port >= PARALLELS_MAX {
+            reader.refuse(node, format!("a PC has {PARALLELS_MAX} parallel ports"), "remove some");
+        }
+        if let Some(address) = reader.child(node, "address") {
+            reader.refuse(address, "a port of the PC itself has no address", "remove the <address>");
+        }
+        let (backend, options) = stream::read(reader, node)?;
+        Some(Parallel { port, backend, options })
+    }
 }
 
 fn console<'a>(reader: &mut Reader<'a>, node: Node<'a>) -> Option<Console> {
-    reader.vocabulary(node, &["type", "tty"], &["source", "target", "alias", "address"]);
+    reader.vocabulary(node, &["type", "tty"], CHILDREN);
     let mut kind = ConsoleTarget::Serial;
     if let Some(target) = reader.child(node, "target") {
         reader.vocabulary(target, &["type", "port"], &[]);
@@ -192,29 +236,29 @@ fn console<'a>(reader: &mut Reader<'a>, node: Node<'a>) -> Option<Console> {
             None
         }
     };
-    Some(Console { target: kind, backend: backend(reader, node, false)?, address })
+    let (backend, options) = stream::read(reader, node)?;
+    Some(Console { target: kind, backend, options, address })
 }
 
 impl Channel {
     /// Reads `<channel>`.
     pub(crate) fn read<'a>(reader: &mut Reader<'a>, node: Node<'a>) -> Option<Channel> {
-        if node.attribute("type") == Some("spicevmc") {
-            let message = "a channel for SPICE is not supported";
-            reader.refuse_attribute(node, "type", message, "remove the <channel>");
+        reader.vocabulary(node, &["type"], CHILDREN);
+        let mend = "add <target type='virtio' name='org.qemu.guest_agent.0'/>";
+        let target = reader.required_child(node, "target", mend)?;
+        if target.attribute("type") == Some("guestfwd") {
+            let message = "a channel to a port of user networking is not supported";
+            reader.refuse_attribute(target, "type", message, "write type='virtio' and a `name`");
             return None;
         }
-        reader.vocabulary(node, &["type"], &["source", "target", "alias", "address"]);
-        let mend = "add <target type='virtio' name='org.qemu.guest_agent.0'/>";
-        let target = reader.required_child(node, "target", mend);
-        let name = target.and_then(|target| {
-            reader.vocabulary(target, &["type", "name", "state"], &[]);
-            reader.required(target, "type", "write type='virtio'");
-            reader.only(target, "type", &["virtio"], "write type='virtio'");
-            reader.required(target, "name", "write `name`, like org.qemu.guest_agent.0")
-        });
+        reader.vocabulary(target, &["type", "name", "state"], &[]);
+        reader.required(target, "type", "write type='virtio'");
+        reader.only(target, "type", &["virtio"], "write type='virtio'");
         let address = virtio_serial_address(reader, node);
-        let backend = backend(reader, node, true)?;
-        Some(Channel { name: name?.to_owned(), backend, address })
+        let (backend, options) = stream::read(reader, node)?;
+        let usual = if backend == CharacterBackend::SpiceVmc { "com.redhat.spice.0" } else { "" };
+        let name = target.attribute("name").unwrap_or(usual).to_owned();
+        Some(Channel { name, backend, options, address })
     }
 }
 
@@ -226,87 +270,4 @@ fn virtio_serial_address<'a>(reader: &mut Reader<'a>, device: Node<'a>) -> Optio
     let controller = reader.number(node, "controller", 0..=CONTROLLER_INDEX_MAX).unwrap_or(0);
     let bus = reader.number(node, "bus", 0..=0).unwrap_or(0);
     Some(VirtioSerialAddress { controller, bus, port: reader.number(node, "port", 0..=511)? })
-}
-
-/// Where libvirt puts the sockets of channels that name none; it drops these paths when it reads a definition.
-const MADE_UP_SOCKETS: &[&str] = &[
-    "/run/libvirt/qemu/channel/",
-    "/var/run/libvirt/qemu/channel/",
-    "/var/lib/libvirt/qemu/channel/target/",
-];
-
-fn backend<'a>(reader: &mut Reader<'a>, device: Node<'a>, channel: bool) -> Option<CharacterBackend> {
-    match reader.required(device, "type", "write type='pty'")? {
-        "pty" => {
-            if let Some(source) = reader.child(device, "source") {
-                // The terminal of a running domain; the next start takes another.
-                reader.vocabulary(source, &["path"], &[]);
-            }
-            Some(CharacterBackend::Pty)
-        }
-        "file" => {
-            let source = reader.required_child(device, "source", "add <source path='…'/>")?;
-            reader.vocabulary(source, &["path", "append"], &["seclabel"]);
-            let path = reader.required(source, "path", "write the path of the file as `path`")?;
-            let append = reader.flag(source, "append", "on", "off").unwrap_or(false);
-            Some(CharacterBackend::File { path: reader.path(source, Some("path"), path)?, append })
-        }
-        "unix" => unix(reader, device, channel),
-        "udp" => udp(reader, device),
-        other => {
-            let message = format!("`{other}` is not supported as `type` of <{}>", device.tag_name().name());
-            reader.refuse_attribute(device, "type", message, "write one of `pty`, `file`, `unix`, `udp`");
-            None
-        }
-    }
-}
-
-fn unix<'a>(reader: &mut Reader<'a>, device: Node<'a>, channel: bool) -> Option<CharacterBackend> {
-    let Some(source) = reader.child(device, "source") else {
-        return Some(CharacterBackend::Unix { path: None, mode: SocketMode::Bind });
-    };
-    reader.vocabulary(source, &["mode", "path"], &["seclabel"]);
-    let mode = reader.word(source, "mode").unwrap_or(SocketMode::Bind);
-    let written = source.attribute("path").filter(|path| !path.is_empty());
-    let made_up = |path: &&str| channel && MADE_UP_SOCKETS.iter().any(|prefix| path.starts_with(prefix));
-    let path = match written.filter(|path| !made_up(path)) {
-        Some(path) => Some(reader.path(source, Some("path"), path)?),
-        None => None,
-    };
-    if mode == SocketMode::Connect && path.is_none() {
-        reader.refuse(source, "a socket to connect to has no path", "write `path`");
-    }
-    Some(CharacterBackend::Unix { path, mode })
-}
-
-fn udp<'a>(reader: &mut Reader<'a>, device: Node<'a>) -> Option<CharacterBackend> {
-    let mut connect = None;
-    let mut bind = None;
-    for source in device.children().filter(|child| is(*child, "source")) {
-        reader.vocabulary(source, &["mode", "host", "service"], &[]);
-        reader.required(source, "service", "write the port as `service`");
-        let service = reader.number(source, "service", 1..=65535).and_then(|it| u16::try_from(it).ok());
-        let host = source.attribute("host").filter(|host| !host.is_empty()).map(str::to_owned);
-        let endpoint = service.map(|service| Endpoint { host, service });
-        let place = match reader.required(source, "mode", "write mode='connect' or mode='bind'") {
-            Some("connect") => &mut connect,
-            Some("bind") => &mut bind,
-            Some(_) => {
-                let mend = "write mode='connect' or mode='bind'";
-                reader.only(source, "mode", &["connect", "bind"], mend);
-                continue;
-            }
-            None => continue,
-        };
-        if place.is_some() {
-            reader.refuse(source, "a second <source> of this mode", "keep one of the two");
-        }
-        *place = Some(endpoint);
-    }
-    let Some(connect) = connect else {
-        let mend = "add <source mode='connect' host='…' service='…'/>";
-        reader.refuse(device, "UDP without a place to send to", mend);
-        return None;
-    };
-    Some(CharacterBackend::Udp { connect: connect?, bind: bind.flatten() })
 }

@@ -4,20 +4,25 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::address::{PciAddress, VirtioSerialAddress};
-use crate::character::ConsoleTarget;
-use crate::controller::{ControllerModel, UsbModel};
+use crate::character::{ConsoleTarget, SerialTarget};
+use crate::controller::ControllerModel;
 use crate::cpu::CpuMode;
 use crate::device::{PanicModel, WatchdogModel};
-use crate::disk::DiskBus;
-use crate::display::{InputBus, VideoModel};
+use crate::disk::{DiskBus, VirtioModel};
+use crate::display::{Graphics, Protocol, VideoModel};
 use crate::domain::{Domain, Kind};
 use crate::drives;
+use crate::hostdev::HostdevSource;
+use crate::input::InputBus;
 use crate::limits::VIRTIO_SERIAL_PORTS;
 use crate::memory;
 use crate::os::MachineFamily;
 use crate::read::{Nodes, Reading};
 use crate::reader::{Node, Reader, is};
 use crate::slots::{Occupant, PciMap};
+use crate::sound::{Audio, SoundModel};
+use crate::stream::CharacterBackend;
+use crate::usb;
 
 /// A device on a PCI bus.
 pub(crate) struct PciDevice<'a> {
@@ -27,37 +32,45 @@ pub(crate) struct PciDevice<'a> {
 }
 
 /// Every device on a PCI bus, in the order in which libvirt gives them addresses: controllers that make buses, the
-/// graphics adapter, interfaces, other controllers, disks, balloon, random numbers, watchdog, input, panic,
-/// vsock.
+/// primary graphics adapter, interfaces, sound, other controllers, disks, devices of the host, balloon, random numbers,
+/// watchdog, other adapters, input, serial ports, vsock, panic.
 pub(crate) fn pci_devices<'a>(domain: &Domain, nodes: &Nodes<'a>) -> Vec<PciDevice<'a>> {
     let mut devices = Vec::new();
     let mut add = |node, address, occupant| devices.push(PciDevice { node, address, occupant });
-    let controllers = || domain.controllers.iter().zip(&nodes.controllers);
-    for wanted in [Occupant::RootPort, Occupant::Bridge] {
-        for (controller, node) in controllers() {
-            if Occupant::of(controller.model) == Some(wanted) {
-                add(*node, controller.address, wanted);
-            }
+    let mut controllers: Vec<_> = domain.controllers.iter().zip(&nodes.controllers).collect();
+    controllers.sort_by_key(|(controller, _)| !controller.model.is_pci());
+    let (buses, others) = controllers.split_at(controllers.partition_point(|(it, _)| it.model.is_pci()));
+    for (controller, node) in buses {
+        if let Some(occupant) = Occupant::of(controller) {
+            add(**node, controller.address, occupant);
         }
     }
-    for (video, node) in domain.videos.iter().zip(&nodes.videos) {
-        if video.model != VideoModel::None {
-            add(*node, video.address, Occupant::Video);
-        }
+    let videos = || domain.videos.iter().zip(&nodes.videos).filter(|(video, _)| video.model.is_pci());
+    let primary = nodes.videos.first();
+    for (video, node) in videos().filter(|(_, node)| Some(*node) == primary) {
+        add(*node, video.address, Occupant::Video);
     }
     for (interface, node) in domain.interfaces.iter().zip(&nodes.interfaces) {
-        add(*node, interface.address, Occupant::Device);
+        add(*node, interface.address, Occupant::device(interface.model.is_conventional()));
     }
-    for (controller, node) in controllers() {
-        if let Some(occupant) = Occupant::of(controller.model)
-            && !controller.model.is_pci()
-        {
-            add(*node, controller.address, occupant);
+    for (sound, node) in domain.sounds.iter().zip(&nodes.sounds).filter(|(sound, _)| sound.is_pci()) {
+        let ich9 = sound.model == SoundModel::Ich9;
+        add(*node, sound.address, if ich9 { Occupant::Ich9Sound } else { Occupant::Conventional });
+    }
+    for (controller, node) in others {
+        if let Some(occupant) = Occupant::of(controller) {
+            add(**node, controller.address, occupant);
         }
     }
     for (disk, node) in domain.disks.iter().zip(&nodes.disks) {
         if disk.bus == DiskBus::Virtio {
-            add(*node, disk.address, Occupant::Device);
+            let conventional = disk.model == VirtioModel::Transitional;
+            add(*node, disk.address, Occupant::device(conventional));
+        }
+    }
+    for (hostdev, node) in domain.hostdevs.iter().zip(&nodes.hostdevs) {
+        if let HostdevSource::Pci { .. } = hostdev.source {
+            add(*node, hostdev.address, Occupant::Device);
         }
     }
     if let (Some(memballoon), Some(node)) = (domain.memballoon, nodes.memballoon)
@@ -70,21 +83,29 @@ pub(crate) fn pci_devices<'a>(domain: &Domain, nodes: &Nodes<'a>) -> Vec<PciDevi
     }
     for (watchdog, node) in domain.watchdogs.iter().zip(&nodes.watchdogs) {
         if watchdog.model == WatchdogModel::I6300esb {
-            add(*node, watchdog.address, Occupant::Device);
+            add(*node, watchdog.address, Occupant::Conventional);
         }
+    }
+    for (video, node) in videos().filter(|(_, node)| Some(*node) != primary) {
+        add(*node, video.address, Occupant::device(video.model == VideoModel::Qxl));
     }
     for (input, node) in domain.inputs.iter().zip(&nodes.inputs) {
         if input.bus == InputBus::Virtio {
             add(*node, input.address, Occupant::Device);
         }
     }
-    for (panic, node) in domain.panics.iter().zip(&nodes.panics) {
-        if panic.model == PanicModel::Pvpanic {
-            add(*node, panic.address, Occupant::Device);
+    for (serial, node) in domain.serials.iter().zip(&nodes.serials) {
+        if let SerialTarget::Pci { address } = serial.target {
+            add(*node, address, Occupant::Conventional);
         }
     }
     for (vsock, node) in domain.vsocks.iter().zip(&nodes.vsocks) {
         add(*node, vsock.address, Occupant::Device);
+    }
+    for (panic, node) in domain.panics.iter().zip(&nodes.panics) {
+        if panic.model == PanicModel::Pvpanic {
+            add(*node, panic.address, Occupant::Device);
+        }
     }
     devices
 }
@@ -101,7 +122,7 @@ pub(crate) fn check<'a>(reader: &mut Reader<'a>, reading: &Reading<'a>) {
     chassis(reader, domain, nodes);
     pci(reader, domain, nodes);
     virtio_serial(reader, domain, nodes);
-    usb(reader, domain, nodes);
+    usb::check(reader, reading);
 }
 
 fn cpu<'a>(reader: &mut Reader<'a>, domain: &Domain, nodes: &Nodes<'a>) {
@@ -150,8 +171,10 @@ fn interfaces<'a>(reader: &mut Reader<'a>, domain: &Domain, nodes: &Nodes<'a>) {
 fn boot_order<'a>(reader: &mut Reader<'a>, domain: &Domain, nodes: &Nodes<'a>) {
     let disks = domain.disks.iter().map(|disk| disk.boot_order).zip(&nodes.disks);
     let interfaces = domain.interfaces.iter().map(|it| it.boot_order).zip(&nodes.interfaces);
+    let hostdevs = domain.hostdevs.iter().map(|it| it.boot_order).zip(&nodes.hostdevs);
+    let redirdevs = domain.redirdevs.iter().map(|it| it.boot_order).zip(&nodes.redirdevs);
     let mut orders = BTreeSet::new();
-    for (order, node) in disks.chain(interfaces) {
+    for (order, node) in disks.chain(interfaces).chain(hostdevs).chain(redirdevs) {
         if let Some(order) = order
             && !orders.insert(order)
             && let Some(boot) = reader.child(*node, "boot")
@@ -176,8 +199,36 @@ fn screen<'a>(reader: &mut Reader<'a>, domain: &Domain, nodes: &Nodes<'a>) {
         && !domain.graphics.is_empty()
         && !written
     {
-        let message = "<graphics> without <video>: libvirt would add an adapter that is not supported";
+        let message = "<graphics> without <video>: what libvirt would add depends on its QEMU";
         reader.refuse(graphics, message, "add <video><model type='virtio'/></video>");
+    }
+    let spice = |graphics: &Graphics| matches!(graphics.protocol, Protocol::Spice { .. });
+    for wanted in [true, false] {
+        let mut same = domain.graphics.iter().filter(|it| spice(it) == wanted);
+        if same.nth(1).is_some() {
+            let kind = if wanted { "spice" } else { "vnc" };
+            let second = |child: &Node<'a>| is(*child, "graphics") && child.attribute("type") == Some(kind);
+            let node = devices.children().filter(second).nth(1).unwrap_or(devices);
+            reader.refuse(node, format!("a second <graphics> of type `{kind}`"), "keep one of the two");
+        }
+    }
+    if domain.graphics.iter().any(spice) {
+        return;
+    }
+    let through_spice = |backend: &CharacterBackend| {
+        matches!(backend, CharacterBackend::SpiceVmc | CharacterBackend::SpicePort(_))
+    };
+    let channels = domain.channels.iter().map(|it| &it.backend).zip(&nodes.channels);
+    let redirdevs = domain.redirdevs.iter().map(|it| &it.backend).zip(&nodes.redirdevs);
+    for (_, node) in channels.chain(redirdevs).filter(|(backend, _)| through_spice(backend)) {
+        let message = "it goes through SPICE, and there is no <graphics type='spice'>";
+        reader.refuse(*node, message, "remove it, or add the <graphics>");
+    }
+    if domain.audio == Some(Audio::Spice)
+        && let Some(audio) = devices.children().find(|child| is(*child, "audio"))
+    {
+        let message = "the sound goes through SPICE, and there is no <graphics type='spice'>";
+        reader.refuse_attribute(audio, "type", message, "write type='none'");
     }
 }
 
@@ -191,16 +242,17 @@ fn machine<'a>(reader: &mut Reader<'a>, domain: &Domain, nodes: &Nodes<'a>) {
             ControllerModel::PcieRoot
             | ControllerModel::PcieRootPort { .. }
             | ControllerModel::PcieToPciBridge
+            | ControllerModel::DmiToPciBridge
+            | ControllerModel::PcieSwitchUpstreamPort
+            | ControllerModel::PcieSwitchDownstreamPort { .. }
+            | ControllerModel::PcieExpanderBus { .. }
             | ControllerModel::Sata => MachineFamily::Q35,
-            ControllerModel::PciRoot | ControllerModel::Ide | ControllerModel::Usb(UsbModel::Piix3Uhci) => {
-                MachineFamily::I440fx
-            }
-            ControllerModel::VirtioSerial { .. }
+            ControllerModel::PciRoot | ControllerModel::Ide => MachineFamily::I440fx,
+            ControllerModel::PciBridge { .. }
+            | ControllerModel::VirtioSerial { .. }
             | ControllerModel::Ahci
             | ControllerModel::Scsi { .. }
-            | ControllerModel::Usb(UsbModel::QemuXhci { .. } | UsbModel::None) => {
-                continue;
-            }
+            | ControllerModel::Usb(_) => continue,
         };
         if only != family {
             let message = format!("a `{}` machine has no such controller", domain.os.machine);
@@ -239,19 +291,18 @@ fn machine<'a>(reader: &mut Reader<'a>, domain: &Domain, nodes: &Nodes<'a>) {
 fn chassis<'a>(reader: &mut Reader<'a>, domain: &Domain, nodes: &Nodes<'a>) {
     let mut seen = BTreeSet::new();
     for (controller, node) in domain.controllers.iter().zip(&nodes.controllers) {
-        if let ControllerModel::PcieRootPort { device: _, chassis, port: _ } = controller.model {
-            let chassis = chassis.map_or(controller.index, u32::from);
-            if !seen.insert(chassis) {
-                let message = format!("a second root port with chassis {chassis}");
-                reader.refuse(*node, message, "give every root port its own `chassis` in <target>");
-            }
+        if let Some(chassis) = controller.model.chassis(controller.index)
+            && !seen.insert(chassis)
+        {
+            let message = format!("a second root port with chassis {chassis}");
+            reader.refuse(*node, message, "give every root port its own `chassis` in <target>");
         }
     }
 }
 
 /// Builds the map of taken places and refuses what does not fit.
 fn pci<'a>(reader: &mut Reader<'a>, domain: &Domain, nodes: &Nodes<'a>) {
-    let mut map = PciMap::new(domain);
+    let mut map = PciMap::new(domain.os.family, &domain.controllers);
     let mut devices = pci_devices(domain, nodes);
     devices.sort_by_key(|device| device.node.range().start);
     let mut fitting = Vec::new();
@@ -277,7 +328,7 @@ fn pci<'a>(reader: &mut Reader<'a>, domain: &Domain, nodes: &Nodes<'a>) {
 pub(crate) fn virtio_serial_ports(domain: &Domain) -> BTreeMap<u32, u32> {
     let mut controllers = BTreeMap::new();
     for controller in &domain.controllers {
-        if let ControllerModel::VirtioSerial { ports } = controller.model {
+        if let ControllerModel::VirtioSerial { ports, vectors: _ } = controller.model {
             controllers.insert(controller.index, ports.unwrap_or(VIRTIO_SERIAL_PORTS));
         }
     }
@@ -320,75 +371,10 @@ fn virtio_serial<'a>(reader: &mut Reader<'a>, domain: &Domain, nodes: &Nodes<'a>
     }
     let mut names = BTreeSet::new();
     for (channel, node) in domain.channels.iter().zip(&nodes.channels) {
-        if !names.insert(channel.name.as_str()) {
+        if !channel.name.is_empty() && !names.insert(channel.name.as_str()) {
             let target = reader.child(*node, "target").unwrap_or(*node);
             let message = format!("a second channel `{}`", channel.name);
             reader.refuse_attribute(target, "name", message, "give every channel its own name");
-        }
-    }
-}
-
-/// The USB controllers with the number of their ports.
-pub(crate) fn usb_ports(domain: &Domain) -> BTreeMap<u32, u32> {
-    let mut controllers = BTreeMap::new();
-    for controller in &domain.controllers {
-        match controller.model {
-            ControllerModel::Usb(UsbModel::QemuXhci { ports }) => {
-                // QEMU's default of `p2` and `p3`.
-                controllers.insert(controller.index, ports.unwrap_or(4));
-            }
-            ControllerModel::Usb(UsbModel::Piix3Uhci) => {
-                controllers.insert(controller.index, 2);
-            }
-            ControllerModel::Usb(UsbModel::None)
-            | ControllerModel::PciRoot
-            | ControllerModel::PcieRoot
-            | ControllerModel::PcieRootPort { .. }
-            | ControllerModel::PcieToPciBridge
-            | ControllerModel::VirtioSerial { .. }
-            | ControllerModel::Sata
-            | ControllerModel::Ahci
-            | ControllerModel::Scsi { .. }
-            | ControllerModel::Ide => {}
-        }
-    }
-    controllers
-}
-
-fn usb<'a>(reader: &mut Reader<'a>, domain: &Domain, nodes: &Nodes<'a>) {
-    let controllers = usb_ports(domain);
-    let off = domain.controllers.iter().any(|it| it.model == ControllerModel::Usb(UsbModel::None));
-    let mut taken = BTreeSet::new();
-    for (input, node) in domain.inputs.iter().zip(&nodes.inputs) {
-        if input.bus != InputBus::Usb {
-            continue;
-        }
-        if off {
-            let message = "a USB device, and the domain has no USB";
-            reader.refuse(*node, message, "remove the device, or <controller type='usb' model='none'/>");
-            continue;
-        }
-        let Some(address) = input.usb_address else { continue };
-        let place = reader.child(*node, "address").unwrap_or(*node);
-        let mend = "remove this <address>: a free port is assigned";
-        // Freezing adds controller 0 where none is written.
-        let ports = controllers
-            .get(&address.bus)
-            .copied()
-            .or((controllers.is_empty() && address.bus == 0).then_some(2));
-        match ports {
-            None => {
-                let message = format!("there is no USB controller {}", address.bus);
-                reader.refuse_attribute(place, "bus", message, mend);
-            }
-            Some(ports) if address.port > ports => {
-                let message = format!("USB controller {} has ports 1 to {ports}", address.bus);
-                reader.refuse_attribute(place, "port", message, mend);
-            }
-            Some(_) => {}
-        }
-        if !taken.insert((address.bus, address.port)) {
-            reader.refuse_attribute(place, "port", "this USB port is taken", mend);
         }
     }
 }

@@ -6,21 +6,26 @@ use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
-use crate::character::{Channel, CharacterBackend, Console, Serial};
+use crate::character::{Channel, Console, ConsoleTarget, Parallel, Serial, SerialTarget};
 use crate::clock::Clock;
 use crate::controller::Controller;
 use crate::cpu::{Cpu, Topology};
 use crate::device::{Iommu, Memballoon, Panic, Rng, Vsock, Watchdog};
 use crate::disk::{Disk, DiskDevice, DiskSource};
-use crate::display::{Graphics, Input, Video};
+use crate::display::{Graphics, Listen, Video};
 use crate::features::Features;
+use crate::hostdev::{Hostdev, HostdevSource};
+use crate::input::{Input, InputBus};
 use crate::interface::Interface;
 use crate::iothread::IoThread;
 use crate::limits::VSOCK_CID;
 use crate::memory::{MemoryBacking, NumaCell};
 use crate::os::{BootDevice, Os};
+use crate::sound::{Audio, Sound, SoundModel};
+use crate::stream::{CharacterBackend, CharacterOptions};
 use crate::sysinfo::{FwCfgValue, SystemInformation};
 use crate::tpm::Tpm;
+use crate::usb::{Hub, Redirdev};
 use crate::word::words;
 
 /// A virtual machine as its definition describes it.
@@ -78,19 +83,31 @@ pub struct Domain {
     pub disks: Vec<Disk>,
     /// `<interface>` elements in order.
     pub interfaces: Vec<Interface>,
-    /// ISA serial ports in order of `port`, which counts from 0 without gaps. Holds also the one that a `<console>`
+    /// Serial ports in order of `port`, which counts from 0 without gaps. Holds also the one that a `<console>`
     /// without any `<serial>` stands for.
     pub serials: Vec<Serial>,
+    /// `<parallel>` elements in order.
+    pub parallels: Vec<Parallel>,
     /// `<console>` elements in order. One that is the first serial port by another name makes no device of its own.
     pub consoles: Vec<Console>,
     /// `<channel>` elements in order: the guest agent's, for one.
     pub channels: Vec<Channel>,
-    /// `<graphics>`: at most one.
+    /// `<graphics>`: at most one of a protocol.
     pub graphics: Vec<Graphics>,
-    /// `<video>`: at most one.
+    /// `<video>` elements in order; the first is the primary adapter.
     pub videos: Vec<Video>,
+    /// `<sound>` elements in order.
+    pub sounds: Vec<Sound>,
+    /// `<audio>`: at most one. Without it sound goes to SPICE where there is SPICE, else nowhere.
+    pub audio: Option<Audio>,
     /// `<input>` elements in order. Those on `ps2` are part of the machine and need no device.
     pub inputs: Vec<Input>,
+    /// `<hub>` elements in order.
+    pub hubs: Vec<Hub>,
+    /// `<redirdev>` elements in order.
+    pub redirdevs: Vec<Redirdev>,
+    /// `<hostdev>` elements in order.
+    pub hostdevs: Vec<Hostdev>,
     /// `<memballoon>`; absent means virtio, and freezing writes it.
     pub memballoon: Option<Memballoon>,
     /// `<rng>` elements in order.
@@ -122,6 +139,30 @@ impl Domain {
     pub fn has_device_boot_order(&self) -> bool {
         self.disks.iter().any(|disk| disk.boot_order.is_some())
             || self.interfaces.iter().any(|interface| interface.boot_order.is_some())
+            || self.hostdevs.iter().any(|hostdev| hostdev.boot_order.is_some())
+            || self.redirdevs.iter().any(|redirdev| redirdev.boot_order.is_some())
+    }
+
+    /// Whether anything sits on a USB port.
+    pub fn has_usb_devices(&self) -> bool {
+        !self.hubs.is_empty()
+            || !self.redirdevs.is_empty()
+            || self.inputs.iter().any(|input| input.bus == InputBus::Usb)
+            || self.sounds.iter().any(|sound| sound.model == SoundModel::Usb)
+            || self.serials.iter().any(|serial| matches!(serial.target, SerialTarget::Usb { .. }))
+            || self.hostdevs.iter().any(|hostdev| matches!(hostdev.source, HostdevSource::Usb { .. }))
+    }
+
+    /// The host's end of every byte stream, with what else is said of it. A console that is the first serial port by
+    /// another name has none of its own.
+    pub fn streams(&self) -> impl Iterator<Item = (&CharacterBackend, &CharacterOptions)> {
+        let serials = self.serials.iter().map(|it| (&it.backend, &it.options));
+        let consoles = self.consoles.iter().filter(|it| it.target == ConsoleTarget::Virtio);
+        serials
+            .chain(self.parallels.iter().map(|it| (&it.backend, &it.options)))
+            .chain(consoles.map(|it| (&it.backend, &it.options)))
+            .chain(self.channels.iter().map(|it| (&it.backend, &it.options)))
+            .chain(self.redirdevs.iter().map(|it| (&it.backend, &it.options)))
     }
 
     /// QEMU's `bootindex` of a disk, by its place in `disks`; none where it is not booted from.
@@ -219,19 +260,19 @@ impl Domain {
                 .chain(disk.backing.iter().map(PathBuf::as_path))
                 .for_each(|path| add(FileRole::Disk, path));
         }
-        let backends = self.serials.iter().map(|serial| &serial.backend);
-        let backends = backends.chain(self.consoles.iter().map(|console| &console.backend));
-        let backends = backends.chain(self.channels.iter().map(|channel| &channel.backend));
-        for backend in backends {
-            match backend {
-                CharacterBackend::File { path, append: _ }
-                | CharacterBackend::Unix { path: Some(path), mode: _ } => {
-                    add(FileRole::Character, path);
-                }
-                CharacterBackend::Pty
-                | CharacterBackend::Unix { path: None, mode: _ }
-                | CharacterBackend::Udp { connect: _, bind: _ } => {}
+        for (backend, options) in self.streams() {
+            for path in backend.path().into_iter().chain(options.log.as_ref().map(|log| log.path.as_path())) {
+                add(FileRole::Character, path);
             }
+        }
+        for graphics in &self.graphics {
+            if let Listen::Socket(Some(path)) = &graphics.listen {
+                add(FileRole::Character, path);
+            }
+        }
+        let roms = self.interfaces.iter().map(|it| &it.rom).chain(self.hostdevs.iter().map(|it| &it.rom));
+        for path in roms.filter_map(|rom| rom.file.as_deref()) {
+            add(FileRole::Boot, path);
         }
         for rng in &self.rngs {
             if let Some(path) = rng.backend.path() {
@@ -256,7 +297,7 @@ pub struct FileUse<'a> {
 pub enum FileRole {
     /// It is run.
     Emulator,
-    /// Kernel, initrd or an entry of `fw_cfg`, read at start.
+    /// Kernel, initrd, an entry of `fw_cfg` or the boot ROM of a card, read at start.
     Boot,
     /// Firmware: code, or the variables that a new guest begins with. It is read.
     Firmware,

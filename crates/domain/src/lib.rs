@@ -28,25 +28,33 @@ mod edit;
 mod features;
 mod firmware;
 mod freeze;
+mod hostdev;
+mod input;
 mod interface;
 mod iothread;
 pub mod limits;
 mod memory;
+mod network;
 mod os;
 mod problem;
 mod read;
 mod reader;
 mod slots;
+mod sound;
+mod stream;
 mod sysinfo;
 mod tpm;
+mod usb;
 mod word;
 
 pub use abi::AbiDifference;
-pub use address::{DriveAddress, PciAddress, UsbAddress, VirtioSerialAddress};
+pub use address::{DriveAddress, PciAddress, UsbAddress, UsbPort, VirtioSerialAddress};
 pub use attach::Attached;
-pub use character::{Channel, CharacterBackend, Console, ConsoleTarget, Endpoint, Serial, SocketMode};
+pub use character::{Channel, Console, ConsoleTarget, Parallel, Serial, SerialTarget};
 pub use clock::{Clock, ClockBasis, ClockOffset, TickPolicy, Timer, TimerName, TimerTrack};
-pub use controller::{Controller, ControllerModel, RootPortDevice, ScsiDriver, ScsiModel, UsbModel};
+pub use controller::{
+    Controller, ControllerModel, Ich9Part, RootPortDevice, ScsiDriver, ScsiModel, UsbModel,
+};
 pub use cpu::{
     AddressBits, CacheMode, Cpu, CpuCheck, CpuFeature, CpuMode, CpuModel, FeaturePolicy, Topology,
 };
@@ -59,16 +67,24 @@ pub use disk::{
     BlockIo, DetectZeroes, Disk, DiskBus, DiskCache, DiskDevice, DiskDiscard, DiskDriver, DiskFormat, DiskIo,
     DiskSource, ErrorPolicy, Iotune, Rate, Rates, StartupPolicy, VirtioModel,
 };
-pub use display::{Graphics, Input, InputBus, InputKind, Video, VideoModel};
+pub use display::{Graphics, Listen, Protocol, SharePolicy, Video, VideoModel, Websocket};
 pub use domain::{Action, Bytes, Domain, FileRole, FileUse, Kind, PowerManagement};
 pub use features::{Features, Hyperv, HypervFeature, IoApic, KvmFeatures};
 pub use firmware::{
     Firmware, FirmwareChoice, FirmwareKind, FirmwareRequest, FlashFormat, Loader, LoaderKind, Nvram,
 };
-pub use interface::{Interface, InterfaceModel, MacAddress, MacAddressError};
+pub use hostdev::{Hostdev, HostdevSource};
+pub use input::{Input, InputBus, InputKind};
+pub use interface::{
+    Interface, InterfaceDriver, InterfaceModel, InterfaceSource, MacAddress, MacAddressError, Rom,
+};
 pub use iothread::IoThread;
 pub use memory::{HostNodeMode, HostNodes, Hugepages, MemoryBacking, MemorySource, NumaCell};
+pub use network::network_bridge;
 pub use os::{BootDevice, BootMenu, MachineFamily, Os};
 pub use problem::{DefinitionError, Problem};
+pub use sound::{Audio, Sound, SoundCodec, SoundModel};
+pub use stream::{CharacterBackend, CharacterLog, CharacterOptions, Endpoint, SocketMode};
 pub use sysinfo::{FwCfgEntry, FwCfgValue, SmbiosKind, SmbiosTable, SystemInformation};
 pub use tpm::{Tpm, TpmModel, TpmVersion};
+pub use usb::{Hub, Redirdev};

@@ -32,7 +32,10 @@ pub const MEMORY_BYTES_MAX: u64 = 64 << 40;
 pub const MAC_TRIES_MAX: usize = 16;
 
 /// ISA serial ports that a PC has.
-pub const SERIALS_MAX: usize = 4;
+pub const SERIALS_MAX: u32 = 4;
+
+/// ISA parallel ports that a PC has.
+pub const PARALLELS_MAX: u32 = 3;
 
 /// Highest index of a controller: a PCI bus number has eight bits.
 pub const CONTROLLER_INDEX_MAX: u32 = 255;
@@ -65,3 +68,12 @@ pub const VSOCK_CID: RangeInclusive<u32> = 3..=u32::MAX - 1;
 
 /// Most NUMA nodes of a guest (QEMU's `MAX_NODES`).
 pub const NUMA_CELLS_MAX: u32 = 128;
+
+/// Most message interrupts of a virtio-serial controller: a PCI function has no more (PCI 3.0, section 6.8.2).
+pub const VIRTIO_SERIAL_VECTORS_MAX: u32 = 2048;
+
+/// Ports of a USB hub (QEMU's `usb-hub`).
+pub const USB_HUB_PORTS: u8 = 8;
+
+/// Most pairs of queues of a virtio network card: a tap has no more queues (`MAX_TAP_QUEUES` of the kernel).
+pub const INTERFACE_QUEUES_MAX: u32 = 256;

@@ -8,16 +8,20 @@ use crate::clock::Clock;
 use crate::cpu::Cpu;
 use crate::device::{Iommu, Memballoon, Panic, Rng, Vsock, Watchdog};
 use crate::disk::Disk;
-use crate::display::{Graphics, Input, Video};
+use crate::display::{Graphics, Video};
 use crate::domain::{Action, Bytes, Domain, Kind, PowerManagement};
 use crate::features::Features;
+use crate::hostdev::Hostdev;
+use crate::input::Input;
 use crate::interface::Interface;
 use crate::limits::{NAME_BYTES_MAX, VCPUS_MAX};
 use crate::memory::{self, MemoryBacking};
 use crate::os::Os;
 use crate::reader::{Node, Reader, is, qname, text, whole};
+use crate::sound::{Audio, Sound};
 use crate::sysinfo::SystemInformation;
 use crate::tpm::Tpm;
+use crate::usb::{self, Hub, Redirdev};
 use crate::{controller, iothread, reader};
 
 /// Elements of `<domain>` that are read.
@@ -65,10 +69,15 @@ pub(crate) struct Nodes<'a> {
     pub(crate) devices: Option<Node<'a>>,
     pub(crate) disks: Vec<Node<'a>>,
     pub(crate) interfaces: Vec<Node<'a>>,
+    pub(crate) serials: Vec<Node<'a>>,
     pub(crate) consoles: Vec<Node<'a>>,
     pub(crate) channels: Vec<Node<'a>>,
     pub(crate) videos: Vec<Node<'a>>,
+    pub(crate) sounds: Vec<Node<'a>>,
     pub(crate) inputs: Vec<Node<'a>>,
+    pub(crate) hubs: Vec<Node<'a>>,
+    pub(crate) redirdevs: Vec<Node<'a>>,
+    pub(crate) hostdevs: Vec<Node<'a>>,
     pub(crate) memballoon: Option<Node<'a>>,
     pub(crate) rngs: Vec<Node<'a>>,
     pub(crate) tpms: Vec<Node<'a>>,
@@ -150,11 +159,17 @@ fn general<'a>(reader: &mut Reader<'a>, root: Node<'a>) -> Reading<'a> {
         disks: Vec::new(),
         interfaces: Vec::new(),
         serials: Vec::new(),
+        parallels: Vec::new(),
         consoles: Vec::new(),
         channels: Vec::new(),
         graphics: Vec::new(),
         videos: Vec::new(),
+        sounds: Vec::new(),
+        audio: None,
         inputs: Vec::new(),
+        hubs: Vec::new(),
+        redirdevs: Vec::new(),
+        hostdevs: Vec::new(),
         memballoon: None,
         rngs: Vec::new(),
         watchdogs: Vec::new(),
@@ -171,10 +186,15 @@ fn general<'a>(reader: &mut Reader<'a>, root: Node<'a>) -> Reading<'a> {
         devices: None,
         disks: Vec::new(),
         interfaces: Vec::new(),
+        serials: Vec::new(),
         consoles: Vec::new(),
         channels: Vec::new(),
         videos: Vec::new(),
+        sounds: Vec::new(),
         inputs: Vec::new(),
+        hubs: Vec::new(),
+        redirdevs: Vec::new(),
+        hostdevs: Vec::new(),
         memballoon: None,
         rngs: Vec::new(),
         tpms: Vec::new(),
@@ -329,15 +349,27 @@ fn read_device<'a>(reader: &mut Reader<'a>, node: Node<'a>, name: &str, reading:
         "channel" => {
             keep(&mut domain.channels, &mut nodes.channels, character::Channel::read(reader, node), node);
         }
-        "graphics" => {
-            single(reader, node, domain.graphics.len());
-            domain.graphics.extend(Graphics::read(reader, node));
+        "parallel" => {
+            let parallel = character::Parallel::read(reader, node, domain.parallels.len());
+            domain.parallels.extend(parallel);
         }
+        "graphics" => domain.graphics.extend(Graphics::read(reader, node)),
         "video" => {
-            single(reader, node, domain.videos.len());
-            keep(&mut domain.videos, &mut nodes.videos, Video::read(reader, node), node);
+            let video = Video::read(reader, node, domain.videos.len());
+            keep(&mut domain.videos, &mut nodes.videos, video, node);
+        }
+        "sound" => keep(&mut domain.sounds, &mut nodes.sounds, Sound::read(reader, node), node),
+        "audio" => {
+            single(reader, node, usize::from(domain.audio.is_some()));
+            domain.audio = Audio::read(reader, node);
         }
         "input" => keep(&mut domain.inputs, &mut nodes.inputs, Input::read(reader, node), node),
+        "hub" => keep(&mut domain.hubs, &mut nodes.hubs, Hub::read(reader, node), node),
+        "redirdev" => {
+            keep(&mut domain.redirdevs, &mut nodes.redirdevs, Redirdev::read(reader, node), node);
+        }
+        "redirfilter" => usb::read_redirfilter(reader, node),
+        "hostdev" => keep(&mut domain.hostdevs, &mut nodes.hostdevs, Hostdev::read(reader, node), node),
         "memballoon" => {
             single(reader, node, usize::from(nodes.memballoon.is_some()));
             domain.memballoon = Memballoon::read(reader, node);
@@ -357,10 +389,6 @@ fn read_device<'a>(reader: &mut Reader<'a>, node: Node<'a>, name: &str, reading:
         "iommu" => {
             single(reader, node, domain.iommus.len());
             domain.iommus.extend(Iommu::read(reader, node));
-        }
-        "audio" => {
-            reader.vocabulary(node, &["id", "type"], &[]);
-            reader.only(node, "type", &["none"], "write type='none', or remove the <audio>");
         }
         _ => reader.unsupported(node),
     }

@@ -370,11 +370,17 @@ fn mend(parent: &str, name: &str) -> &'static str {
         ("domain", "qemu:commandline" | "qemu:override") => {
             "remove it: what it adds could not follow the guest"
         }
-        ("devices", "hostdev") => "remove it: a guest with a device of the host cannot move",
         ("devices", "filesystem") => "remove it, and mount the directory over the network inside the guest",
-        ("devices", "sound") => "remove it: a server guest needs no sound",
-        ("interface", "filterref") => "remove it, and filter on the bridge of every host",
-        ("interface", "bandwidth") => "remove it, and shape the traffic on the bridge of every host",
+        ("devices", "shmem") => "remove it: memory shared with programs of this host cannot move",
+        ("devices", "smartcard") => {
+            "remove it: a card of this host, or of who looks at the screen, cannot move"
+        }
+        ("interface", "vlan" | "virtualport") => {
+            "remove it: it needs Open vSwitch; make a bridge on the VLAN on every host"
+        }
+        ("interface", "ip" | "route" | "portForward" | "backend" | "script" | "guest") => {
+            "remove it: it is for another type of interface"
+        }
         ("disk", "mirror") => "end the block job first",
         ("disk", "transient") => {
             "remove it, or take a snapshot while the domain is shut off and go back to it"

@@ -37,6 +37,10 @@ pub struct DomainView {
     pub channels: u8,
     /// The generation that the source's right to run has.
     pub generation: u64,
+    /// Devices of the source host in the guest's hands, for people: `PCI device 0000:06:02.0`.
+    pub host_devices: Vec<String>,
+    /// Whether an interface of the guest goes through QEMU's own network stack.
+    pub user_networking: bool,
 }
 
 /// What the target found on its own side, for this domain.
@@ -66,8 +70,11 @@ pub struct TargetView {
     pub same_uuid: Option<String>,
     /// Disks in the order of the definition.
     pub disks: Vec<DiskView>,
-    /// Bridges in the order of the interfaces: the name, and why it cannot be used.
+    /// Bridges in the order of the interfaces: the name (of the network where that has none), and why it cannot be
+    /// used.
     pub bridges: Vec<(String, Option<BridgeFault>)>,
+    /// Devices that QEMU here lacks, by QEMU's name, and what to do.
+    pub devices_missing: Vec<(String, String)>,
     /// Other files the definition names (kernel, initrd) that cannot be read here.
     pub files_missing: Vec<PathBuf>,
     /// Files the definition names outside the directories that this host allows.
@@ -105,6 +112,8 @@ pub enum BridgeFault {
     Missing,
     /// The link is something else.
     NotABridge,
+    /// The definition names a network, and the host does not know its bridge.
+    NetworkUnknown,
 }
 
 /// A rule that found something.
@@ -140,6 +149,14 @@ pub enum Rule {
     BridgeMissing,
     /// The link of that name is not a bridge.
     NotABridge,
+    /// The target does not know the bridge of a network.
+    NetworkUnknown,
+    /// QEMU on the target lacks a device.
+    DeviceMissing,
+    /// A device of the source host is in the guest's hands.
+    HostDevice,
+    /// The guest's connections through user networking end.
+    UserNetworking,
     /// A kernel, initrd or other file is missing.
     FileMissing,
     /// A file lies outside the directories that the target allows.
@@ -168,6 +185,10 @@ impl Rule {
             Rule::StorageNotShared => "storage-not-shared",
             Rule::BridgeMissing => "bridge-missing",
             Rule::NotABridge => "not-a-bridge",
+            Rule::NetworkUnknown => "network-unknown",
+            Rule::DeviceMissing => "device-missing",
+            Rule::HostDevice => "host-device",
+            Rule::UserNetworking => "user-networking",
             Rule::FileMissing => "file-missing",
             Rule::PathNotAllowed => "path-not-allowed",
             Rule::EmulatorNotAllowed => "emulator-not-allowed",
@@ -199,7 +220,8 @@ pub fn findings(domain: &DomainView, source: &SourceView, target: &TargetView) -
     machine(domain, source, target, &mut found);
     names(domain, target, &mut found);
     storage(source, target, &mut found);
-    network(target, &mut found);
+    network(domain, target, &mut found);
+    devices(domain, source, target, &mut found);
     found
 }
 
@@ -361,11 +383,42 @@ fn storage(source: &SourceView, target: &TargetView, found: &mut Vec<Finding>) {
     }
 }
 
-fn network(target: &TargetView, found: &mut Vec<Finding>) {
+fn devices(domain: &DomainView, source: &SourceView, target: &TargetView, found: &mut Vec<Finding>) {
+    for device in &domain.host_devices {
+        found.push(fatal(
+            Rule::HostDevice,
+            format!("the guest has the {device} of {}, which cannot follow it", source.host),
+            "detach the device from the guest first, or shut the domain off and define it on the target"
+                .into(),
+        ));
+    }
+    for (device, mend) in &target.devices_missing {
+        found.push(fatal(
+            Rule::DeviceMissing,
+            format!("QEMU on {} has no {device}", target.host),
+            mend.clone(),
+        ));
+    }
+}
+
+fn network(domain: &DomainView, target: &TargetView, found: &mut Vec<Finding>) {
     let to = &target.host;
+    if domain.user_networking {
+        found.push(Finding {
+            rule: Rule::UserNetworking,
+            fatal: false,
+            message: format!("connections of the guest through user networking end when it moves to {to}"),
+            mend: "give the guest an interface on a bridge if they have to last".into(),
+        });
+    }
     for (bridge, fault) in &target.bridges {
         match fault {
             None => {}
+            Some(BridgeFault::NetworkUnknown) => found.push(fatal(
+                Rule::NetworkUnknown,
+                format!("{to} does not know the bridge of network {bridge}"),
+                format!("add `{bridge} = \"BRIDGE\"` to `[networks]` in the agent's configuration on {to}"),
+            )),
             Some(BridgeFault::Missing) => found.push(fatal(
                 Rule::BridgeMissing,
                 format!("{to} has no bridge {bridge}"),
@@ -397,6 +450,8 @@ mod tests {
             memory_bytes: 1 << 30,
             channels: 2,
             generation: 1,
+            host_devices: vec![],
+            user_networking: false,
         };
         let source = SourceView {
             host: "kvm1".into(),
@@ -420,6 +475,7 @@ mod tests {
             same_uuid: None,
             disks: vec![DiskView { path: "/srv/web1.qcow2".into(), fault: None, shared: Shared::Proven }],
             bridges: vec![("br0".into(), None)],
+            devices_missing: vec![],
             files_missing: vec![],
             files_forbidden: vec![],
             emulator_forbidden: None,
@@ -458,6 +514,13 @@ mod tests {
         check(|_, _, t| t.disks[0].shared = Shared::Disproven, &[(Rule::StorageNotShared, true)]);
         check(|_, _, t| t.bridges[0].1 = Some(BridgeFault::Missing), &[(Rule::BridgeMissing, true)]);
         check(|_, _, t| t.bridges[0].1 = Some(BridgeFault::NotABridge), &[(Rule::NotABridge, true)]);
+        check(|_, _, t| t.bridges[0].1 = Some(BridgeFault::NetworkUnknown), &[(Rule::NetworkUnknown, true)]);
+        check(|d, _, _| d.user_networking = true, &[(Rule::UserNetworking, false)]);
+        check(|d, _, _| d.host_devices = vec!["USB device 1234:beef".into()], &[(Rule::HostDevice, true)]);
+        check(
+            |_, _, t| t.devices_missing = vec![("qxl-vga".into(), "use virtio".into())],
+            &[(Rule::DeviceMissing, true)],
+        );
         check(|_, _, t| t.files_forbidden = vec!["/etc/shadow".into()], &[(Rule::PathNotAllowed, true)]);
         check(|_, _, t| t.emulator_forbidden = Some("/tmp/qemu".into()), &[(Rule::EmulatorNotAllowed, true)]);
         check(|_, _, t| t.files_missing = vec!["/boot/vmlinuz".into()], &[(Rule::FileMissing, true)]);

@@ -63,6 +63,7 @@ pub struct Capabilities {
     pub schema: Schema,
     migrate_capabilities: BTreeSet<String>,
     devices: BTreeSet<String>,
+    chardevs: BTreeSet<String>,
 }
 
 impl Capabilities {
@@ -89,6 +90,11 @@ impl Capabilities {
     /// Whether there is a device type for `-device`.
     pub fn has_device(&self, name: &str) -> bool {
         self.devices.contains(name)
+    }
+
+    /// Whether there is a kind of `-chardev`; `spicevmc` is there where SPICE is.
+    pub fn has_chardev(&self, name: &str) -> bool {
+        self.chardevs.contains(&format!("chardev-{name}"))
     }
 
     /// A machine by name or alias.
@@ -120,6 +126,8 @@ async fn ask(qmp: &Qmp, accelerator: Accelerator) -> Result<Capabilities, ProbeE
     let cpus = qmp.execute(QueryCpuDefinitions).await.map_err(ProbeError::Ask)?;
     let devices =
         qmp.execute(QomListTypes { implements: Some("device".into()) }).await.map_err(ProbeError::Ask)?;
+    let chardevs =
+        qmp.execute(QomListTypes { implements: Some("chardev".into()) }).await.map_err(ProbeError::Ask)?;
     Ok(Capabilities {
         version: version.to_string(),
         package: version.package,
@@ -129,6 +137,7 @@ async fn ask(qmp: &Qmp, accelerator: Accelerator) -> Result<Capabilities, ProbeE
         schema: Schema::read(schema).map_err(ProbeError::Schema)?,
         migrate_capabilities: migrate.into_iter().map(|entry| entry.capability.to_string()).collect(),
         devices: devices.into_iter().map(|device| device.name).collect(),
+        chardevs: chardevs.into_iter().map(|chardev| chardev.name).collect(),
     })
 }
 

@@ -11,9 +11,11 @@ mod device;
 mod disk;
 mod display;
 mod firmware;
+mod hostdev;
 mod interface;
 mod machine;
 mod memory;
+mod missing;
 mod pci;
 pub mod plug;
 mod switch;
@@ -26,18 +28,19 @@ use std::path::{Path, PathBuf};
 use domain::Domain;
 use jiff::Zoned;
 
-pub use self::character::{CharacterDevice, Chardev};
+pub use self::character::Chardev;
 pub use self::clock::Rtc;
 pub use self::cpu::Cpu;
 pub use self::device::{BALLOON, Balloon, Entropy, RngObject};
 pub use self::disk::{Blockdev, BlockdevCache, NfsServer, disk_id, node_name};
-pub use self::display::{InputDevice, Keymap, VideoDevice, Vnc};
+pub use self::display::{Keymap, Screen};
 pub use self::firmware::{Bios, FwCfg, Smbios};
 pub use self::interface::{Netdev, device_id};
 pub use self::machine::{
     Accel, Actions, Append, BootOptions, Global, Initrd, Kernel, Machine, Name, Smp, Uuid,
 };
 pub use self::memory::{Backend, Memory, NumaNode};
+pub use self::missing::{MissingDevice, missing_devices};
 pub use self::pci::ControllerDevice;
 use self::switch::text;
 pub use self::switch::{Device, Object, Plain, Properties, Setting, Switch};
@@ -55,8 +58,11 @@ pub struct Launch<'a> {
     pub cpu: Option<&'a str>,
     /// Directory of sockets that the definition leaves to Ferry.
     pub run_directory: &'a Path,
-    /// Tap names, one for every interface in order. QEMU makes taps that are not there.
+    /// Tap names, one for every interface in order. QEMU makes taps that are not there; those of user networking are
+    /// not used.
     pub taps: &'a [String],
+    /// A free TCP port for SPICE, used where the definition leaves it open. QEMU looks for one itself for VNC only.
+    pub spice_port: Option<u16>,
     /// Whether network packets go through the host kernel's vhost-net. The guest does not see it.
     pub vhost: bool,
     /// Whether QEMU waits for a migration (`-incoming defer`).
@@ -87,6 +93,9 @@ pub enum CommandLineError {
         /// How many taps.
         taps: usize,
     },
+    /// SPICE without a port, and none was given.
+    #[error("the port for SPICE is left open, and no free one was given")]
+    NoSpicePort,
     /// A Unix socket path that the kernel does not take (unix(7): 107 bytes).
     #[error("the socket path {} is longer than {limit} bytes", path.display())]
     SocketPath {
@@ -144,8 +153,10 @@ impl CommandLine {
         pci::push(&mut line, domain)?;
         disk::push(&mut line, domain)?;
         interface::push(&mut line, launch)?;
+        display::push_hubs(&mut line, domain)?;
         character::push(&mut line, launch)?;
-        display::push(&mut line, domain)?;
+        display::push(&mut line, launch)?;
+        hostdev::push(&mut line, domain)?;
         device::push(&mut line, domain)?;
         tpm::push(&mut line, launch)?;
         if launch.incoming {
@@ -175,6 +186,16 @@ impl CommandLine {
     /// The arguments.
     pub fn arguments(&self) -> Vec<OsString> {
         self.arguments.clone()
+    }
+
+    /// The types of the devices on it, by QEMU's names, in order.
+    pub fn devices(&self) -> Vec<String> {
+        let values = self.arguments.windows(2).filter(|pair| pair[0] == "-device").map(|pair| &pair[1]);
+        let driver = |value: &OsString| {
+            let value = value.to_string_lossy();
+            value.split(',').next().unwrap_or_default().to_owned()
+        };
+        values.map(driver).collect()
     }
 
     /// What every QEMU gets: no configuration files and no devices but those named here, stopped, sandboxed.

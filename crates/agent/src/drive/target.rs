@@ -39,6 +39,7 @@ use crate::limits::{
     ANNOUNCE, DRIVE_QUEUE, FORWARDING_GRACE, LOADED_TIMEOUT, OWNER_TRIES_MAX, RESUME_TIMEOUT,
     SETTLEMENT_EVERY, SETTLEMENT_UNKNOWN_MAX,
 };
+use crate::networks::bridge_of;
 use crate::node::Node;
 use crate::nonvolatile;
 use crate::tracker::{Begin, Tracker, rfc3339, unix_ms};
@@ -268,7 +269,8 @@ async fn open_door(
     qemu::migrate::prepare(&process.qmp, &capabilities, End::Target, &means).await?;
     // A port that joins an STP bridge forwards only after twice its delay: that time must not lie in the blackout.
     for (tap, interface) in record.taps.iter().zip(&definition.domain().interfaces) {
-        let bridge = node.network.bridge(&interface.bridge).await?;
+        let Some(bridge) = bridge_of(&node.config, &interface.source)? else { continue };
+        let bridge = node.network.bridge(&bridge).await?;
         let delay = if bridge.stp { bridge.forward_delay * 2 } else { std::time::Duration::ZERO };
         node.network.forwarding(tap, delay + FORWARDING_GRACE).await?;
     }
@@ -508,7 +510,9 @@ async fn grant_suspended(receiving: Receiving<Box<Live>>, reply: Option<Reply<Ve
 }
 
 async fn unmute(live: &Live) {
-    for tap in &live.record.taps {
+    let interfaces = &live.coming.live.domain().interfaces;
+    let on_bridge = live.record.taps.iter().zip(interfaces).filter(|(_, it)| it.source.has_tap());
+    for (tap, _) in on_bridge {
         if let Err(error) = live.begun.node.network.open(tap).await {
             tracing::error!(tap, "its port stays muted: {error}");
         }

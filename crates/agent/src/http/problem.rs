@@ -81,6 +81,14 @@ fn row(failure: &Failure) -> Row {
         Failure::Probe(_) => rows::QEMU_PROBE_FAILED,
         Failure::Qmp(_) => rows::QMP_FAILED,
         Failure::Network(_) => rows::NETWORK_FAILED,
+        Failure::NetworkUnknown { network, .. } => rows::NETWORK_UNKNOWN.say(format!(
+            "add `{network} = \"BRIDGE\"` to `[networks]` in the agent's configuration on that host"
+        )),
+        Failure::DevicesMissing { missing, .. } => {
+            let mends: Vec<&str> = missing.iter().map(|it| it.mend).collect();
+            rows::DEVICES_MISSING.say(mends.join("; "))
+        }
+        Failure::NoSpicePort { .. } => rows::NO_SPICE_PORT,
         Failure::Store(_) => rows::STORE_FAILED,
         Failure::Journal(_) => rows::JOURNAL_FAILED,
         Failure::ShutdownTimedOut { .. } => rows::SHUTDOWN_TIMED_OUT,

@@ -32,6 +32,7 @@ pub(super) const CONSOLE_BUSY: Row =
 pub(super) const CONSOLE_CLOSED: Row = row(502, "console-closed", "ask again; the domain's log says more");
 pub(super) const DEFINITION_INVALID: Row =
     row(422, "definition-invalid", "mend the places named and define it again");
+pub(super) const DEVICES_MISSING: Row = row(422, "devices-missing", "");
 pub(super) const DISK_UNUSABLE: Row =
     row(409, "disk-unusable", "make the disk readable and writable on this host");
 pub(super) const DOMAIN_NOT_FOUND: Row = row(404, "domain-not-found", "`ferry list --all` shows all domains");
@@ -62,6 +63,7 @@ pub(super) const NAME_TAKEN: Row =
     row(409, "name-taken", "choose another name, or give the definition that domain's UUID to replace it");
 pub(super) const NETWORK_FAILED: Row =
     row(409, "network-failed", "check the bridges that the definition names");
+pub(super) const NETWORK_UNKNOWN: Row = row(409, "network-unknown", "");
 pub(super) const NO_ENDPOINT: Row = row(404, "no-endpoint", "`/api/v1/openapi.json` lists them all");
 pub(super) const NOT_AN_AGENT: Row = row(403, "not-an-agent", "");
 pub(super) const NOT_FROZEN: Row = row(422, "not-frozen", "define the domain with Ferry, which fills it in");
@@ -75,6 +77,8 @@ pub(super) const NO_CONSOLE: Row = row(
 );
 pub(super) const NO_TIME: Row = row(422, "no-time", "write it as in 2026-01-31T12:00:00Z");
 pub(super) const NO_VNC: Row = row(409, "no-vnc", "give the domain <graphics type='vnc'/>");
+pub(super) const NO_SPICE_PORT: Row =
+    row(409, "no-spice-port", "write a free `port` into <graphics type='spice'>");
 pub(super) const OWNER_RECORD_FAILED: Row =
     row(500, "owner-record-failed", "make the storage writable for this host's root");
 pub(super) const OWNER_RECORD_UNREADABLE: Row =

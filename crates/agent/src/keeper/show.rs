@@ -46,8 +46,11 @@ impl Keeper {
         };
         let interface = |(index, interface): (usize, &domain::Interface)| api::Interface {
             mac: interface.mac.map(|mac| mac.to_string()).unwrap_or_default(),
-            bridge: interface.bridge.clone(),
-            tap: taps.get(index).cloned(),
+            bridge: match &interface.source {
+                domain::InterfaceSource::Bridge(bridge) => bridge.clone(),
+                source => source.to_string(),
+            },
+            tap: taps.get(index).filter(|_| interface.source.has_tap()).cloned(),
         };
         api::Domain {
             name: self.name.clone(),

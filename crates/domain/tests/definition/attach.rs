@@ -40,20 +40,21 @@ fn a_disk_goes_behind_the_last_one_and_nothing_else_changes() {
 
 #[test]
 fn a_q35_that_runs_needs_a_free_root_port() {
-    let full = frozen("web1.xml");
+    let (full, _) = attach(&frozen("web1.xml"), &DISK.replace("vdx", "vdy").replace("logs", "more"), true)
+        .expect("freezing leaves one port free");
     let (shut_off, _) = attach(&full, DISK, false).expect("a port is added");
     assert_eq!(shut_off.domain().controllers.len(), full.domain().controllers.len() + 1);
-    check_refused(
-        INTERFACE,
-        true,
+    let error = attach(&full, INTERFACE, true).expect_err("every port is taken");
+    assert_eq!(
+        listed(&error),
         "line 1, column 1, /interface: the device needs a free <controller type='pci' model='pcie-root-port'/>, and \
-         there is none; shut the domain off, and add such controllers or attach the device then",
+         there is none; shut the domain off, and add such controllers or attach the device then\n",
     );
     let spare = shut_off.detach_disk("vdx").expect("it goes, its port stays");
     let (running, attached) = attach(&spare, INTERFACE, true).expect("the port is free");
     assert_eq!(attached, Attached::Interface(1));
     let bus = running.domain().interfaces[1].address.expect("it has one").bus;
-    assert_eq!(Some(bus), shut_off.domain().disks[1].address.map(|it| it.bus));
+    assert_eq!(Some(bus), shut_off.domain().disks[2].address.map(|it| it.bus));
 }
 
 #[test]

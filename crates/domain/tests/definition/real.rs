@@ -90,7 +90,16 @@ fn may_be_added(path: &str) -> bool {
 #[test]
 fn what_libvirt_has_completed_comes_back_byte_for_byte() {
     for (name, xml) in real("defined.xml").into_iter().chain(real("running.xml")) {
-        assert_eq!(frozen(&xml).xml(), xml, "{name}");
+        // libvirt leaves it to QEMU which port a virtio console is on; it must not drift.
+        let port = |port: u32| {
+            format!(
+                "\n      <address type='virtio-serial' controller='0' bus='0' port='{port}'/>\n    </console>"
+            )
+        };
+        let frozen = frozen(&xml);
+        let consoles =
+            (0..2).fold(frozen.xml().to_owned(), |xml, it| xml.replace(&port(it), "\n    </console>"));
+        assert!(frozen.xml() == xml || consoles == xml, "{name}:\n{}", frozen.xml());
     }
 }
 

@@ -1,12 +1,16 @@
-//! Serial ports, consoles and channels: `-chardev` for the host's end, `-device` for the guest's.
+//! Serial and parallel ports, consoles, channels and redirected USB devices: `-chardev` for the host's end, `-device` for the guest's.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use domain::{CharacterBackend, ConsoleTarget, Endpoint, SocketMode, VirtioSerialAddress};
+use domain::{
+    CharacterBackend, CharacterOptions, ConsoleTarget, Endpoint, SerialTarget, SocketMode,
+    VirtioSerialAddress,
+};
 
-use super::pci::virtio_serial_id;
-use super::switch::{Properties, Switch};
+use super::display::usb_place;
+use super::pci::{explicit, place, virtio_serial_id};
+use super::switch::{Device, Properties, Switch, text};
 use super::{CommandLine, CommandLineError, Launch};
 
 /// Longest path of a Unix socket in bytes (unix(7): `sun_path` holds 108, one is the end).
@@ -19,6 +23,8 @@ pub struct Chardev<'a> {
     pub id: &'a str,
     /// The host's end.
     pub backend: &'a CharacterBackend,
+    /// What else is said of it.
+    pub options: &'a CharacterOptions,
     /// Path of a listening socket that the definition leaves open.
     pub default_socket: PathBuf,
 }
@@ -47,6 +53,38 @@ impl Switch for Chardev<'_> {
         let begin = |kind| Properties::new(kind).with("id", self.id);
         let value = match self.backend {
             CharacterBackend::Pty => begin("pty"),
+            CharacterBackend::Null => begin("null"),
+            CharacterBackend::Device(path) => {
+                let parallel = self.id.starts_with("parallel");
+                begin(if parallel { "parallel" } else { "serial" }).with_os("path", path.as_os_str())
+            }
+            CharacterBackend::Pipe(path) => begin("pipe").with_os("path", path.as_os_str()),
+            CharacterBackend::Tcp { mode, endpoint, telnet } => {
+                let unspecified = match mode {
+                    SocketMode::Bind => "0.0.0.0",
+                    SocketMode::Connect => "localhost",
+                };
+                let host = endpoint.host.as_deref().unwrap_or(unspecified);
+                let socket = begin("socket").with("host", host).with("port", text(endpoint.service));
+                let socket = if *telnet { socket.with_switch("telnet", true) } else { socket };
+                match mode {
+                    SocketMode::Bind => socket.with_switch("server", true).with_switch("wait", false),
+                    SocketMode::Connect => socket,
+                }
+            }
+            CharacterBackend::SpiceVmc => {
+                let redirdev = self.id.starts_with("redir");
+                begin("spicevmc").with("name", if redirdev { "usbredir" } else { "vdagent" })
+            }
+            CharacterBackend::SpicePort(name) => begin("spiceport").with("name", name),
+            CharacterBackend::Vdagent { clipboard, mouse } => {
+                let agent =
+                    begin("qemu-vdagent").with("name", "vdagent").with_switch("clipboard", *clipboard);
+                match mouse {
+                    Some(client) => agent.with_switch("mouse", *client),
+                    None => agent,
+                }
+            }
             CharacterBackend::File { path, append } => {
                 begin("file").with_os("path", path.as_os_str()).with_switch("append", *append)
             }
@@ -68,56 +106,10 @@ impl Switch for Chardev<'_> {
                 }
             }
         };
-        Some(value.into_os_string())
-    }
-}
-
-/// `-device` for the guest's end.
-#[derive(Clone, Debug)]
-pub enum CharacterDevice<'a> {
-    /// `isa-serial`.
-    Serial {
-        /// Also the chardev's.
-        id: &'a str,
-        /// From 0.
-        port: u32,
-    },
-    /// `virtconsole`.
-    Console {
-        /// Also the chardev's.
-        id: &'a str,
-        /// Place on a virtio-serial controller.
-        address: VirtioSerialAddress,
-    },
-    /// `virtserialport`.
-    Channel {
-        /// Also the chardev's.
-        id: &'a str,
-        /// Place on a virtio-serial controller.
-        address: VirtioSerialAddress,
-        /// How the guest finds it.
-        name: &'a str,
-    },
-}
-
-impl Switch for CharacterDevice<'_> {
-    fn name(&self) -> &'static str {
-        "-device"
-    }
-
-    fn value(&self) -> Option<OsString> {
-        let begin =
-            |driver, id: &str| Properties::new(driver).with("chardev", id).with("id", format!("device-{id}"));
-        let on = |value: Properties, address: &VirtioSerialAddress| {
-            let bus = format!("{}.{}", virtio_serial_id(address.controller), address.bus);
-            value.with("bus", bus).with("nr", address.port)
-        };
-        let value = match self {
-            Self::Serial { id, port } => begin("isa-serial", id).with("index", *port),
-            Self::Console { id, address } => on(begin("virtconsole", id), address),
-            Self::Channel { id, address, name } => {
-                on(begin("virtserialport", id), address).with("name", *name)
-            }
+        let value = value.with_some("reconnect-ms", self.options.reconnect_s.map(|s| u64::from(s) * 1000));
+        let value = match &self.options.log {
+            Some(log) => value.with_os("logfile", log.path.as_os_str()).with_switch("logappend", log.append),
+            None => value,
         };
         Some(value.into_os_string())
     }
@@ -125,42 +117,65 @@ impl Switch for CharacterDevice<'_> {
 
 pub(super) fn push(line: &mut CommandLine, launch: &Launch<'_>) -> Result<(), CommandLineError> {
     let domain = launch.domain;
-    let directory = launch.run_directory;
+    let mut push = |id: &str, backend, options, device: Properties| {
+        let default_socket = launch.run_directory.join(format!("{id}.sock"));
+        let chardev = Chardev { id, backend, options, default_socket };
+        chardev.check()?;
+        line.push(&chardev);
+        line.push(&Device(device));
+        Ok(())
+    };
+    let begin =
+        |driver, id: &str| Properties::new(driver).with("chardev", id).with("id", format!("device-{id}"));
     for serial in &domain.serials {
         let id = format!("serial-{}", serial.port);
-        push_chardev(line, &id, &serial.backend, directory)?;
-        line.push(&CharacterDevice::Serial { id: &id, port: serial.port });
+        let of = || format!("serial port {}", serial.port);
+        let device = match serial.target {
+            SerialTarget::Isa => begin("isa-serial", &id).with("index", serial.port),
+            SerialTarget::Pci { address } => {
+                place(begin("pci-serial", &id), explicit(address, of)?, domain.os.family)
+            }
+            SerialTarget::Usb { address } => usb_place(begin("usb-serial", &id), address, of)?,
+            SerialTarget::IsaDebug => begin("isa-debugcon", &id),
+        };
+        push(&id, &serial.backend, &serial.options, device)?;
     }
-    for (place, console) in domain.consoles.iter().enumerate() {
+    for parallel in &domain.parallels {
+        let id = format!("parallel-{}", parallel.port);
+        let device = begin("isa-parallel", &id).with("index", parallel.port);
+        push(&id, &parallel.backend, &parallel.options, device)?;
+    }
+    for (number, console) in domain.consoles.iter().enumerate() {
         match console.target {
             ConsoleTarget::Serial => {}
             ConsoleTarget::Virtio => {
-                let id = format!("console-{place}");
-                let address = virtio_place(console.address, || format!("console {place}"))?;
-                push_chardev(line, &id, &console.backend, directory)?;
-                line.push(&CharacterDevice::Console { id: &id, address });
+                let id = format!("console-{number}");
+                let address = virtio_place(console.address, || format!("console {number}"))?;
+                let device = on_virtio_serial(begin("virtconsole", &id), address);
+                push(&id, &console.backend, &console.options, device)?;
             }
         }
     }
-    for (place, channel) in domain.channels.iter().enumerate() {
-        let id = format!("channel-{place}");
+    for (number, channel) in domain.channels.iter().enumerate() {
+        let id = format!("channel-{number}");
         let address = virtio_place(channel.address, || format!("channel {}", channel.name))?;
-        push_chardev(line, &id, &channel.backend, directory)?;
-        line.push(&CharacterDevice::Channel { id: &id, address, name: &channel.name });
+        let name = Some(channel.name.as_str()).filter(|name| !name.is_empty());
+        let device = on_virtio_serial(begin("virtserialport", &id), address).with_some("name", name);
+        push(&id, &channel.backend, &channel.options, device)?;
+    }
+    for (number, redirdev) in domain.redirdevs.iter().enumerate() {
+        let id = format!("redir-{number}");
+        let of = || format!("redirected USB device {}", number + 1);
+        let device = begin("usb-redir", &id).with_some("filter", redirdev.filter.as_deref());
+        let device = device.with_some("bootindex", redirdev.boot_order);
+        push(&id, &redirdev.backend, &redirdev.options, usb_place(device, redirdev.address, of)?)?;
     }
     Ok(())
 }
 
-fn push_chardev(
-    line: &mut CommandLine,
-    id: &str,
-    backend: &CharacterBackend,
-    directory: &Path,
-) -> Result<(), CommandLineError> {
-    let chardev = Chardev { id, backend, default_socket: directory.join(format!("{id}.sock")) };
-    chardev.check()?;
-    line.push(&chardev);
-    Ok(())
+fn on_virtio_serial(device: Properties, address: VirtioSerialAddress) -> Properties {
+    let bus = format!("{}.{}", virtio_serial_id(address.controller), address.bus);
+    device.with("bus", bus).with("nr", address.port)
 }
 
 fn virtio_place(

@@ -1,8 +1,8 @@
-//! Interfaces: `-netdev tap` for the host's side, `-device virtio-net-pci` for the guest's.
+//! Interfaces: `-netdev` for the host's side, `-device` for the guest's.
 
 use std::ffi::OsString;
 
-use domain::{Domain, InterfaceModel};
+use domain::{Domain, Interface, InterfaceModel, InterfaceSource, Rom};
 use serde_json::{Map, Value};
 
 use super::pci::{explicit, place};
@@ -17,10 +17,24 @@ pub struct Netdev(
 );
 
 impl Netdev {
-    /// A tap. QEMU makes it where it is missing, and runs no script. `vhost`: packets go through the kernel's vhost-net.
-    fn tap(id: &str, tap: &str, vhost: bool) -> Self {
+    fn new(id: &str, interface: &Interface, tap: &str, vhost: bool) -> Self {
+        match &interface.source {
+            InterfaceSource::Bridge(_) | InterfaceSource::Network(_) => Self::tap(id, interface, tap, vhost),
+            InterfaceSource::User { ipv4, ipv6 } => {
+                let value = Properties::new("user").with("id", id);
+                let value = value.with_some("net", ipv4.as_deref()).with_some("ipv6-net", ipv6.as_deref());
+                Self(value)
+            }
+        }
+    }
+
+    /// A tap. QEMU makes it where it is missing, with as many queues as the card has, and runs no script. `vhost`: the
+    /// host has the kernel's vhost-net, which moves the packets of virtio cards unless the definition says no.
+    fn tap(id: &str, interface: &Interface, tap: &str, vhost: bool) -> Self {
         let value = Properties::new("tap").with("id", id).with("ifname", tap);
         let value = value.with("script", "no").with("downscript", "no");
+        let value = value.with_some("queues", multiqueue(interface));
+        let vhost = vhost && interface.model.is_virtio() && interface.driver.vhost != Some(false);
         Self(if vhost { value.with_switch("vhost", true) } else { value })
     }
 
@@ -58,22 +72,71 @@ pub(super) fn ends(
     vhost: bool,
 ) -> Result<(Netdev, Device), CommandLineError> {
     let interface = &domain.interfaces[number];
-    let of = || format!("interface {} on bridge {}", number + 1, interface.bridge);
+    let of = || format!("interface {} on {}", number + 1, interface.source);
     let mac = interface.mac.ok_or_else(|| CommandLineError::NotFrozen { what: "MAC address", of: of() })?;
     let address = explicit(interface.address, of)?;
     let netdev = netdev_id(domain, number);
-    let driver = match interface.model {
-        InterfaceModel::Virtio => "virtio-net-pci",
-    };
     let boot_index = domain.interface_boot_index(number);
-    let device = Properties::new(driver).with("netdev", &netdev).with("id", device_id(domain, number));
-    let device = place(device.with("mac", text(mac)), address, domain.os.family)
-        .with_some("host_mtu", interface.mtu)
+    let device = Properties::new(driver(interface.model))
+        .with("netdev", &netdev)
+        .with("id", device_id(domain, number))
+        .with("mac", text(mac));
+    let device = place(device, address, domain.os.family)
+        .with_some("host_mtu", interface.mtu.filter(|_| interface.model.is_virtio()))
         .with_some("bootindex", boot_index);
-    // A boot ROM is in the guest's address space, so its size has to be the same on both hosts. A card that
-    // nothing boots from goes without, whatever ROM files a host has.
-    let device = if boot_index.is_none() { device.with("romfile", "") } else { device };
-    Ok((Netdev::tap(&netdev, tap, vhost), Device(device)))
+    let device = rom(virtio(device, interface), &interface.rom, boot_index.is_none());
+    let device = device.with_some("acpi-index", interface.acpi_index);
+    Ok((Netdev::new(&netdev, interface, tap, vhost), Device(device)))
+}
+
+/// How many queues a tap has, where that is more than one.
+fn multiqueue(interface: &Interface) -> Option<u32> {
+    interface.driver.queues.filter(|queues| *queues > 1)
+}
+
+fn driver(model: InterfaceModel) -> &'static str {
+    match model {
+        InterfaceModel::Virtio => "virtio-net-pci",
+        InterfaceModel::VirtioTransitional => "virtio-net-pci-transitional",
+        InterfaceModel::VirtioNonTransitional => "virtio-net-pci-non-transitional",
+        InterfaceModel::E1000
+        | InterfaceModel::E100082544gc
+        | InterfaceModel::E100082545em
+        | InterfaceModel::E1000e
+        | InterfaceModel::Igb
+        | InterfaceModel::Rtl8139
+        | InterfaceModel::Ne2kPci
+        | InterfaceModel::Pcnet
+        | InterfaceModel::Vmxnet3 => model.as_str(),
+    }
+}
+
+/// What `<driver>` says. A pair of queues has two interrupts, besides one for changes and one for control.
+fn virtio(device: Properties, interface: &Interface) -> Properties {
+    let driver = &interface.driver;
+    let device = match multiqueue(interface) {
+        Some(queues) => device.with_switch("mq", true).with("vectors", queues * 2 + 2),
+        None => device,
+    };
+    let device = device
+        .with_some("rx_queue_size", driver.rx_queue_size)
+        .with_some("tx_queue_size", driver.tx_queue_size);
+    driver.properties.iter().fold(device, |device, (name, on)| device.with_switch(name, *on))
+}
+
+/// A boot ROM is in the guest's address space, so its size has to be the same on both hosts. A card that nothing boots
+/// from goes without, whatever ROM files a host has, unless the definition says otherwise.
+pub(super) fn rom(device: Properties, rom: &Rom, unused: bool) -> Properties {
+    let device = match rom.bar {
+        Some(bar) => device.with("rombar", u32::from(bar)),
+        None => device,
+    };
+    match &rom.file {
+        _ if rom.disabled => device.with("romfile", ""),
+        Some(file) => device.with_os("romfile", file.as_os_str()),
+        None if unused => device.with("romfile", ""),
+        None => device,
+    }
 }
 
 pub(super) fn push(line: &mut CommandLine, launch: &Launch<'_>) -> Result<(), CommandLineError> {

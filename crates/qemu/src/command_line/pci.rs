@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use domain::{
-    Controller, ControllerModel, Domain, MachineFamily, PciAddress, ScsiDriver, ScsiModel, UsbModel,
+    Controller, ControllerModel, Domain, Ich9Part, MachineFamily, PciAddress, ScsiDriver, ScsiModel, UsbModel,
 };
 
 use super::disk::iothread_id;
@@ -34,23 +34,33 @@ impl Switch for ControllerDevice {
                     .with("port", port.unwrap_or(function_port))
             }
             ControllerModel::PcieToPciBridge => Properties::new("pcie-pci-bridge").with("id", bus_id(index)),
-            ControllerModel::VirtioSerial { ports } => Properties::new("virtio-serial-pci")
-                .with("id", virtio_serial_id(index))
-                .with_some("max_ports", ports),
-            ControllerModel::Usb(UsbModel::QemuXhci { ports }) => Properties::new("qemu-xhci")
-                .with("id", usb_id(index))
-                .with_some("p2", ports)
-                .with_some("p3", ports),
-            ControllerModel::Usb(UsbModel::Piix3Uhci) => {
-                Properties::new("piix3-usb-uhci").with("id", usb_id(index))
+            ControllerModel::DmiToPciBridge => Properties::new("i82801b11-bridge").with("id", bus_id(index)),
+            ControllerModel::PciBridge { chassis } => Properties::new("pci-bridge")
+                .with("id", bus_id(index))
+                .with("chassis_nr", chassis.map_or(index, u32::from)),
+            ControllerModel::PcieSwitchUpstreamPort => {
+                Properties::new("x3130-upstream").with("id", bus_id(index))
             }
+            ControllerModel::PcieSwitchDownstreamPort { chassis, port } => {
+                Properties::new("xio3130-downstream")
+                    .with("id", bus_id(index))
+                    .with("chassis", chassis.map_or(index, u32::from))
+                    .with("port", port.unwrap_or(self.address.slot))
+            }
+            ControllerModel::PcieExpanderBus { number } => {
+                Properties::new("pxb-pcie").with("id", bus_id(index)).with("bus_nr", number)
+            }
+            ControllerModel::VirtioSerial { ports, vectors } => Properties::new("virtio-serial-pci")
+                .with("id", virtio_serial_id(index))
+                .with_some("max_ports", ports)
+                .with_some("vectors", vectors),
+            ControllerModel::Usb(model) => usb(model, index)?,
             ControllerModel::Ahci => Properties::new("ahci").with("id", sata_id(index)),
             ControllerModel::Scsi { model, driver } => scsi(model, driver).with("id", scsi_id(index)),
             ControllerModel::PciRoot
             | ControllerModel::PcieRoot
             | ControllerModel::Sata
-            | ControllerModel::Ide
-            | ControllerModel::Usb(UsbModel::None) => return None,
+            | ControllerModel::Ide => return None,
         };
         Some(place(value, self.address, self.family).into_os_string())
     }
@@ -68,6 +78,30 @@ fn scsi(model: ScsiModel, driver: ScsiDriver) -> Properties {
     .with_some("cmd_per_lun", driver.cmd_per_lun)
     .with_some("max_sectors", driver.max_sectors)
     .with_some_switch("ioeventfd", driver.ioeventfd)
+}
+
+fn usb(model: UsbModel, index: u32) -> Option<Properties> {
+    let named = |driver| Properties::new(driver).with("id", usb_id(index));
+    let xhci = |driver, ports: Option<u32>| named(driver).with_some("p2", ports).with_some("p3", ports);
+    Some(match model {
+        UsbModel::QemuXhci { ports } => xhci("qemu-xhci", ports),
+        UsbModel::NecXhci { ports } => xhci("nec-usb-xhci", ports),
+        UsbModel::Piix3Uhci => named("piix3-usb-uhci"),
+        UsbModel::Piix4Uhci => named("piix4-usb-uhci"),
+        UsbModel::Ehci => named("usb-ehci"),
+        UsbModel::PciOhci => named("pci-ohci"),
+        UsbModel::Ich9 { part, startport } => {
+            let driver = match part {
+                Ich9Part::Ehci1 => return Some(named("ich9-usb-ehci1")),
+                Ich9Part::Uhci1 => "ich9-usb-uhci1",
+                Ich9Part::Uhci2 => "ich9-usb-uhci2",
+                Ich9Part::Uhci3 => "ich9-usb-uhci3",
+            };
+            let master = format!("{}.0", usb_id(index));
+            Properties::new(driver).with("masterbus", master).with("firstport", startport)
+        }
+        UsbModel::None => return None,
+    })
 }
 
 /// Writes every controller, a bus before what sits on it.
@@ -94,7 +128,10 @@ pub(super) fn push(line: &mut CommandLine, domain: &Domain) -> Result<(), Comman
         }
         waiting = still;
     }
-    for (controller, address) in others {
+    // A companion names its master, which has to be there.
+    let companion = |(controller, _): &(Controller, PciAddress)| matches!(controller.model, ControllerModel::Usb(model) if model.is_companion());
+    let (companions, others): (Vec<_>, Vec<_>) = others.into_iter().partition(companion);
+    for (controller, address) in others.into_iter().chain(companions) {
         line.push(&ControllerDevice { controller, address, family: domain.os.family });
     }
     Ok(())

@@ -52,6 +52,7 @@ pub(super) fn launch<'a>(
         cpu: Some("EPYC-v4,svm=off"),
         run_directory,
         taps,
+        spice_port: None,
         vhost: false,
         incoming: false,
         now: &NOW,
