@@ -199,6 +199,12 @@ impl<'a> Attempt<'a> {
         self.was_held
     }
 
+    /// Waits until the source has told a phase, or has nothing more to tell.
+    pub fn wait_for(&self, phase: &str) {
+        // Without that phase there is an end, and the caller meets that.
+        let _ = self.watched.wait_for(phase, HAPPENS);
+    }
+
     /// The phases that the source has told so far.
     pub fn phases(&self) -> Vec<String> {
         self.watched.phases()

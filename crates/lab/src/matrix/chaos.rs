@@ -49,8 +49,9 @@ const SECOND: [Fault; 6] = [
 ];
 /// What the source may send into the management network: as much as it can, or so little that some phases take longer.
 const LINKS: [Option<u64>; 3] = [None, Some(25_000_000), Some(12_000_000)];
-/// The fault comes within this time, in milliseconds, of the target's first sign of the migration.
-const INSTANTS_MS: u64 = 7000;
+/// The fault comes within so many milliseconds after the source has told a phase. Were all times counted from the
+/// beginning, a busy machine would have them all in the first phase.
+const INSTANTS: [(&str, u64); 3] = [("planned", 2000), ("streaming", 4000), ("stopped", 1500)];
 /// A second fault comes within this time of the first one.
 const SECOND_MS: u64 = 2000;
 
@@ -61,8 +62,9 @@ pub struct Step {
     pub number: u64,
     /// Bytes per second that the source may send; `None` as many as it can.
     link: Option<u64>,
-    /// What fails, and how long after the migration was seen.
+    /// What fails, and how long after which phase was told.
     first: (Fault, Duration),
+    since: &'static str,
     /// What fails besides, and how long after the first.
     second: Option<(Fault, Duration)>,
 }
@@ -111,18 +113,20 @@ impl Iterator for Plan {
     fn next(&mut self) -> Option<Step> {
         self.number += 1;
         let link = self.one_of(&LINKS);
-        let first = (self.one_of(&FIRST), Duration::from_millis(self.below(INSTANTS_MS)));
+        let (since, within_ms) = self.one_of(&INSTANTS);
+        let first = (self.one_of(&FIRST), Duration::from_millis(self.below(within_ms)));
         let second = (self.one_of(&SECOND), Duration::from_millis(self.below(SECOND_MS)));
         // A disk is mended by starting its agent again, which a second fault would be mixed up with.
         let follows = self.below(3) == 0 && !is_of_a_disk(first.0);
-        Some(Step { number: self.number, link, first, second: follows.then_some(second) })
+        Some(Step { number: self.number, link, first, since, second: follows.then_some(second) })
     }
 }
 
 impl fmt::Display for Step {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (fault, after) = self.first;
-        write!(formatter, "step {}: {fault} after {} ms", self.number, after.as_millis())?;
+        let since = self.since;
+        write!(formatter, "step {}: {fault} {} ms after {since}", self.number, after.as_millis())?;
         if let Some((fault, after)) = self.second {
             write!(formatter, ", {fault} {} ms later", after.as_millis())?;
         }
@@ -146,6 +150,7 @@ pub fn play(player: &mut Player<'_>, step: &Step) -> Result<Hit> {
         lab.shape(source, bytes_per_s)?;
     }
     let mut attempt = Attempt::begin(player.trial(), source)?;
+    attempt.wait_for(step.since);
     thread::sleep(after);
     let phase = attempt.phases().pop().unwrap_or_else(|| "planned".to_owned());
     let mut made = Vec::new();
