@@ -179,10 +179,15 @@ fn general<'a>(reader: &mut Reader<'a>, root: Node<'a>) -> Reading<'a> {
         iommus: Vec::new(),
         controllers: Vec::new(),
     };
-    let nodes = Nodes {
+    Reading { domain, nodes: nodes(root, os_node, cpu_node) }
+}
+
+/// Elements of no device yet.
+fn nodes<'a>(root: Node<'a>, os: Option<Node<'a>>, cpu: Option<Node<'a>>) -> Nodes<'a> {
+    Nodes {
         root,
-        os: os_node,
-        cpu: cpu_node,
+        os,
+        cpu,
         devices: None,
         disks: Vec::new(),
         interfaces: Vec::new(),
@@ -202,8 +207,7 @@ fn general<'a>(reader: &mut Reader<'a>, root: Node<'a>) -> Reading<'a> {
         panics: Vec::new(),
         vsocks: Vec::new(),
         controllers: Vec::new(),
-    };
-    Reading { domain, nodes }
+    }
 }
 
 fn name<'a>(reader: &mut Reader<'a>, root: Node<'a>) -> Option<String> {

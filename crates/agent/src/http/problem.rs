@@ -81,13 +81,8 @@ fn row(failure: &Failure) -> Row {
         Failure::Probe(_) => rows::QEMU_PROBE_FAILED,
         Failure::Qmp(_) => rows::QMP_FAILED,
         Failure::Network(_) => rows::NETWORK_FAILED,
-        Failure::NetworkUnknown { network, .. } => rows::NETWORK_UNKNOWN.say(format!(
-            "add `{network} = \"BRIDGE\"` to `[networks]` in the agent's configuration on that host"
-        )),
-        Failure::DevicesMissing { missing, .. } => {
-            let mends: Vec<&str> = missing.iter().map(|it| it.mend).collect();
-            rows::DEVICES_MISSING.say(mends.join("; "))
-        }
+        Failure::NetworkUnknown { network, .. } => rows::NETWORK_UNKNOWN.say(map(network)),
+        Failure::DevicesMissing { missing, .. } => rows::DEVICES_MISSING.say(mends(missing)),
         Failure::NoSpicePort { .. } => rows::NO_SPICE_PORT,
         Failure::Store(_) => rows::STORE_FAILED,
         Failure::Journal(_) => rows::JOURNAL_FAILED,
@@ -188,4 +183,12 @@ fn details(failure: &Failure) -> Vec<Detail> {
         return findings.iter().filter(|finding| finding.fatal).map(detail).collect();
     }
     Vec::new()
+}
+
+fn map(network: &str) -> String {
+    format!("add `{network} = \"BRIDGE\"` to `[networks]` in the agent's configuration on that host")
+}
+
+fn mends(missing: &[qemu::command_line::MissingDevice]) -> String {
+    missing.iter().map(|it| it.mend).collect::<Vec<_>>().join("; ")
 }
