@@ -32,11 +32,6 @@ pub(crate) struct ChaosArguments {
     step: Option<u64>,
 }
 
-impl ChaosArguments {
-    /// What `cargo xtask test --all` runs: the same plan each time.
-    pub(crate) const SHORT: ChaosArguments = ChaosArguments { seed: Some(1), minutes: 3, step: None };
-}
-
 /// What has been seen.
 #[derive(Debug, Default)]
 struct Seen {

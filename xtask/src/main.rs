@@ -7,6 +7,7 @@ mod chaos;
 mod corpus;
 mod cpio;
 mod demo;
+mod fuzz;
 mod guest;
 mod kernel;
 mod matrix;
@@ -24,6 +25,7 @@ use clap::{Parser, Subcommand};
 
 use crate::chaos::ChaosArguments;
 use crate::demo::DemoArguments;
+use crate::fuzz::FuzzArguments;
 use crate::matrix::MatrixArguments;
 use crate::setup::Purpose;
 use crate::test::TestArguments;
@@ -61,6 +63,8 @@ enum Command {
         /// Only these domains
         names: Vec<String>,
     },
+    /// Give the readers of what others hand in made-up input, for some minutes
+    Fuzz(FuzzArguments),
     /// The part of `corpus` that runs in namespaces of its own
     #[command(hide = true)]
     CorpusInside { names: Vec<String> },
@@ -92,6 +96,7 @@ fn run(command: Command) -> Result<()> {
         Command::Chaos(arguments) => chaos::run(root, &target, &arguments),
         Command::Model => model(root),
         Command::Tidy => tidy::run(root),
+        Command::Fuzz(arguments) => fuzz::run(root, &arguments),
         Command::Corpus { names } => corpus::run(root, &names),
         Command::CorpusInside { names } => corpus::inside(root, &names),
     }

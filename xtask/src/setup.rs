@@ -88,7 +88,7 @@ pub(crate) fn run(target: &Path, purpose: Purpose) -> Result<()> {
         kernel::download(target).context("the guest's kernel")?;
     }
     if missing.nextest {
-        install_nextest()?;
+        cargo_install("cargo-nextest")?;
     }
     let left = self::missing(target, purpose);
     ensure!(left == Missing::default(), "installed, and still missing: {}", left.said.join("; "));
@@ -154,7 +154,7 @@ fn missing(target: &Path, purpose: Purpose) -> Missing {
         missing.said.push("the guest's kernel (downloaded and unpacked, not installed)".to_owned());
         missing.kernel = true;
     }
-    if purpose != Purpose::Demo && find_nextest().is_none() {
+    if purpose != Purpose::Demo && find_in_cargo("cargo-nextest").is_none() {
         missing.said.push("cargo-nextest (the test runner): cargo install cargo-nextest --locked".to_owned());
         missing.nextest = true;
     }
@@ -184,21 +184,25 @@ fn install(missing: &Missing) -> Result<()> {
     Ok(())
 }
 
-fn find_nextest() -> Option<PathBuf> {
+fn find_in_cargo(program: &str) -> Option<PathBuf> {
     let home = env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| env::home_dir().map(|home| home.join(".cargo")));
-    find("cargo-nextest")
-        .or_else(|| home.map(|home| home.join("bin/cargo-nextest")).filter(|file| file.is_file()))
+    find(program).or_else(|| home.map(|home| home.join("bin").join(program)).filter(|file| file.is_file()))
 }
 
-fn install_nextest() -> Result<()> {
-    eprintln!("setup: building cargo-nextest from its source; this takes some minutes, once");
+/// Sees to cargo-fuzz, which only `cargo xtask fuzz` needs.
+pub(crate) fn cargo_fuzz() -> Result<()> {
+    if find_in_cargo("cargo-fuzz").is_none() { cargo_install("cargo-fuzz") } else { Ok(()) }
+}
+
+fn cargo_install(program: &str) -> Result<()> {
+    eprintln!("setup: building {program} from its source; this takes some minutes, once");
     let status = Command::new("cargo")
-        .args(["install", "cargo-nextest", "--locked"])
+        .args(["install", program, "--locked"])
         .stdout(std::io::stderr())
         .status()
         .context("cargo")?;
-    ensure!(status.success(), "cargo install cargo-nextest failed: {status}");
+    ensure!(status.success(), "cargo install {program} failed: {status}");
     Ok(())
 }
 

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use crate::chaos::{self, ChaosArguments};
 use crate::setup::{self, Purpose};
 use crate::{guest, matrix, previous, tidy};
 
@@ -60,7 +59,6 @@ pub(crate) fn run(root: &Path, target: &Path, arguments: &TestArguments) -> Resu
         step("build of the previous release", &|| previous::run(root, target).map(|()| None));
         let long = ["nextest", "run", "--workspace", "--profile", "all", "--no-tests", "pass"];
         step("long tests (all)", &|| cargo(root, &long));
-        step("chaos", &|| chaos::run(root, target, &ChaosArguments::SHORT).map(|()| None));
         step("crash matrix", &|| matrix::play(|_| true).map(|count| Some(format!("{count} cells"))));
     }
 
