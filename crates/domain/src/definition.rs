@@ -32,7 +32,8 @@ pub trait Freezer {
     fn machine(&mut self, name: &str) -> Option<String>;
 
     /// Firmware of this host that is what is asked for. None: it knows of none.
-    fn firmware(&mut self, _: &FirmwareRequest<'_>) -> Option<FirmwareChoice> {
+    fn firmware(&mut self, wanted: &FirmwareRequest<'_>) -> Option<FirmwareChoice> {
+        let FirmwareRequest { .. } = wanted;
         None
     }
 

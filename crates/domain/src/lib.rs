@@ -4,7 +4,8 @@
 //! definition never means less than it says. What the guest does not see is kept in the text. Of that, `<metadata>`,
 //! `<seclabel>` (each host has its own rules), `<resource>`, comments and what only a running domain has (`id`,
 //! `<alias>`, `<backingStore/>`, terminals, made-up taps and sockets) means nothing here; tuning of the host
-//! (`<cputune>`, `cpuset` and their like) is kept, not applied, and listed in [`Definition::notes`].
+//! (`<cputune>`, `<memoryBacking>`, `cpuset` and their like) is kept, not applied, and listed in
+//! [`Definition::notes`].
 #![forbid(unsafe_code)]
 
 mod abi;

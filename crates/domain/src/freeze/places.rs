@@ -347,9 +347,12 @@ fn missing_buses<'a>(
     if i440fx && let Some(spare) = map.free(Occupant::Conventional) {
         map.take(spare, Occupant::Conventional).map_err(|_| Asking::Memballoon)?;
     }
+    // In the order in which the places are given.
+    let (preferring, others): (Vec<_>, Vec<_>) =
+        asking.iter().partition(|(occupant, _)| map.preferred(*occupant).is_some());
     let (buses, others): (Vec<_>, Vec<_>) =
-        asking.iter().partition(|(_, who)| bus_index(domain, nodes, *who).is_some());
-    for (occupant, who) in buses.into_iter().chain(others) {
+        others.into_iter().partition(|(_, who)| bus_index(domain, nodes, *who).is_some());
+    for (occupant, who) in preferring.into_iter().chain(buses).chain(others) {
         take_or_add(&mut map, domain, occupant, &mut new).ok_or(who)?;
     }
     // Where nobody has laid out the buses, one more root port is there for a device that is plugged later.
