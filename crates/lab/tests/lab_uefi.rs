@@ -13,7 +13,7 @@ fn tpm_state(host: &Host, trial: &Trial<'_>) -> PathBuf {
     host.directory.join("state/tpm").join(&trial.guest.uuid)
 }
 
-/// Whether the firmware has written into its variables.
+/// The first byte at which the firmware's variables differ from a new guest's.
 fn variables_written(trial: &Trial<'_>) -> Result<bool> {
     let variables = trial.guest.disk.with_file_name(format!("{}_VARS.fd", trial.name()));
     let xml = trial.lab.kvm1().ferry_output(["dumpxml", trial.name()])?;

@@ -115,7 +115,7 @@ fn pid_option(run_directory: &Path) -> String {
     format!("file={}", run_directory.join("swtpm.pid").display())
 }
 
-/// Ends the TPM of a run directory, where one is left, and waits until it is gone and its state is unlocked.
+/// Ends the TPM of a run directory, where one is left, and waits until it is gone and its state unlocked.
 pub async fn end(run_directory: &Path) {
     let option = pid_option(run_directory);
     let is_its = |pid: u32| {
