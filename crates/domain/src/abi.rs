@@ -116,8 +116,8 @@ impl Differences {
         self.lists("disk", &this.disks, &other.disks, |it| {
             let DiskDriver { discard, queues, queue_size, event_idx, packed, .. } = it.driver;
             let identity = (it.serial.clone(), it.wwn, it.vendor.clone(), it.product.clone());
-            let place = (it.bus, it.model, it.address, it.drive);
-            let nature = (it.device, it.readonly, it.rotation_rate, it.blockio);
+            let place = (it.bus, it.model, it.address, it.drive, it.usb_address);
+            let nature = (it.device, it.readonly, it.rotation_rate, it.removable, it.blockio);
             (place, nature, identity, (discard, queues, queue_size, event_idx, packed))
         });
         self.lists("interface", &this.interfaces, &other.interfaces, |it| {

@@ -192,7 +192,7 @@ fn unfit(before: &Domain, after: &Domain, attached: Attached) -> Option<(&'stati
     }
     if let Attached::Disk(place) = attached {
         match after.disks[place].bus {
-            DiskBus::Virtio | DiskBus::Scsi => {}
+            DiskBus::Virtio | DiskBus::Scsi | DiskBus::Usb => {}
             DiskBus::Sata | DiskBus::Ide => {
                 return Some((
                     "a SATA or IDE drive cannot be plugged while the guest runs",

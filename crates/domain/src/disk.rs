@@ -11,9 +11,10 @@ pub use self::source::{DiskSource, StartupPolicy};
 
 use std::path::PathBuf;
 
-use crate::address::{DriveAddress, PciAddress};
+use crate::address::{DriveAddress, PciAddress, UsbAddress};
 use crate::limits::TARGET_BYTES_MAX;
 use crate::reader::{Node, Reader, text};
+use crate::usb::usb_address;
 use crate::word::words;
 
 /// `<disk>`.
@@ -54,6 +55,8 @@ pub struct Disk {
     pub product: Option<String>,
     /// `<target rotation_rate=…>`: 1 is a solid-state disk, else turns a minute.
     pub rotation_rate: Option<u32>,
+    /// `<target removable=…>`: whether a USB disk says that it can be taken out.
+    pub removable: bool,
     /// `<blockio>`: sizes in bytes.
     pub blockio: BlockIo,
     /// `<boot order=…>`, from 1.
@@ -62,6 +65,8 @@ pub struct Disk {
     pub address: Option<PciAddress>,
     /// `<address type='drive'>`, of a SCSI, SATA or IDE disk.
     pub drive: Option<DriveAddress>,
+    /// `<address type='usb'>`, of a USB disk.
+    pub usb_address: Option<UsbAddress>,
 }
 
 /// `<blockio>`: what the guest is told about the disk's blocks; none leaves QEMU's defaults.
@@ -96,6 +101,8 @@ words! {
         Sata = "sata",
         /// i440fx's IDE.
         Ide = "ide",
+        /// USB storage.
+        Usb = "usb",
     }
 }
 
@@ -153,6 +160,7 @@ impl Disk {
         let (target, bus) = target?;
         let target_node = reader.child(node, "target")?;
         let rotation_rate = rotation_rate(reader, target_node, bus);
+        let removable = removable(reader, target_node, bus);
         let mut disk = Disk {
             device: device?,
             startup_policy,
@@ -174,11 +182,14 @@ impl Disk {
             boot_order,
             address: None,
             drive: None,
+            usb_address: None,
+            removable,
             source: if cdrom { source } else { Some(source?) },
         };
         match bus {
             DiskBus::Virtio => disk.address = reader.pci_address(node),
             DiskBus::Scsi | DiskBus::Sata | DiskBus::Ide => disk.drive = reader.drive_address(node),
+            DiskBus::Usb => disk.usb_address = usb_address(reader, node),
         }
         Some(disk)
     }
@@ -226,7 +237,7 @@ fn backing<'a>(reader: &mut Reader<'a>, disk: Node<'a>) -> Vec<PathBuf> {
 
 fn target<'a>(reader: &mut Reader<'a>, disk: Node<'a>, cdrom: bool) -> Option<(String, DiskBus)> {
     let node = reader.required_child(disk, "target", "add <target dev='vda' bus='virtio'/>")?;
-    reader.vocabulary(node, &["dev", "bus", "tray", "rotation_rate"], &[]);
+    reader.vocabulary(node, &["dev", "bus", "tray", "rotation_rate", "removable"], &[]);
     let dev = reader.required(node, "dev", "write `dev`, like vda")?;
     if dev.len() > TARGET_BYTES_MAX || !dev.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
         let message = format!("`{dev}` is not a name of a disk in the guest");
@@ -244,7 +255,7 @@ fn target<'a>(reader: &mut Reader<'a>, disk: Node<'a>, cdrom: bool) -> Option<(S
             DiskBus::Virtio
         }
     };
-    if cdrom && bus == DiskBus::Virtio {
+    if cdrom && matches!(bus, DiskBus::Virtio | DiskBus::Usb) {
         let message = format!("a CD drive cannot be on bus `{bus}`");
         reader.refuse_attribute(node, "bus", message, "write bus='sata' on q35, bus='ide' on i440fx");
     }
@@ -252,11 +263,19 @@ fn target<'a>(reader: &mut Reader<'a>, disk: Node<'a>, cdrom: bool) -> Option<(S
 }
 
 fn rotation_rate<'a>(reader: &mut Reader<'a>, target: Node<'a>, bus: DiskBus) -> Option<u32> {
-    if bus == DiskBus::Virtio && target.has_attribute("rotation_rate") {
-        let message = "a virtio disk has no rotation rate";
+    if matches!(bus, DiskBus::Virtio | DiskBus::Usb) && target.has_attribute("rotation_rate") {
+        let message = format!("a disk on bus `{bus}` has no rotation rate");
         reader.refuse_attribute(target, "rotation_rate", message, "remove `rotation_rate`");
     }
     reader.number(target, "rotation_rate", 1..=65534)
+}
+
+fn removable<'a>(reader: &mut Reader<'a>, target: Node<'a>, bus: DiskBus) -> bool {
+    if bus != DiskBus::Usb && target.has_attribute("removable") {
+        let message = "only a USB disk can be removable";
+        reader.refuse_attribute(target, "removable", message, "remove `removable`");
+    }
+    reader.flag(target, "removable", "on", "off").unwrap_or(false)
 }
 
 fn model<'a>(reader: &mut Reader<'a>, disk: Node<'a>, bus: Option<DiskBus>) -> VirtioModel {
@@ -292,7 +311,7 @@ fn serial<'a>(reader: &mut Reader<'a>, disk: Node<'a>) -> Option<String> {
 fn wwn<'a>(reader: &mut Reader<'a>, disk: Node<'a>, bus: Option<DiskBus>) -> Option<u64> {
     let node = reader.child(disk, "wwn")?;
     reader.vocabulary(node, &[], &[]);
-    if bus == Some(DiskBus::Virtio) {
+    if matches!(bus, Some(DiskBus::Virtio | DiskBus::Usb)) {
         reader.refuse(node, "only SCSI, SATA and IDE disks have a world wide name", "remove the <wwn>");
     }
     let text = text(node);

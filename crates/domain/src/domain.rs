@@ -11,7 +11,7 @@ use crate::clock::Clock;
 use crate::controller::Controller;
 use crate::cpu::{Cpu, Topology};
 use crate::device::{Iommu, Memballoon, Panic, Rng, Vsock, Watchdog};
-use crate::disk::{Disk, DiskDevice, DiskSource};
+use crate::disk::{Disk, DiskBus, DiskDevice, DiskSource};
 use crate::display::{Graphics, Listen, Video};
 use crate::features::Features;
 use crate::hostdev::{Hostdev, HostdevSource};
@@ -148,6 +148,7 @@ impl Domain {
         !self.hubs.is_empty()
             || !self.redirdevs.is_empty()
             || self.inputs.iter().any(|input| input.bus == InputBus::Usb)
+            || self.disks.iter().any(|disk| disk.bus == DiskBus::Usb)
             || self.sounds.iter().any(|sound| sound.model == SoundModel::Usb)
             || self.serials.iter().any(|serial| matches!(serial.target, SerialTarget::Usb { .. }))
             || self.hostdevs.iter().any(|hostdev| matches!(hostdev.source, HostdevSource::Usb { .. }))

@@ -89,7 +89,7 @@ fn tune<'a>(reader: &mut Reader<'a>, before: &[Disk], disk: &Disk, node: Node<'a
 fn fits(domain: &Domain, bus: DiskBus, address: DriveAddress) -> bool {
     let DriveAddress { controller, bus: channel, target, unit } = address;
     match bus {
-        DiskBus::Virtio => false,
+        DiskBus::Virtio | DiskBus::Usb => false,
         DiskBus::Ide => controller == 0 && channel <= 1 && target == 0 && unit <= 1,
         DiskBus::Sata => channel == 0 && target == 0 && unit < SATA_PORTS,
         DiskBus::Scsi => match scsi_model(domain, controller) {
@@ -117,7 +117,7 @@ pub(crate) fn freeze<'a>(reader: &mut Reader<'a>, editor: &mut Editor<'a>, readi
     let mut taken: BTreeSet<(&str, DriveAddress)> =
         domain.disks.iter().filter_map(|disk| Some((disk.bus.as_str(), disk.drive?))).collect();
     for (disk, node) in domain.disks.iter().zip(&nodes.disks) {
-        if disk.bus == DiskBus::Virtio || disk.drive.is_some() {
+        if matches!(disk.bus, DiskBus::Virtio | DiskBus::Usb) || disk.drive.is_some() {
             continue;
         }
         let by_name = index_of(&disk.target).and_then(|index| place(disk.bus, index));
@@ -179,7 +179,7 @@ fn controllers<'a>(
 /// The place that belongs to the disk with a number, as in libvirt (`virDomainDiskDefAssignAddress`).
 fn place(bus: DiskBus, index: u32) -> Option<DriveAddress> {
     let (controller, bus, unit) = match bus {
-        DiskBus::Virtio => return None,
+        DiskBus::Virtio | DiskBus::Usb => return None,
         DiskBus::Scsi => (index / SCSI_UNITS, 0, index % SCSI_UNITS),
         DiskBus::Sata => (index / SATA_PORTS, 0, index % SATA_PORTS),
         DiskBus::Ide => (index / 4, index % 4 / 2, index % 2),

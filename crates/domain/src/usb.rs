@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::address::{UsbAddress, UsbPort};
 use crate::character::SerialTarget;
 use crate::controller::{ControllerModel, UsbModel};
+use crate::disk::DiskBus;
 use crate::domain::Domain;
 use crate::hostdev::HostdevSource;
 use crate::input::InputBus;
@@ -119,6 +120,11 @@ pub(crate) fn usb_devices<'a>(domain: &Domain, nodes: &Nodes<'a>) -> Vec<UsbDevi
     let mut add = |node, address, hub| devices.push(UsbDevice { node, address, hub });
     for (hub, node) in domain.hubs.iter().zip(&nodes.hubs) {
         add(*node, hub.address, true);
+    }
+    for (disk, node) in domain.disks.iter().zip(&nodes.disks) {
+        if disk.bus == DiskBus::Usb {
+            add(*node, disk.usb_address, false);
+        }
     }
     for (hostdev, node) in domain.hostdevs.iter().zip(&nodes.hostdevs) {
         if let HostdevSource::Usb { .. } = hostdev.source {

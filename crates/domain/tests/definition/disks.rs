@@ -60,6 +60,16 @@ fn controllers_that_disks_need_are_added() {
 }
 
 #[test]
+fn usb_disks_have_the_ports_before_other_devices() {
+    let both = frozen(&with("q35", &disk(0, "sda", "usb")));
+    let port = |address: Option<domain::UsbAddress>| address.map(|it| it.port.to_string());
+    assert_eq!(port(both.domain().disks[0].usb_address).as_deref(), Some("1"));
+    assert_eq!(port(both.domain().inputs[0].usb_address).as_deref(), Some("2"));
+    let other = frozen(&with("q35", &disk(0, "sda", "usb").replace("'usb'", "'usb' removable='on'")));
+    assert_eq!(both.domain().guest_abi_differences(other.domain()).len(), 1);
+}
+
+#[test]
 fn the_first_of_a_kind_is_booted() {
     let disks = frozen(&corpus("disks.xml"));
     let indexes: Vec<_> = (0..7).map(|place| disks.domain().disk_boot_index(place)).collect();

@@ -10,6 +10,7 @@ use domain::{
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::display::usb_place;
 use super::pci::{explicit, place, sata_id, scsi_id};
 use super::switch::{Device, Object, Properties, Switch};
 use super::{CommandLine, CommandLineError};
@@ -289,6 +290,11 @@ fn on_bus(domain: &Domain, disk: &Disk) -> Result<Properties, CommandLineError> 
             let chipset = controller == 0 && domain.os.family == MachineFamily::Q35;
             let id = if chipset { "ide".to_owned() } else { sata_id(controller) };
             named("ide-hd", "ide-cd").with("bus", format!("{id}.{unit}"))
+        }
+        DiskBus::Usb => {
+            let device =
+                usb_place(begin("usb-storage"), disk.usb_address, || format!("disk {}", disk.target))?;
+            device.with_switch("removable", disk.removable)
         }
         DiskBus::Ide => {
             let DriveAddress { controller: _, bus, target: _, unit } = at()?;

@@ -92,7 +92,7 @@ fn a_q35_with_disks_of_every_kind() {
 }
 
 #[test]
-fn a_pc_with_ide_ahci_and_lsi() {
+fn a_pc_with_ide_ahci_lsi_and_usb() {
     let disk = |target: &str, bus: &str, device: &str| {
         format!(
             "<disk type='file' device='{device}'><source file='/srv/{target}'/><target dev='{target}' bus='{bus}'/></disk>"
@@ -104,6 +104,7 @@ fn a_pc_with_ide_ahci_and_lsi() {
         disk("sdb", "sata", "disk"),
         disk("sdc", "scsi", "disk"),
         disk("sda", "scsi", "cdrom"),
+        disk("sdd", "usb", "disk"),
         "<controller type='scsi' model='lsilogic'/>".to_owned(),
     ];
     let xml = MINIMAL.replace("<devices>", &format!("<devices>{}", disks.concat()));
