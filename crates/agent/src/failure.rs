@@ -194,15 +194,24 @@ impl Failure {
         if let Failure::RefusedByTarget { problem, .. } = self {
             text = format!("{text}: {}", problem.detail);
         }
-        let mut source = std::error::Error::source(self);
-        while let Some(error) = source {
-            text = format!("{text}: {error}");
-            source = error.source();
-        }
-        text
+        causes(text, self)
     }
 }
 
 fn devices(missing: &[qemu::command_line::MissingDevice]) -> String {
     missing.iter().map(|it| it.device.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+/// An error and everything that caused it, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    causes(error.to_string(), error)
+}
+
+fn causes(mut text: String, error: &dyn std::error::Error) -> String {
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
 }

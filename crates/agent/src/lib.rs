@@ -8,6 +8,7 @@ mod config;
 mod console;
 mod define;
 mod disks;
+pub mod doctor;
 mod drive;
 mod failure;
 mod guest;

@@ -88,6 +88,15 @@ pub(crate) const JOURNAL_BYTES: u64 = 64 << 10;
 /// Ended migrations whose reports are kept.
 pub(crate) const REPORTS_KEPT: usize = 1000;
 
+/// How long a certificate must still be valid for the doctor to say nothing.
+pub(crate) const CERTIFICATE_LEFT_MIN: Duration = Duration::from_secs(30 * 86_400);
+
+/// How far the clocks of two hosts may be apart for the doctor to say nothing.
+pub(crate) const CLOCK_SKEW_MAX: Duration = Duration::from_millis(500);
+
+/// Free bytes that the doctor wants where journals and definitions lie.
+pub(crate) const STATE_BYTES_MIN: u64 = 64 << 20;
+
 /// Upper bounds of the buckets in which migrations' durations are counted, in seconds.
 pub(crate) const DURATION_BUCKETS_S: [f64; 9] = [1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0];
 

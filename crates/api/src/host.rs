@@ -17,6 +17,9 @@ pub struct Version {
     pub protocol_oldest: Option<u32>,
     /// The host that answers.
     pub host: String,
+    /// What its clock says, in milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub now_ms: Option<u64>,
 }
 
 impl Version {

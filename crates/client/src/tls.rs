@@ -89,6 +89,30 @@ pub fn server_config(ca_pem: &[u8], cert_pem: &[u8], key_pem: &[u8]) -> Result<A
     Ok(Arc::new(config))
 }
 
+/// What a certificate says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Described {
+    /// Its DNS names.
+    pub names: Vec<String>,
+    /// When it begins to be valid, in seconds since 1970.
+    pub from_s: i64,
+    /// When it ends to be valid, in seconds since 1970.
+    pub until_s: i64,
+}
+
+/// Describes the first certificate of a PEM text; `None` where it cannot be read. Nothing is verified.
+#[must_use]
+pub fn describe(pem: &[u8]) -> Option<Described> {
+    let certificate = certificates(pem).ok()?.into_iter().next()?;
+    let (_, parsed) = x509_parser::parse_x509_certificate(&certificate).ok()?;
+    let validity = parsed.validity();
+    Some(Described {
+        names: names(&certificate),
+        from_s: validity.not_before.timestamp(),
+        until_s: validity.not_after.timestamp(),
+    })
+}
+
 /// The DNS names in a certificate's subject alternative names; empty when it has none or cannot be read. Only
 /// meaningful for a certificate that a handshake has verified.
 #[must_use]

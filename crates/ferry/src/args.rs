@@ -130,6 +130,11 @@ pub(crate) enum Command {
     ///
     /// It logs to standard error and ends on SIGTERM or SIGINT; guests go on, and the next agent finds them again.
     Agent(Agent),
+    /// Find out what is missing or wrong on this host, and how to mend it
+    ///
+    /// Reads the agent's configuration and looks for itself, so it works where no agent runs. Ends with 1 where something
+    /// keeps domains from running or moving, with 0 otherwise.
+    Doctor(Doctor),
     /// Make the CA and the certificates that agents know each other by
     #[command(subcommand)]
     Ca(Ca),
@@ -139,6 +144,13 @@ pub(crate) enum Command {
     /// Write manual pages and completions for packages
     #[command(hide = true)]
     Generate(Generate),
+}
+
+#[derive(Debug, Arguments)]
+pub(crate) struct Doctor {
+    /// The agent's configuration
+    #[arg(long, value_name = "FILE", default_value = "/etc/ferry/agent.toml")]
+    pub(crate) config: PathBuf,
 }
 
 #[derive(Debug, Arguments)]

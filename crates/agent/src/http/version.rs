@@ -7,6 +7,7 @@ use axum::Json;
 use axum::extract::State;
 
 use crate::node::Node;
+use crate::tracker::unix_ms;
 
 /// What answers.
 #[utoipa::path(get, path = "/version", tag = "host", responses((status = 200, body = Version)))]
@@ -17,5 +18,6 @@ pub(crate) async fn version(State(node): State<Arc<Node>>) -> Json<Version> {
         protocol: ours.newest,
         protocol_oldest: (ours.oldest < ours.newest).then_some(ours.oldest),
         host: node.config.host.clone(),
+        now_ms: Some(unix_ms()),
     })
 }

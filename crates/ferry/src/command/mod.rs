@@ -7,6 +7,7 @@ mod change;
 mod console;
 mod define;
 mod dial;
+mod doctor;
 mod edit;
 mod events;
 mod generate;
@@ -37,6 +38,7 @@ pub(crate) async fn run(args: Args, printer: &Printer) -> Result<Exit, Failure> 
         Command::Agent(typed) => return agent::run(typed).await,
         Command::Ca(Ca::Init(typed)) => return ca::init(&typed, printer),
         Command::Ca(Ca::Issue(typed)) => return ca::issue(&typed, printer),
+        Command::Doctor(typed) => return doctor::run(&typed.config, printer).await,
         Command::Generate(typed) => return generate::run(&typed.out),
         Command::Create(_)
         | Command::Define(_)
@@ -100,7 +102,7 @@ pub(crate) async fn run(args: Args, printer: &Printer) -> Result<Exit, Failure> 
         Command::Host(Host::Info) => inspect::host(&desk).await,
         Command::Version => inspect::version(&desk).await,
         Command::DialStdio => dial::dial(&place).await,
-        Command::Agent(_) | Command::Ca(_) | Command::Generate(_) => {
+        Command::Agent(_) | Command::Ca(_) | Command::Doctor(_) | Command::Generate(_) => {
             unreachable!("they ask no agent and have returned above")
         }
     }
