@@ -13,6 +13,7 @@ use super::{problem, rules, warning};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::guest::{GuestRecord, RECORD, read_owner};
+use crate::networks::bridge_of;
 
 pub(super) async fn examine(config: &Config, found: &mut Vec<Finding>) {
     for directory in [&config.state_dir, &config.run_dir, &config.log_dir] {
@@ -51,7 +52,10 @@ async fn definitions(config: &Config, found: &mut Vec<Finding>) {
         match Definition::parse(&text) {
             Ok(definition) => {
                 let domain = definition.domain();
-                let named = domain.interfaces.iter().map(|interface| interface.bridge.clone());
+                // A network that this host does not know is said when the domain starts, or comes.
+                let bridge =
+                    |interface: &domain::Interface| bridge_of(config, &interface.source).ok().flatten();
+                let named = domain.interfaces.iter().filter_map(bridge);
                 bridges.extend(named.map(|bridge| (bridge, domain.name.clone())));
                 if text.contains("<hugepages") {
                     hugepages = Some(domain.name.clone());
@@ -73,7 +77,7 @@ async fn definitions(config: &Config, found: &mut Vec<Finding>) {
         found.push(warning("hugepages-missing", said, "sysctl vm.nr_hugepages=N"));
     }
     let Ok(network) = Network::connect() else { return };
-    for (bridge, domain) in bridges.into_iter().filter(|(bridge, _)| !bridge.is_empty()) {
+    for (bridge, domain) in bridges {
         let make = format!("ip link add {bridge} type bridge; ip link set {bridge} up");
         match network.bridge(&bridge).await {
             Ok(is) if is.up => {}
