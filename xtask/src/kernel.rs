@@ -2,7 +2,7 @@
 //! never installed. Of its modules only the needed ones are kept, unpacked, in the order in which they load.
 //!
 //! ```text
-//! target/guest/kernel/vmlinuz, version, modules/order, modules/<name>.ko
+//! target/guest/kernel/vmlinuz, version, modules/order, modules/wanted, modules/<name>.ko
 //! ```
 
 use std::collections::HashMap;
@@ -17,7 +17,7 @@ use crate::apt;
 /// Packages whose only purpose is to depend on the newest small kernel: Debian's, then Ubuntu's.
 const KERNEL_PACKAGES: [&str; 2] = ["linux-image-cloud-amd64", "linux-image-virtual"];
 /// What the guest uses; what these need in turn is read out of the modules themselves.
-const MODULES: [&str; 8] = [
+const MODULES: [&str; 9] = [
     "virtio_pci",
     "virtio_blk",
     "virtio_net",
@@ -26,6 +26,7 @@ const MODULES: [&str; 8] = [
     "virtio_console",
     "button",
     "evdev",
+    "pvpanic_mmio",
 ];
 
 /// Where the kernel lies once it is there.
@@ -33,9 +34,10 @@ pub(crate) fn directory(target: &Path) -> PathBuf {
     target.join("guest/kernel")
 }
 
-/// Whether there is nothing to do.
+/// Whether there is nothing to do: a kernel is there, with the modules that are wanted now.
 pub(crate) fn is_there(target: &Path) -> bool {
-    directory(target).join("vmlinuz").exists()
+    fs::read_to_string(directory(target).join("modules/wanted"))
+        .is_ok_and(|wanted| wanted == MODULES.join("\n"))
 }
 
 /// Downloads and unpacks the kernel. Done or not done at all: the directory is renamed into place at the end.
@@ -107,6 +109,7 @@ fn choose(unpacked: &Path, into: &Path) -> Result<()> {
     }
     let order: String = order.iter().map(|name| format!("{name}.ko\n")).collect();
     fs::write(into.join("modules/order"), order)?;
+    fs::write(into.join("modules/wanted"), MODULES.join("\n"))?;
     fs::write(into.join("version"), version)?;
     fs::copy(vmlinuz, into.join("vmlinuz"))?;
     Ok(())

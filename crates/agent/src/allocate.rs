@@ -10,6 +10,8 @@ use uuid::Uuid;
 pub(crate) struct Allocator<'a> {
     pub(crate) capabilities: &'a Capabilities,
     pub(crate) firmware: Descriptions,
+    /// Of the next interface that has none here and has one elsewhere; the others get fresh ones.
+    pub(crate) mac: Option<MacAddress>,
 }
 
 impl Freezer for Allocator<'_> {
@@ -26,6 +28,9 @@ impl Freezer for Allocator<'_> {
     }
 
     fn mac(&mut self) -> MacAddress {
+        if let Some(mac) = self.mac.take() {
+            return mac;
+        }
         // 52:54:00 is the prefix that QEMU's own default and libvirt use.
         let random = Uuid::new_v4().into_bytes();
         MacAddress([0x52, 0x54, 0x00, random[0], random[1], random[2]])

@@ -16,7 +16,7 @@ pub(crate) async fn freeze(node: &Node, xml: &str) -> Result<Definition, Failure
     let written = Definition::parse(xml).map_err(Failure::Definition)?;
     check_paths(node, written.domain())?;
     let capabilities = node.capabilities(node.emulator(written.domain())?).await?;
-    let mut allocator = Allocator { capabilities: &capabilities, firmware: descriptions() };
+    let mut allocator = Allocator { capabilities: &capabilities, firmware: descriptions(), mac: None };
     let frozen = written.freeze(&mut allocator).map_err(Failure::Definition)?;
     // The choice of firmware may have brought files that were not in it before.
     check_paths(node, frozen.domain())?;

@@ -167,6 +167,14 @@ pub(crate) enum Failure {
         #[source]
         source: std::io::Error,
     },
+    #[error("{of} has no {device}")]
+    NoDevice { device: String, of: &'static str },
+    #[error("{text:?} is no MAC address")]
+    NoMac { text: String },
+    #[error("the guest of {domain} refuses to give up {device}: it may be in use there")]
+    DeviceRefused { domain: String, device: String },
+    #[error("the guest of {domain} did not let go of the device within {after:?}; it still may")]
+    DeviceStays { domain: String, after: Duration },
     #[error("domain {domain} has no VNC server")]
     NoVnc { domain: String },
     #[error("the picture of domain {domain}'s screen cannot be read")]

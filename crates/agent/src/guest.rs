@@ -243,6 +243,11 @@ pub(crate) fn accelerator(kvm: bool) -> Accelerator {
     if kvm { Accelerator::Kvm } else { Accelerator::Tcg }
 }
 
+/// Whether a guest's packets go through the kernel's vhost-net.
+pub(crate) fn vhost(record: &GuestRecord) -> bool {
+    record.kvm && Path::new("/dev/vhost-net").exists()
+}
+
 /// Starts a guest's QEMU, stopped, and puts its taps on their bridges.
 pub(crate) async fn launch(
     node: &Node,
@@ -260,7 +265,7 @@ pub(crate) async fn launch(
         run_directory: &run_directory,
         taps: &record.taps,
         spice_port: spice_port(domain)?,
-        vhost: record.kvm && Path::new("/dev/vhost-net").exists(),
+        vhost: vhost(record),
         incoming,
         now: &jiff::Zoned::now(),
     })?;

@@ -15,6 +15,7 @@ mod define;
 mod figures;
 mod leave;
 mod look;
+mod plug;
 mod power;
 mod reboot;
 mod show;
@@ -23,7 +24,7 @@ mod told;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::{MigrationRequest, SizeRequest};
+use api::{AttachRequest, DetachRequest, MediaRequest, MigrationRequest, SizeRequest};
 use domain::Definition;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -80,6 +81,10 @@ pub(crate) enum Ask {
     Autostart(bool, Reply<api::Domain>),
     Rename(String, Reply<api::Domain>),
     Undefine(Reply<()>),
+    Attach(AttachRequest, Reply<api::Domain>),
+    ChangeMedia(MediaRequest, Reply<api::Domain>),
+    /// Answered when the guest has let go of it.
+    Detach(DetachRequest, Reply<api::Domain>),
     Migrate(MigrationRequest, Reply<Uuid>),
     Cancel(Reply<()>),
     Resolve(api::ResolveAs, Reply<()>),
@@ -138,6 +143,7 @@ enum State {
     Active {
         guest: Box<Guest>,
         ears: told::Ears,
+        detaching: Vec<plug::Detaching>,
         shutdowns: Vec<Reply<api::Domain>>,
         reboot: Option<Reboot>,
     },
@@ -253,6 +259,9 @@ impl Keeper {
             Ask::Autostart(enabled, reply) => _ = reply.send(self.set_autostart(enabled).await),
             Ask::Rename(name, reply) => _ = reply.send(self.rename(name).await),
             Ask::Undefine(reply) => _ = reply.send(self.undefine().await),
+            Ask::Attach(request, reply) => _ = reply.send(self.attach(request).await),
+            Ask::ChangeMedia(request, reply) => _ = reply.send(self.change_media(&request).await),
+            Ask::Detach(request, reply) => self.detach(request, reply).await,
             Ask::Migrate(request, reply) => self.migrate(request, reply),
             Ask::Cancel(reply) => _ = reply.send(self.cancel()),
             Ask::Resolve(word, reply) => self.resolve(word, reply).await,

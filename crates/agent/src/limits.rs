@@ -134,3 +134,6 @@ pub(crate) const CONSOLE_END_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Ports that are tried for a SPICE screen whose definition names none: those of libvirt.
 pub(crate) const SPICE_PORTS: std::ops::RangeInclusive<u16> = 5900..=65535;
+
+/// How long whoever detaches a device waits for the guest to let go of it.
+pub(crate) const DETACH_TIMEOUT: Duration = Duration::from_secs(20);

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod definition;
+mod device;
 mod domain;
 mod event;
 mod handover;
@@ -15,6 +16,7 @@ mod protocol;
 mod screen;
 
 pub use definition::{AutostartRequest, DefineRequest, EditRequest, RenameRequest, SizeRequest};
+pub use device::{AttachRequest, DetachRequest, Device, MediaRequest, Scope};
 pub use domain::{Disk, Domain, DomainState, Interface, RebootRequest, ShutdownRequest};
 pub use event::{DomainEvent, EventKind};
 pub use handover::{

@@ -6,6 +6,7 @@
 mod client;
 mod connection;
 mod console;
+mod devices;
 mod domains;
 mod error;
 mod events;

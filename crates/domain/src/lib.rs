@@ -34,6 +34,7 @@ mod interface;
 mod iothread;
 pub mod limits;
 mod memory;
+mod named;
 mod network;
 mod os;
 mod problem;
@@ -80,6 +81,7 @@ pub use interface::{
 };
 pub use iothread::IoThread;
 pub use memory::{HostNodeMode, HostNodes, Hugepages, MemoryBacking, MemorySource, NumaCell};
+pub use named::{Named, named};
 pub use network::network_bridge;
 pub use os::{BootDevice, BootMenu, MachineFamily, Os};
 pub use problem::{DefinitionError, Problem};

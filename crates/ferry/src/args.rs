@@ -1,6 +1,7 @@
 //! What was typed: commands, options and their help. What it means is [`crate::resolve`]'s. Main type: [`Args`].
 
 mod ca;
+mod devices;
 mod domains;
 mod migrations;
 mod screen;
@@ -10,6 +11,10 @@ use std::path::PathBuf;
 use clap::{Args as Arguments, Parser, Subcommand};
 
 pub(crate) use ca::{Ca, CaInit, CaIssue};
+pub(crate) use devices::{
+    AttachDisk, AttachInterface, ChangeMedia, DetachDisk, DetachInterface, InterfaceKind, OneDevice,
+    ScopeWords,
+};
 pub(crate) use domains::{
     Autostart, Create, Define, Dumpxml, List, OneDomain, Reboot, Rename, Setmem, Setvcpus, Shutdown,
 };
@@ -96,6 +101,20 @@ pub(crate) enum Command {
     Suspend(OneDomain),
     /// Let a suspended domain go on
     Resume(OneDomain),
+    /// Give a domain one more disk
+    AttachDisk(AttachDisk),
+    /// Take a disk away from a domain
+    DetachDisk(DetachDisk),
+    /// Give a domain one more network interface
+    AttachInterface(AttachInterface),
+    /// Take a network interface away from a domain
+    DetachInterface(DetachInterface),
+    /// Give a domain a <disk> or an <interface> of libvirt domain XML
+    AttachDevice(OneDevice),
+    /// Take the <disk> or the <interface> away that has the same target or MAC address
+    DetachDevice(OneDevice),
+    /// Give a CD drive another medium, or none
+    ChangeMedia(ChangeMedia),
     /// Type into a guest's serial console and read what it says
     ///
     /// Standard input goes to the guest and what it says to standard output. On a terminal every key goes to the guest,

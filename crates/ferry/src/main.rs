@@ -17,6 +17,7 @@
 
 mod args;
 mod command;
+mod device;
 mod failure;
 mod limits;
 mod measure;

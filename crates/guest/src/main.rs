@@ -4,6 +4,7 @@
 //!
 //! It ends by itself only on the ACPI power button, after the last record is synced. Main type: [`Work`].
 
+mod console;
 mod http;
 mod power;
 
@@ -59,6 +60,7 @@ fn main() {
     start(&work, move |work| send_echoes(work, &sending));
     start(&work, move |work| receive_echoes(work, &receiving));
     start(&work, |work| http::serve(work));
+    start(&work, |_| console::serve());
     power::watch(&work);
     loop {
         let status = work.status();

@@ -82,6 +82,10 @@ pub struct GuestOptions {
     pub kind: &'static str,
     /// Whether it boots with UEFI, with variables of its own, and has a TPM.
     pub uefi: bool,
+    /// `<on_crash>`.
+    pub on_crash: &'static str,
+    /// More elements of `<devices>`.
+    pub devices: &'static str,
 }
 
 impl GuestOptions {
@@ -97,6 +101,8 @@ impl GuestOptions {
             settings: Settings::easy(network::guest(part), network::guest(CLIENT)),
             kind: "qemu",
             uefi: false,
+            on_crash: "destroy",
+            devices: "",
         }
     }
 }
@@ -222,7 +228,8 @@ impl Guest {
 
     /// The definition in libvirt's XML.
     fn definition(&self, images: &Images) -> String {
-        let Guest { options: GuestOptions { name, memory_mib, vcpus, kind, .. }, uuid, .. } = self;
+        let Guest { options, uuid, .. } = self;
+        let GuestOptions { name, memory_mib, vcpus, kind, on_crash, devices, .. } = options;
         let (kernel, initramfs) = (images.kernel.display(), images.initramfs.display());
         let (disk, console) = (self.disk.display(), self.console.display());
         let (mac, command_line) = (self.mac(), self.command_line());
@@ -248,7 +255,7 @@ impl Guest {
   </cpu>
   <on_poweroff>destroy</on_poweroff>
   <on_reboot>restart</on_reboot>
-  <on_crash>destroy</on_crash>
+  <on_crash>{on_crash}</on_crash>
   <devices>
     <disk type='file' device='disk'>
       <driver name='qemu' type='qcow2' cache='none'/>
@@ -268,7 +275,7 @@ impl Guest {
     <rng model='virtio'>
       <backend model='random'>/dev/urandom</backend>
     </rng>
-  </devices>
+{devices}  </devices>
 </domain>
 "
         )

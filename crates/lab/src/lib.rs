@@ -15,6 +15,7 @@ pub mod namespace;
 pub mod network;
 pub mod previous;
 pub mod runs;
+pub mod talk;
 pub mod teardown;
 mod trace;
 pub mod trial;

@@ -33,6 +33,13 @@ pub(super) const CONSOLE_CLOSED: Row = row(502, "console-closed", "ask again; th
 pub(super) const DEFINITION_INVALID: Row =
     row(422, "definition-invalid", "mend the places named and define it again");
 pub(super) const DEVICES_MISSING: Row = row(422, "devices-missing", "");
+pub(super) const DEVICE_REFUSED: Row =
+    row(409, "device-refused", "unmount or unconfigure it in the guest, and detach it again");
+pub(super) const DEVICE_STAYS: Row = row(
+    504,
+    "device-stays",
+    "see that the guest's operating system is up and does not use it; `ferry events` tells when it goes",
+);
 pub(super) const DISK_UNUSABLE: Row =
     row(409, "disk-unusable", "make the disk readable and writable on this host");
 pub(super) const DOMAIN_NOT_FOUND: Row = row(404, "domain-not-found", "`ferry list --all` shows all domains");
@@ -75,6 +82,8 @@ pub(super) const NO_CONSOLE: Row = row(
     "no-console",
     "give the domain <serial type='pty'/> or <console type='pty'/>; what goes into a file cannot be typed into",
 );
+pub(super) const NO_DEVICE: Row = row(404, "no-device", "`ferry dumpxml` shows what there is");
+pub(super) const NO_MAC: Row = row(422, "no-mac", "write it as in 52:54:00:00:00:01");
 pub(super) const NO_TIME: Row = row(422, "no-time", "write it as in 2026-01-31T12:00:00Z");
 pub(super) const NO_VNC: Row = row(409, "no-vnc", "give the domain <graphics type='vnc'/>");
 pub(super) const NO_SPICE_PORT: Row =

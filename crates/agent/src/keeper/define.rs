@@ -11,7 +11,7 @@ use crate::nonvolatile;
 
 impl Keeper {
     /// The definition that outlives the guest, where it may be changed.
-    fn kept(&self) -> Result<&Definition, Failure> {
+    pub(super) fn kept(&self) -> Result<&Definition, Failure> {
         self.free()?;
         if let Some(moved) = &self.record.moved {
             return Err(Failure::MovedAway { domain: self.name.clone(), to: moved.host.clone() });
@@ -26,11 +26,17 @@ impl Keeper {
         kept.ok_or_else(|| self.wrong_state("transient: no definition is kept", mend))
     }
 
+    /// Stores a definition in the place of the one that is there, which it returns.
+    pub(super) fn replace(&mut self, definition: Definition) -> Result<Option<Definition>, Failure> {
+        self.node.store.write_definition(&definition, &self.record)?;
+        let before = self.definition.replace(definition);
+        self.tell(EventKind::Defined, None);
+        Ok(before)
+    }
+
     /// Keeps another definition.
     async fn keep(&mut self, definition: Definition) -> Result<api::Domain, Failure> {
-        self.node.store.write_definition(&definition, &self.record)?;
-        self.definition = Some(definition);
-        self.tell(EventKind::Defined, None);
+        self.replace(definition)?;
         Ok(self.show().await)
     }
 

@@ -27,6 +27,15 @@ impl Keeper {
             }
             self.node.neighbours.client(&request.to).map(drop)
         });
+        let refusal = refusal.and_then(|()| match &self.state {
+            // Nobody knows yet whether the target's machine has it.
+            State::Active { detaching, .. } if detaching.iter().any(|asked| !asked.reply.is_closed()) => {
+                Err(self.wrong_state("giving up a device", "migrate it when that has ended"))
+            }
+            State::Active { .. } | State::ShutOff { .. } | State::Leaving { .. } | State::Arriving { .. } => {
+                Ok(())
+            }
+        });
         if let Err(failure) = refusal {
             _ = reply.send(Err(failure));
             return;

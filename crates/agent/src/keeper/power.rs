@@ -18,7 +18,7 @@ impl Keeper {
     pub(super) fn activate(&mut self, guest: Box<Guest>) {
         let reboot = self.reboot_found(&guest.process);
         let ears = Ears::of(&guest.process);
-        self.state = State::Active { guest, ears, shutdowns: Vec::new(), reboot };
+        self.state = State::Active { guest, ears, detaching: Vec::new(), shutdowns: Vec::new(), reboot };
     }
 
     pub(super) async fn start(&mut self) -> Result<api::Domain, Failure> {
@@ -93,7 +93,8 @@ impl Keeper {
 
     pub(super) async fn exited(&mut self, kind: EventKind, reason: String) {
         let shut_off = State::ShutOff { reason: Some(reason.clone()) };
-        let State::Active { guest, shutdowns, reboot, .. } = std::mem::replace(&mut self.state, shut_off)
+        let State::Active { guest, shutdowns, detaching, reboot, .. } =
+            std::mem::replace(&mut self.state, shut_off)
         else {
             return;
         };
@@ -106,7 +107,9 @@ impl Keeper {
         if let Some(reboot) = reboot {
             reboot.answer(Ok(self.show().await));
         }
-        for reply in shutdowns {
+        // With the guest every device has gone.
+        let waiting = shutdowns.into_iter().chain(detaching.into_iter().map(|asked| asked.reply));
+        for reply in waiting {
             let shown = self.show().await;
             _ = reply.send(Ok(shown));
         }

@@ -58,6 +58,12 @@ impl Keeper {
         }
         let revive = typed == Some(GuestEvent::GuestPanicked {})
             && guest.definition.domain().on_crash == Action::Restart;
+        if let Some(GuestEvent::DeviceDeleted { device: Some(id) }) = &typed {
+            return self.device_went(id, true).await;
+        }
+        if let Some(GuestEvent::DeviceUnplugGuestError { device: Some(id) }) = &typed {
+            return self.device_went(id, false).await;
+        }
         if let Some((kind, detail)) = words(&event, typed) {
             let at = rfc3339(event.timestamp);
             let data = (!event.data.is_null()).then_some(event.data);
@@ -68,7 +74,8 @@ impl Keeper {
         }
     }
 
-    /// Looks at a guest that was running before anybody listened here: its panic may have been told to nobody.
+    /// Looks at a guest that was running before anybody listened here: its panic may have been told to nobody, and so
+    /// may what it has let go of.
     pub(super) async fn catch_up(&mut self) {
         let State::Active { guest, .. } = &self.state else { return };
         let status = guest.process.qmp.execute_within(QueryStatus, SHOW_TIMEOUT).await;
@@ -76,6 +83,7 @@ impl Keeper {
         if panicked && guest.definition.domain().on_crash == Action::Restart {
             self.revive().await;
         }
+        self.find_devices().await;
     }
 
     /// `on_crash` is `restart`: QEMU has stopped the guest, and nobody but us starts it again.
@@ -129,6 +137,8 @@ fn words(event: &Event, typed: Option<GuestEvent>) -> Option<(EventKind, Option<
     match typed {
         // Its end is told when it has come, with this as its reason.
         GuestEvent::Shutdown { reason: _ } => None,
+        // What belongs to a device, and devices that Ferry did not name.
+        GuestEvent::DeviceDeleted { .. } | GuestEvent::DeviceUnplugGuestError { .. } => None,
         GuestEvent::Stop => said(EventKind::Suspended),
         GuestEvent::Resume => said(EventKind::Resumed),
         GuestEvent::Suspend => said(EventKind::Asleep),
@@ -144,8 +154,6 @@ fn words(event: &Event, typed: Option<GuestEvent>) -> Option<(EventKind, Option<
             let full = if nospace { ", its storage is full" } else { "" };
             say(EventKind::IoError, format!("{disk}: {operation}: {reason}{full} (action {action})"))
         }
-        GuestEvent::DeviceDeleted { device } => Some((EventKind::DeviceDetached, device)),
-        GuestEvent::DeviceUnplugGuestError { device } => Some((EventKind::DeviceKept, device)),
         GuestEvent::DeviceTrayMoved { id, tray_open } => {
             say(EventKind::TrayMoved, format!("{id} {}", if tray_open { "opened" } else { "closed" }))
         }
@@ -217,11 +225,7 @@ mod tests {
             "reason": "No space left on device"});
         let said = "disk-vda: write: No space left on device, its storage is full (action stop)";
         check("BLOCK_IO_ERROR", full, Some((EventKind::IoError, Some(said))));
-        check(
-            "DEVICE_DELETED",
-            json!({"device": "disk-vdb", "path": "/x"}),
-            Some((EventKind::DeviceDetached, Some("disk-vdb"))),
-        );
+        check("DEVICE_DELETED", json!({"path": "/machine/peripheral/x/backend"}), None);
         check("BALLOON_CHANGE", json!({"actual": 268_435_456}), Some((EventKind::Balloon, Some("256 MiB"))));
         check("WARPED", json!({"factor": 9}), Some((EventKind::Other, Some("WARPED"))));
     }

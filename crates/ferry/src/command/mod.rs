@@ -6,6 +6,7 @@ mod ca;
 mod change;
 mod console;
 mod define;
+mod devices;
 mod dial;
 mod doctor;
 mod edit;
@@ -58,6 +59,13 @@ pub(crate) async fn run(args: Args, printer: &Printer) -> Result<Exit, Failure> 
         | Command::Destroy(_)
         | Command::Suspend(_)
         | Command::Resume(_)
+        | Command::AttachDisk(_)
+        | Command::DetachDisk(_)
+        | Command::AttachInterface(_)
+        | Command::DetachInterface(_)
+        | Command::AttachDevice(_)
+        | Command::DetachDevice(_)
+        | Command::ChangeMedia(_)
         | Command::Console(_)
         | Command::Vncdisplay(_)
         | Command::Screenshot(_)
@@ -89,6 +97,13 @@ pub(crate) async fn run(args: Args, printer: &Printer) -> Result<Exit, Failure> 
         Command::Destroy(typed) => power::destroy(&desk, &typed.domain).await,
         Command::Suspend(typed) => power::suspend(&desk, &typed.domain).await,
         Command::Resume(typed) => power::resume(&desk, &typed.domain).await,
+        Command::AttachDisk(typed) => devices::attach_disk(&desk, &typed).await,
+        Command::DetachDisk(typed) => devices::detach_disk(&desk, &typed).await,
+        Command::AttachInterface(typed) => devices::attach_interface(&desk, &typed).await,
+        Command::DetachInterface(typed) => devices::detach_interface(&desk, &typed).await,
+        Command::AttachDevice(typed) => devices::attach_device(&desk, &typed).await,
+        Command::DetachDevice(typed) => devices::detach_device(&desk, &typed).await,
+        Command::ChangeMedia(typed) => devices::change_media(&desk, &typed).await,
         Command::Console(typed) => console::console(&desk, &typed).await,
         Command::Vncdisplay(typed) => screen::vncdisplay(&desk, &typed.domain).await,
         Command::Screenshot(typed) => screen::screenshot(&desk, &typed).await,
