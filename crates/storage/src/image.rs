@@ -1,9 +1,10 @@
 //! Disk images, through qemu-img alone. It never guesses a format, never opens a backing file and never
 //! writes over a file that exists. The main type is [`Image`].
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -14,8 +15,10 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 
 use crate::bounded::{self, NoResult};
-use crate::disk::{DiskError, check_absolute};
-use crate::limits::{DISK_TIMEOUT, QEMU_IMG_OUTPUT_BYTES_MAX, QEMU_IMG_TIMEOUT};
+use crate::disk::{DiskError, DiskKind, check_absolute, open_check};
+use crate::limits::{
+    COPY_TIMEOUT, DISK_TIMEOUT, QEMU_IMG_OUTPUT_BYTES_MAX, QEMU_IMG_TIMEOUT, SNAPSHOT_TIMEOUT,
+};
 
 /// The program; found in `PATH`.
 const QEMU_IMG: &str = "qemu-img";
@@ -66,6 +69,20 @@ pub struct Image {
     pub dirty: bool,
     /// Set on a qcow2 image that QEMU has found broken: it must be repaired before use.
     pub corrupt: bool,
+    /// Its internal snapshots, in the order in which they were made.
+    pub snapshots: Vec<Snapshot>,
+}
+
+/// A snapshot inside an image (QEMU's qapi `SnapshotInfo`).
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Snapshot {
+    /// Its name. QEMU allows two of one name.
+    pub name: String,
+    /// Seconds since 1970 when it was made.
+    pub date_sec: u64,
+    /// Bytes of the guest's memory that were saved with it; 0 where it was shut off.
+    pub vm_state_size: u64,
 }
 
 /// Why qemu-img could not tell about or make an image.
@@ -74,7 +91,7 @@ pub enum ImageError {
     /// The path, or the disk behind it.
     #[error(transparent)]
     Disk(#[from] DiskError),
-    /// [`create_qcow2`] found a file.
+    /// A file is there where one was to be made.
     #[error("{path:?} exists already and is not written over: choose another name or remove it")]
     Exists {
         /// The image's path.
@@ -161,35 +178,131 @@ pub async fn image(path: &Path, format: ImageFormat) -> Result<Image, ImageError
 /// # Errors
 /// [`ImageError::Exists`], and as [`image()`].
 pub async fn create_qcow2(path: &Path, virtual_size: u64) -> Result<(), ImageError> {
+    create(path, virtual_size, ImageFormat::Qcow2).await
+}
+
+/// Creates an empty image of `virtual_size` bytes (rounded up to a multiple of 512 by qemu-img), mode 0600; a raw one
+/// is a hole. Nothing is left behind if it fails.
+///
+/// # Errors
+/// As [`create_qcow2`].
+pub async fn create(path: &Path, virtual_size: u64, format: ImageFormat) -> Result<(), ImageError> {
+    take_name(path).await?;
+    let size = virtual_size.to_string();
+    let arguments = ["create", "-q", "-f", format.as_str(), "--"].map(OsStr::new);
+    let arguments = [&arguments[..], &[path.as_os_str(), OsStr::new(&size)]].concat();
+    let purpose = Purpose { step: "create", path, format };
+    let created = run(QEMU_IMG, QEMU_IMG_TIMEOUT, purpose, &arguments).await;
+    give_name_back(path, created).await
+}
+
+/// Copies an image that nobody writes to, in the same format and with its holes; what it takes from a backing file
+/// becomes its own, and its snapshots are left out. Nothing is left behind if it fails.
+///
+/// # Errors
+/// As [`create_qcow2`]; [`ImageError::Refused`] also while a QEMU has it open.
+pub async fn copy(from: &Path, to: &Path, format: ImageFormat) -> Result<(), ImageError> {
+    check_absolute(from)?;
+    take_name(to).await?;
+    let arguments = ["convert", "-q", "-f", format.as_str(), "-O", format.as_str(), "--"].map(OsStr::new);
+    let arguments = [&arguments[..], &[from.as_os_str(), to.as_os_str()]].concat();
+    let purpose = Purpose { step: "copy", path: from, format };
+    let copied = run(QEMU_IMG, COPY_TIMEOUT, purpose, &arguments).await;
+    give_name_back(to, copied).await
+}
+
+/// Whether no QEMU has the image at `path` open for writing (`qemu-img info` without `-U` asks for its lock).
+///
+/// # Errors
+/// As [`image()`]; [`ImageError::Refused`] where one has, with QEMU's words about the lock.
+pub async fn check_unused(path: &Path, format: ImageFormat) -> Result<(), ImageError> {
     check_absolute(path)?;
-    // qemu-img writes over what it finds, so the name is taken first, in one step with the look.
+    let arguments = ["info", "-f", format.as_str(), "--"].map(OsStr::new);
+    let arguments = [&arguments[..], &[path.as_os_str()]].concat();
+    run(QEMU_IMG, QEMU_IMG_TIMEOUT, Purpose { step: "lock", path, format }, &arguments).await.map(drop)
+}
+
+/// What is done with a snapshot inside a qcow2 image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SnapshotVerb {
+    /// Keep the image's content as it is now under a name.
+    Create,
+    /// Make that content the image's again.
+    Revert,
+    /// Forget it.
+    Delete,
+}
+
+/// Works on the snapshot `name` of the qcow2 image at `path`. A name of digits only is taken for an id by qemu-img:
+/// none is ever to be made.
+///
+/// # Errors
+/// As [`image()`]; [`ImageError::Refused`] also while a QEMU has it open.
+pub async fn snapshot(path: &Path, verb: SnapshotVerb, name: &str) -> Result<(), ImageError> {
+    let (step, switch) = match verb {
+        SnapshotVerb::Create => ("make a snapshot of", "-c"),
+        SnapshotVerb::Revert => ("revert", "-a"),
+        SnapshotVerb::Delete => ("delete a snapshot of", "-d"),
+    };
+    let driver = match open_check(path, true).await?.kind {
+        DiskKind::File => "file",
+        DiskKind::BlockDevice => "host_device",
+    };
+    // Without these options qemu-img would guess the format from what a guest has written.
+    let mut options = OsString::from(format!("driver=qcow2,file.driver={driver},file.filename="));
+    for byte in path.as_os_str().as_bytes() {
+        options.push(OsStr::from_bytes(if *byte == b',' { b",," } else { std::slice::from_ref(byte) }));
+    }
+    let arguments = ["snapshot", "-q", switch, name, "--image-opts"].map(OsStr::new);
+    let arguments = [&arguments[..], &[&options]].concat();
+    let purpose = Purpose { step, path, format: ImageFormat::Qcow2 };
+    run(QEMU_IMG, SNAPSHOT_TIMEOUT, purpose, &arguments).await.map(drop)
+}
+
+/// Makes an empty file. qemu-img writes over what it finds, so the name is taken first, in one step with the look.
+async fn take_name(path: &Path) -> Result<(), ImageError> {
+    check_absolute(path)?;
     let owned = path.to_owned();
     let taken = bounded::run(DISK_TIMEOUT, move || {
         std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&owned).map(drop)
     });
     let timed_out = || ImageError::TimedOut { step: "create", path: path.to_owned(), after: DISK_TIMEOUT };
     match taken.await {
-        Ok(Ok(())) => {}
+        Ok(Ok(())) => Ok(()),
         Ok(Err(error)) if error.kind() == io::ErrorKind::AlreadyExists => {
-            return Err(ImageError::Exists { path: path.to_owned() });
+            Err(ImageError::Exists { path: path.to_owned() })
         }
         Ok(Err(source)) | Err(NoResult::NoThread(source)) => {
-            return Err(DiskError::Io { step: "create", path: path.to_owned(), source }.into());
+            Err(DiskError::Io { step: "create", path: path.to_owned(), source }.into())
         }
-        Err(NoResult::TimedOut) => return Err(timed_out()),
+        Err(NoResult::TimedOut) => Err(timed_out()),
     }
+}
 
-    let size = virtual_size.to_string();
-    let arguments = ["create", "-q", "-f", "qcow2", "--"].map(OsStr::new);
-    let arguments = [&arguments[..], &[path.as_os_str(), OsStr::new(&size)]].concat();
-    let purpose = Purpose { step: "create", path, format: ImageFormat::Qcow2 };
-    let created = run(QEMU_IMG, QEMU_IMG_TIMEOUT, purpose, &arguments).await;
-    if created.is_err() {
-        let owned = path.to_owned();
+/// Removes the file that was made for something that failed.
+async fn give_name_back(path: &Path, made: Result<Vec<u8>, ImageError>) -> Result<(), ImageError> {
+    if made.is_err() {
         // The first error is the one to tell; an empty file that stays is refused as `Exists` next time.
-        let _ = bounded::run(DISK_TIMEOUT, move || std::fs::remove_file(&owned)).await;
+        let _ = remove(path).await;
     }
-    created.map(drop)
+    made.map(drop)
+}
+
+/// Removes an image that was made for something that came to nothing.
+///
+/// # Errors
+/// [`ImageError::Disk`], [`ImageError::TimedOut`].
+pub async fn remove(path: &Path) -> Result<(), ImageError> {
+    let owned = path.to_owned();
+    match bounded::run(DISK_TIMEOUT, move || std::fs::remove_file(&owned)).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(source)) | Err(NoResult::NoThread(source)) => {
+            Err(DiskError::Io { step: "remove", path: path.to_owned(), source }.into())
+        }
+        Err(NoResult::TimedOut) => {
+            Err(ImageError::TimedOut { step: "remove", path: path.to_owned(), after: DISK_TIMEOUT })
+        }
+    }
 }
 
 /// What one run of the program is for; every error of it says so.
@@ -253,6 +366,8 @@ struct ImageInfo {
     backing_filename_format: Option<String>,
     #[serde(default)]
     dirty_flag: bool,
+    #[serde(default)]
+    snapshots: Vec<Snapshot>,
     format_specific: Option<FormatSpecific>,
 }
 
@@ -286,6 +401,7 @@ fn parse(answer: &[u8], format: ImageFormat) -> Result<Image, serde_json::Error>
         data_file: specific.data_file,
         dirty: info.dirty_flag,
         corrupt: specific.corrupt,
+        snapshots: info.snapshots,
     })
 }
 
@@ -308,7 +424,21 @@ mod tests {
         data_file: None,
         dirty: false,
         corrupt: false,
+        snapshots: Vec::new(),
     };
+
+    #[test]
+    fn snapshots_are_read() {
+        check(
+            r#"{"virtual-size": 1048576, "actual-size": 200704, "snapshots": [{"icount": 1, "vm-clock-nsec": 0,
+                "name": "clean", "date-sec": 1767225600, "date-nsec": 5, "vm-clock-sec": 0, "id": "1",
+                "vm-state-size": 7}]}"#,
+            Ok(Image {
+                snapshots: vec![Snapshot { name: "clean".into(), date_sec: 1_767_225_600, vm_state_size: 7 }],
+                ..PLAIN
+            }),
+        );
+    }
 
     #[test]
     fn an_answer_is_read() {

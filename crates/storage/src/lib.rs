@@ -16,10 +16,13 @@ mod template;
 
 pub use chain::{Below, below};
 pub use disk::{Disk, DiskError, DiskKind, Identity, open_check};
-pub use image::{Image, ImageError, ImageFormat, create_qcow2, image};
+pub use image::{
+    Image, ImageError, ImageFormat, Snapshot, SnapshotVerb, check_unused, copy, create, create_qcow2, image,
+    remove, snapshot,
+};
 pub use limits::{
-    DISK_TIMEOUT, FILE_OPERATIONS_MAX, QEMU_IMG_OUTPUT_BYTES_MAX, QEMU_IMG_TIMEOUT, RECORD_BYTES_MAX,
-    RECORD_TIMEOUT,
+    COPY_TIMEOUT, DISK_TIMEOUT, FILE_OPERATIONS_MAX, QEMU_IMG_OUTPUT_BYTES_MAX, QEMU_IMG_TIMEOUT,
+    RECORD_BYTES_MAX, RECORD_TIMEOUT, SNAPSHOT_TIMEOUT,
 };
 pub use record::{RecordError, create_record, owner_path, read_record, remove_record, write_record};
 pub use template::{TemplateError, copy_template};

@@ -11,6 +11,12 @@ pub const RECORD_TIMEOUT: Duration = Duration::from_secs(15);
 /// For one run of qemu-img that reads or writes only headers.
 pub const QEMU_IMG_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// For one run of qemu-img that copies an image: many TiB over a slow network fit, a dead one is given up some day.
+pub const COPY_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// For one run of qemu-img that works on a snapshot: it reads and writes the tables of a large image, not its content.
+pub const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(10 * 60);
+
 /// Of what qemu-img prints, in bytes: thousands of snapshots fit.
 pub const QEMU_IMG_OUTPUT_BYTES_MAX: u64 = 8 << 20;
 
