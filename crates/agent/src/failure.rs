@@ -52,7 +52,7 @@ pub(crate) enum Failure {
     RecordFile(#[from] storage::RecordError),
     #[error("a disk of the domain cannot be used")]
     Disk(#[from] storage::DiskError),
-    #[error("an image of the domain cannot be read")]
+    #[error("an image cannot be read or written")]
     Image(#[from] storage::ImageError),
     #[error("disk {target} stands on {found:?}, and its <backingStore> says {written:?}")]
     Backing { target: String, written: Vec<PathBuf>, found: Vec<PathBuf> },
@@ -90,6 +90,30 @@ pub(crate) enum Failure {
     DefinitionChanged { domain: String },
     #[error("the {what} of a domain cannot be edited")]
     IdentityEdited { what: &'static str, mend: &'static str },
+    #[error("domain {domain} has no disk that it alone writes")]
+    NoDisks { domain: String },
+    #[error("disk {disk} is reached by QEMU itself, over NFS: there is no file on this host to work on")]
+    DiskElsewhere { disk: String },
+    #[error("disk {disk} is the block device {path}, and a copy of it would need another one")]
+    DiskIsDevice { disk: String, path: PathBuf },
+    #[error("domain {domain} has no disk {disk} that would be copied")]
+    NoSuchDisk { domain: String, disk: String },
+    #[error("disk {disk} ({path}) is not qcow2, and no other format keeps snapshots")]
+    SnapshotFormat { disk: String, path: PathBuf },
+    #[error("{name:?} cannot be a snapshot's name")]
+    SnapshotName { name: String },
+    #[error("domain {domain} has a snapshot {name} already")]
+    SnapshotExists { domain: String, name: String },
+    #[error("domain {domain} has no snapshot {name}")]
+    SnapshotNotFound { domain: String, name: String },
+    #[error("disk {disk} lacks the snapshot {name}")]
+    SnapshotLacking { disk: String, name: String },
+    #[error("libvirt on this host has no domain {name}")]
+    NotInLibvirt { name: String },
+    #[error("libvirt runs the domain {name} with process id {pid}")]
+    LibvirtRuns { name: String, pid: u32 },
+    #[error("libvirt has saved the memory of the domain {name}, which belongs to its disks as they are now")]
+    LibvirtSaved { name: String },
     #[error("host {host} is not in the configuration of host {here}")]
     HostUnknown { host: String, here: String, known: Vec<String> },
     #[error("host {host} cannot be asked")]

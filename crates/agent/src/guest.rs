@@ -4,7 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use domain::{
-    CpuMode, Definition, DiskSource, Domain, FileRole, FileUse, Kind, Listen, MemballoonModel, Protocol,
+    CpuMode, Definition, DiskFormat, DiskSource, Domain, FileRole, FileUse, Kind, Listen, MemballoonModel,
+    Protocol,
 };
 use migration::RunRight;
 use migration::owner::OwnerRecord;
@@ -16,6 +17,7 @@ use qemu::command_line::{BALLOON, CommandLine, Launch, device_id, missing_device
 use qemu::firmware::Descriptions;
 use qemu::process::{Process, swtpm};
 use serde::{Deserialize, Serialize};
+use storage::ImageFormat;
 use uuid::Uuid;
 
 use crate::allocate::tap_name;
@@ -92,6 +94,45 @@ pub(crate) fn owner_path(domain: &Domain) -> Option<PathBuf> {
         Some(DiskSource::Block(_) | DiskSource::Nfs { .. }) | None => None,
     });
     file.map(|path| storage::owner_path(path)).next()
+}
+
+/// A disk that the domain alone writes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OwnDisk {
+    /// The guest's name for it, as in `vda`.
+    pub(crate) target: String,
+    pub(crate) path: PathBuf,
+    pub(crate) format: DiskFormat,
+    /// Whether it is a block device, not a file.
+    pub(crate) block: bool,
+}
+
+impl OwnDisk {
+    /// As `storage` calls it.
+    pub(crate) fn image_format(&self) -> ImageFormat {
+        match self.format {
+            DiskFormat::Qcow2 => ImageFormat::Qcow2,
+            DiskFormat::Raw => ImageFormat::Raw,
+        }
+    }
+}
+
+/// The disks that a domain alone writes: what is not shared, and not read-only.
+///
+/// # Errors
+/// [`Failure::DiskElsewhere`]: one of them is not a file or device of this host.
+pub(crate) fn own_disks(domain: &Domain) -> Result<Vec<OwnDisk>, Failure> {
+    let own = domain.disks.iter().filter(|disk| disk.is_writable_alone());
+    let own = own.filter_map(|disk| {
+        let (target, format) = (disk.target.clone(), disk.format);
+        let (path, block) = match disk.source.as_ref()? {
+            DiskSource::File(path) => (path.clone(), false),
+            DiskSource::Block(path) => (path.clone(), true),
+            DiskSource::Nfs { .. } => return Some(Err(Failure::DiskElsewhere { disk: target })),
+        };
+        Some(Ok(OwnDisk { target, path, format, block }))
+    });
+    own.collect()
 }
 
 /// Reads an owner record; none where there is none.

@@ -14,6 +14,7 @@ mod arrive;
 mod define;
 mod figures;
 mod leave;
+mod lend;
 mod look;
 mod plug;
 mod power;
@@ -43,6 +44,7 @@ use crate::store::DomainRecord;
 use crate::tracker::Tracker;
 use reboot::{Reboot, Seen};
 
+pub(crate) use lend::Loan;
 pub(crate) use look::Looked;
 pub(crate) use power::shutdown;
 
@@ -85,6 +87,8 @@ pub(crate) enum Ask {
     ChangeMedia(MediaRequest, Reply<api::Domain>),
     /// Answered when the guest has let go of it.
     Detach(DetachRequest, Reply<api::Domain>),
+    /// The disks of a domain that is shut off, for a while.
+    Lend(Reply<Loan>),
     Migrate(MigrationRequest, Reply<Uuid>),
     Cancel(Reply<()>),
     Resolve(api::ResolveAs, Reply<()>),
@@ -140,6 +144,10 @@ enum State {
     ShutOff {
         reason: Option<String>,
     },
+    /// Shut off, and somebody works on its disks.
+    Lent {
+        back: oneshot::Receiver<()>,
+    },
     Active {
         guest: Box<Guest>,
         ears: told::Ears,
@@ -168,6 +176,7 @@ enum Happened {
     Told(qemu::qmp::Event),
     Exited(qemu::process::Exit),
     Rebooting(Seen),
+    Returned,
     Left(Left),
     Arrived(Arrived),
 }
@@ -258,6 +267,7 @@ impl Keeper {
             Ask::Resize(size, reply) => _ = reply.send(self.resize(size).await),
             Ask::Autostart(enabled, reply) => _ = reply.send(self.set_autostart(enabled).await),
             Ask::Rename(name, reply) => _ = reply.send(self.rename(name).await),
+            Ask::Lend(reply) => _ = reply.send(self.lend().await),
             Ask::Undefine(reply) => _ = reply.send(self.undefine().await),
             Ask::Attach(request, reply) => _ = reply.send(self.attach(request).await),
             Ask::ChangeMedia(request, reply) => _ = reply.send(self.change_media(&request).await),
@@ -277,6 +287,7 @@ impl Keeper {
                 let (kind, reason) = self.last_words(exit).await;
                 self.exited(kind, reason).await;
             }
+            Happened::Returned => self.state = State::ShutOff { reason: None },
             Happened::Rebooting(seen) => self.rebooting(seen).await,
             Happened::Left(left) => self.left(left).await,
             Happened::Arrived(arrived) => self.arrived(arrived).await,
@@ -304,6 +315,10 @@ impl Keeper {
     fn free(&self) -> Result<(), Failure> {
         match &self.state {
             State::ShutOff { .. } | State::Active { .. } => Ok(()),
+            State::Lent { .. } => {
+                Err(self
+                    .wrong_state("being copied, or its snapshots are worked on", "wait until that has ended"))
+            }
             State::Leaving { tracker, .. } | State::Arriving { tracker, .. } => {
                 Err(Failure::Migrating { domain: self.name.clone(), migration: tracker.id() })
             }
@@ -319,7 +334,9 @@ impl Keeper {
         let shut_off = self.wrong_state("shut off", "`ferry start` starts it");
         match &mut self.state {
             State::Active { guest, .. } => Ok(guest),
-            State::ShutOff { .. } | State::Leaving { .. } | State::Arriving { .. } => Err(shut_off),
+            State::ShutOff { .. } | State::Lent { .. } | State::Leaving { .. } | State::Arriving { .. } => {
+                Err(shut_off)
+            }
         }
     }
 }
@@ -328,6 +345,11 @@ impl Keeper {
 async fn happening(state: &mut State) -> Happened {
     match state {
         State::ShutOff { .. } => std::future::pending().await,
+        State::Lent { back } => {
+            // The loan is dropped, which says all.
+            _ = back.await;
+            Happened::Returned
+        }
         State::Active { guest, ears, reboot, .. } => tokio::select! {
             event = ears.next() => Happened::Told(event),
             exit = guest.process.exited() => Happened::Exited(exit),

@@ -4,6 +4,7 @@
 
 mod allocate;
 mod autostart;
+mod clone;
 mod config;
 mod console;
 mod define;
@@ -13,6 +14,7 @@ mod drive;
 mod failure;
 mod guest;
 mod http;
+mod import;
 mod journal;
 mod keeper;
 mod limits;
@@ -26,6 +28,7 @@ mod preflight;
 mod recovery;
 mod screen;
 mod serve;
+mod snapshot;
 mod store;
 mod tracker;
 

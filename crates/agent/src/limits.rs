@@ -137,3 +137,6 @@ pub(crate) const SPICE_PORTS: std::ops::RangeInclusive<u16> = 5900..=65535;
 
 /// How long whoever detaches a device waits for the guest to let go of it.
 pub(crate) const DETACH_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Longest name of a snapshot, in bytes; libvirt and QEMU take more.
+pub(crate) const SNAPSHOT_NAME_BYTES_MAX: usize = 128;

@@ -28,7 +28,8 @@ pub(crate) fn made_by_arrival(node: &Node, domain: &Domain, uuid: Uuid) -> Vec<P
     variables.map(ToOwned::to_owned).into_iter().chain(tpm).collect()
 }
 
-fn variables(domain: &Domain) -> Option<(&Path, &Nvram)> {
+/// The file with the variables of a domain's firmware, where it has one.
+pub(crate) fn variables(domain: &Domain) -> Option<(&Path, &Nvram)> {
     let nvram = domain.os.firmware.nvram.as_ref()?;
     Some((nvram.path.as_deref()?, nvram))
 }

@@ -4,6 +4,7 @@
 //! [`Protocols`].
 #![forbid(unsafe_code)]
 
+mod copy;
 mod definition;
 mod device;
 mod domain;
@@ -15,6 +16,7 @@ mod problem;
 mod protocol;
 mod screen;
 
+pub use copy::{CloneRequest, ImportRequest, Imported, Snapshot, SnapshotRequest};
 pub use definition::{AutostartRequest, DefineRequest, EditRequest, RenameRequest, SizeRequest};
 pub use device::{AttachRequest, DetachRequest, Device, MediaRequest, Scope};
 pub use domain::{Disk, Domain, DomainState, Interface, RebootRequest, ShutdownRequest};

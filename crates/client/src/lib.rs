@@ -6,6 +6,7 @@
 mod client;
 mod connection;
 mod console;
+mod copies;
 mod devices;
 mod domains;
 mod error;

@@ -21,6 +21,12 @@ pub const REQUEST_WITHIN: Duration = Duration::from_secs(30);
 /// How long starting a domain may take: QEMU is spawned and probed.
 pub const START_WITHIN: Duration = Duration::from_secs(120);
 
+/// How long making, reverting or deleting a snapshot may take: the tables of large images are written.
+pub const SNAPSHOT_WITHIN: Duration = Duration::from_secs(30 * 60);
+
+/// How long a clone may take: its disks are copied. The agent ends it first.
+pub const CLONE_WITHIN: Duration = Duration::from_secs(25 * 60 * 60);
+
 /// How long the first answer to a new migration may take: both hosts check everything before it.
 pub const MIGRATE_WITHIN: Duration = Duration::from_secs(120);
 

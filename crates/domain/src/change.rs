@@ -1,5 +1,5 @@
-//! Changes that a person asks of a definition by a number, not by editing it: [`Definition::with_vcpus`] and
-//! [`Definition::with_memory`]. They never touch a byte that they do not have to.
+//! Changes that a person asks of a definition without editing it: [`Definition::with_vcpus`],
+//! [`Definition::with_memory`], [`Definition::without_macs`]. They never touch a byte that they do not have to.
 
 use crate::amount::scale;
 use crate::definition::Definition;
@@ -38,6 +38,21 @@ impl Definition {
                 // What does not fit is found, and told with its place, when the text is read again.
                 if vcpus.is_multiple_of(socket) {
                     editor.set_attribute(node, "sockets", &(vcpus / socket).to_string());
+                }
+            }
+        })
+    }
+
+    /// The definition without the addresses of its network cards, so that freezing makes fresh ones.
+    ///
+    /// # Errors
+    ///
+    /// None are known; the text is read again, as after every edit.
+    pub fn without_macs(&self) -> Result<Definition, DefinitionError> {
+        self.edited(|reader, editor, reading| {
+            for node in &reading.nodes.interfaces {
+                if let Some(mac) = reader.child(*node, "mac") {
+                    editor.remove(mac);
                 }
             }
         })
@@ -112,6 +127,25 @@ mod tests {
         let error = two.with_vcpus(3).expect_err("three do not fill sockets of two");
         assert!(error.problems.iter().any(|problem| problem.element.contains("topology")), "{error:?}");
         assert!(two.with_vcpus(0).is_err());
+    }
+
+    #[test]
+    fn only_the_addresses_of_cards_go() {
+        let with = |mac| {
+            let xml = "<domain type='qemu'><name>a</name><memory>1048576</memory>
+  <os><type machine='pc-q35-10.0'>hvm</type></os>
+  <devices>
+    <interface type='bridge'>{MAC}
+      <source bridge='br0'/>
+      <model type='virtio'/>
+    </interface>
+  </devices>
+</domain>";
+            Definition::parse(&xml.replace("{MAC}", mac)).expect("a definition")
+        };
+        let without =
+            with("\n      <mac address='52:54:00:00:00:01'/>").without_macs().expect("it can be changed");
+        assert_eq!(without.xml(), with("").xml());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What was typed: commands, options and their help. What it means is [`crate::resolve`]'s. Main type: [`Args`].
 
 mod ca;
+mod copies;
 mod devices;
 mod domains;
 mod migrations;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use clap::{Args as Arguments, Parser, Subcommand};
 
 pub(crate) use ca::{Ca, CaInit, CaIssue};
+pub(crate) use copies::{Clone, Import, Snapshot};
 pub(crate) use devices::{
     AttachDisk, AttachInterface, ChangeMedia, DetachDisk, DetachInterface, InterfaceKind, OneDevice,
     ScopeWords,
@@ -77,6 +79,18 @@ pub(crate) enum Command {
     Dumpxml(Dumpxml),
     /// Give a domain that is shut off another name
     Rename(Rename),
+    /// Define another domain with copies of the disks of one that is shut off
+    ///
+    /// It gets a UUID and MAC addresses of its own. Disks that are read-only or shared stay the same files. A file that
+    /// bears the domain's name gets the new one, in the same directory.
+    Clone(Clone),
+    /// Take a domain over from libvirt on the same host, with its disks in place
+    ///
+    /// It must be shut off there. libvirt's own definition is left; undefine it there, so that nobody starts it twice.
+    Import(Import),
+    /// Keep the content of disks, and bring it back
+    #[command(subcommand)]
+    Snapshot(Snapshot),
     /// Start a domain when its host boots
     Autostart(Autostart),
     /// Give a domain another number of vCPUs from its next start on
@@ -256,6 +270,7 @@ mod tests {
             ErrorKind::InvalidValue,
             "moved, kept, lost",
         );
+        check_refused("ferry clone web1 web2 --file vda", ErrorKind::ValueValidation, "an absolute path");
         check_refused("ferry migrations show 17", ErrorKind::ValueValidation, "<ID>");
         check_refused("ferry shutdown web1 --timeout soon", ErrorKind::ValueValidation, "--timeout");
         check_refused(

@@ -6,7 +6,7 @@ use std::io::Write;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use anstyle::{AnsiColor, Style};
-use api::{Domain, DomainEvent, DomainState, Host, Migration, Problem, Vnc};
+use api::{Domain, DomainEvent, DomainState, Host, Migration, Problem, Snapshot, Vnc};
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::json;
 
@@ -281,6 +281,19 @@ pub(crate) fn event(event: &DomainEvent, width: usize) -> String {
     let detail = event.detail.as_ref().map(|detail| format!(": {detail}")).unwrap_or_default();
     let line = format!("{at}  {}  {}{detail}", event.domain, event.event.as_str());
     wrap(&line, "", "    ", width)
+}
+
+/// `ferry snapshot list`.
+pub(crate) fn snapshots(snapshots: &[Snapshot], width: usize) -> String {
+    if snapshots.is_empty() {
+        return "It has no snapshots.\n".to_owned();
+    }
+    let rows = snapshots.iter().map(|snapshot| {
+        let memory =
+            if snapshot.memory_bytes == 0 { "none".to_owned() } else { bytes(snapshot.memory_bytes) };
+        [snapshot.name.clone(), snapshot.created_at.clone(), memory, snapshot.disks.join(", ")]
+    });
+    table(["NAME", "MADE", "MEMORY", "DISKS"], rows.collect(), width)
 }
 
 /// `ferry host info`.

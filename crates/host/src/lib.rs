@@ -1,13 +1,15 @@
 //! Facts about this host that decide whether a domain can run here: processor, memory, kernel, KVM's device
-//! file, free space.
+//! file, free space; and what a libvirt here has of a domain.
 //!
 //! It never changes anything, never starts a program, and never concludes (that KVM works is not known from
 //! its device file; the qemu crate tries it). The main type is [`Facts`].
 
 mod cpuinfo;
 mod facts;
+mod libvirt;
 mod meminfo;
 mod process;
 
 pub use facts::{Facts, FactsError, boot_id, free_space};
+pub use libvirt::{Known, libvirt_domain};
 pub use process::{process_time, thread_time};

@@ -1,16 +1,19 @@
 //! The daily verbs, each by its effect on a real guest, a real QEMU or a real image, and by what it refuses.
 
 use std::fs;
+use std::io::Read;
 use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use lab::guest::{Guest, GuestOptions};
-use lab::host::{Host, Refusal};
+use lab::Lab;
+use lab::guest::{Guest, GuestOptions, create_disk, records};
+use lab::host::{Host, Mount, Refusal};
 use lab::limits::{GUEST_BOOT, HAPPENS, LOOK};
 use lab::trial::{Shown, left_on, play};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 fn expect(refusal: &Refusal, code: &str) -> Result<()> {
     ensure!((refusal.code.as_str(), refusal.exit) == (code, 4), "to be {code} and exit 4: {refusal:#?}");
@@ -53,6 +56,26 @@ fn comes_true(what: &str, within: Duration, mut looks: impl FnMut() -> Result<bo
         thread::sleep(LOOK);
     }
     Ok(())
+}
+
+/// Somebody else who has an image open for writing.
+struct Holder(Child);
+
+impl Holder {
+    fn begin(image: &Path) -> Result<Holder> {
+        let mut command = Command::new("qemu-io");
+        command.args(["-f", "qcow2"]).arg(image).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut holder = Holder(command.spawn()?);
+        // Its prompt comes when the image is open.
+        holder.0.stdout.as_mut().context("a pipe")?.read_exact(&mut [0])?;
+        Ok(holder)
+    }
+
+    fn end(mut self) -> Result<()> {
+        drop(self.0.stdin.take());
+        ensure!(self.0.wait()?.success(), "qemu-io failed");
+        Ok(())
+    }
 }
 
 /// `ferry edit` with `sed` for an editor.
@@ -208,4 +231,141 @@ fn autostarts(host: &Host) -> Result<()> {
     comes_true("shop starts with its host", HAPPENS, || Ok(state(host, "shop")? == "running"))?;
     ensure!(state(host, "mail")? == "shut-off", "mail was started too");
     Ok(())
+}
+
+/// What a snapshot, a clone and an import are made of: the records on a disk.
+#[test]
+fn disks_are_kept_copied_and_taken_over() -> Result<()> {
+    play(|lab| {
+        let host = lab.kvm1();
+        let guest = lab.guest(GuestOptions::small("web1"))?;
+        host.ferry_output(["define", text(&guest.xml)])?;
+        host.ferry_output(["snapshot", "create", "web1", "empty"])?;
+        expect(&host.ferry_refusal(&["snapshot", "create", "web1", "empty"])?, "snapshot-exists")?;
+        expect(&host.ferry_refusal(&["snapshot", "create", "web1", "17"])?, "snapshot-name")?;
+        expect(&host.ferry_refusal(&["snapshot", "revert", "web1", "full"])?, "snapshot-not-found")?;
+        host.ferry_output(["start", "web1"])?;
+        guest.wait_until_serving(GUEST_BOOT)?;
+        for verb in [
+            &["snapshot", "create", "web1", "x"][..],
+            &["snapshot", "revert", "web1", "empty"],
+            &["clone", "web1", "web2"],
+        ] {
+            expect(&host.ferry_refusal(verb)?, "wrong-state")?;
+        }
+        let listed: Vec<Value> = host.ferry_json(&["snapshot", "list", "web1"])?;
+        ensure!(listed.len() == 1 && listed[0]["disks"] == json!(["vda"]), "{listed:?}");
+        host.ferry_output(["shutdown", "web1"])?;
+        let written = guest.records()?.last;
+        ensure!(written > 0, "the guest wrote nothing");
+
+        clones(lab, host, &guest, written)?;
+        half_of_two(lab, host, &guest)?;
+        host.ferry_output(["snapshot", "revert", "web1", "empty"])?;
+        ensure!(guest.records().is_err() || guest.records()?.last == 0, "the records are still there");
+        host.ferry_output(["snapshot", "delete", "web1", "empty"])?;
+        let listed: Vec<Value> = host.ferry_json(&["snapshot", "list", "web1"])?;
+        ensure!(listed.is_empty(), "{listed:?}");
+        fs::remove_file(guest.disk.with_extension("audit")).or_else(not_found)?;
+
+        // A snapshot on a host that does not own the domain would change the disk under the guest's feet.
+        host.ferry_output(["start", "web1"])?;
+        guest.wait_until_serving(GUEST_BOOT)?;
+        host.ferry_output(["migrate", "web1", "--to", "kvm2", "--keep-definition"])?;
+        expect(&host.ferry_refusal(&["snapshot", "create", "web1", "stolen"])?, "fenced")?;
+        lab.kvm2().ferry_output(["destroy", "web1"])?;
+        Ok(())
+    })
+}
+
+fn not_found(error: std::io::Error) -> std::io::Result<()> {
+    if error.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
+}
+
+/// A clone is another domain with the same content.
+fn clones(lab: &Lab, host: &Host, guest: &Guest, written: u64) -> Result<()> {
+    let copy = lab.shared.join("shop.qcow2");
+    expect(&host.ferry_refusal(&["clone", "web1", "web1"])?, "name-taken")?;
+    expect(&host.ferry_refusal(&["clone", "web1", "shop", "--file", "vdz=/srv/x"])?, "no-such-disk")?;
+    expect(&host.ferry_refusal(&["clone", "web1", "shop", "--file", "vda=/etc/x"])?, "path-not-allowed")?;
+    let taken = format!("vda={}", text(&guest.disk));
+    expect(&host.ferry_refusal(&["clone", "web1", "shop", "--file", &taken])?, "image-exists")?;
+    expect(&host.ferry_refusal(&["clone", "web1", "a/b"])?, "definition-invalid")?;
+    let cloned: Value = host.ferry_json(&["clone", "web1", "shop"])?;
+    ensure!(cloned["disks"][0]["source"] == text(&copy), "{cloned}");
+    ensure!(cloned["uuid"] != guest.uuid.as_str(), "{cloned}");
+    ensure!(cloned["interfaces"][0]["mac"] != guest.mac().as_str(), "{cloned}");
+    ensure!(records(&copy)?.last == written && guest.records()?.last == written, "the copy is another");
+    let (before, after) = (host.ferry_output(["dumpxml", "web1"])?, host.ferry_output(["dumpxml", "shop"])?);
+    ensure!(before.lines().count() == after.lines().count(), "{after}");
+    host.ferry_output(["undefine", "shop"])?;
+    Ok(())
+}
+
+/// Of two disks one cannot be written: neither gets a snapshot.
+fn half_of_two(lab: &Lab, host: &Host, guest: &Guest) -> Result<()> {
+    let second = lab.shared.join("second.qcow2");
+    create_disk(&second, 8)?;
+    let disk = format!(
+        "<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='{}'/><target dev='vdb' bus='virtio'/></disk>\n    <interface",
+        text(&second)
+    );
+    let xml = host.ferry_output(["dumpxml", "web1"])?;
+    let path = guest.xml.with_extension("two.xml");
+    fs::write(&path, xml.replace("<interface", &disk))?;
+    host.ferry_output(["define", text(&path)])?;
+    let holder = Holder::begin(&second)?;
+    expect(&host.ferry_refusal(&["snapshot", "create", "web1", "half"])?, "image-failed")?;
+    holder.end()?;
+    let listed: Vec<Value> = host.ferry_json(&["snapshot", "list", "web1"])?;
+    ensure!(listed.iter().all(|snapshot| snapshot["name"] != "half"), "half a snapshot is left: {listed:?}");
+    expect(&host.ferry_refusal(&["snapshot", "revert", "web1", "empty"])?, "snapshot-lacking")?;
+    fs::write(&path, &xml)?;
+    host.ferry_output(["define", text(&path)])?;
+    for path in [path, second] {
+        fs::remove_file(path)?;
+    }
+    Ok(())
+}
+
+/// `/etc` and `/run` as on a host with a libvirt that knows `web1`.
+#[test]
+fn a_domain_of_libvirt_is_taken_over() -> Result<()> {
+    play(|lab| {
+        let host = lab.kvm1();
+        let guest = lab.guest(GuestOptions::small("web1"))?;
+        let (etc, run) = (lab.directory().join("etc"), lab.directory().join("run"));
+        let (known, alive) = (etc.join("libvirt/qemu"), run.join("libvirt/qemu"));
+        for directory in [&known.join("autostart"), &alive] {
+            fs::create_dir_all(directory)?;
+        }
+        fs::copy(&guest.xml, known.join("web1.xml"))?;
+        std::os::unix::fs::symlink("/etc/libvirt/qemu/web1.xml", known.join("autostart/web1.xml"))?;
+        host.stop_agent()?;
+        host.start_agent_seeing(&[
+            Mount::Bind { from: etc, at: "/etc".into() },
+            Mount::Bind { from: run, at: "/run".into() },
+        ])?;
+
+        expect(&host.ferry_refusal(&["import", "libvirt:nobody"])?, "not-in-libvirt")?;
+        expect(&host.ferry_refusal(&["import", "libvirt:../web1"])?, "not-in-libvirt")?;
+        fs::write(alive.join("web1.pid"), std::process::id().to_string())?;
+        expect(&host.ferry_refusal(&["import", "libvirt:web1"])?, "libvirt-runs")?;
+        expect(&host.ferry_refusal(&["import", text(&guest.xml)])?, "libvirt-runs")?;
+        fs::remove_file(alive.join("web1.pid"))?;
+        let holder = Holder::begin(&guest.disk)?;
+        expect(&host.ferry_refusal(&["import", "libvirt:web1"])?, "image-failed")?;
+        holder.end()?;
+        let listed: Vec<Value> = host.ferry_json(&["list", "--all"])?;
+        ensure!(listed.is_empty(), "what was refused is defined: {listed:?}");
+
+        let imported: Value = host.ferry_json(&["import", "libvirt:web1"])?;
+        ensure!(imported["in_libvirt"] == true && imported["libvirt_autostart"] == true, "{imported}");
+        ensure!(imported["domain"]["disks"][0]["source"] == text(&guest.disk), "{imported}");
+        host.ferry_output(["start", "web1"])?;
+        guest.wait_until_serving(GUEST_BOOT)?;
+        host.ferry_output(["destroy", "web1"])?;
+        host.ferry_output(["undefine", "web1"])?;
+        nothing_left(host)
+    })
 }

@@ -5,11 +5,14 @@ mod agents;
 pub(crate) mod asker;
 mod domains;
 mod events;
+mod finish;
 mod host;
+mod import;
 pub(crate) mod metrics;
 mod migrations;
 pub(crate) mod problem;
 mod rows;
+mod snapshots;
 mod version;
 
 use std::sync::Arc;
@@ -55,6 +58,11 @@ fn endpoints() -> OpenApiRouter<Arc<Node>> {
         .routes(routes!(domains::vnc::vnc))
         .routes(routes!(domains::screenshot::screenshot))
         .routes(routes!(events::events))
+        .routes(routes!(domains::clone::clone))
+        .routes(routes!(import::import))
+        .routes(routes!(snapshots::list::list, snapshots::create::create))
+        .routes(routes!(snapshots::delete::delete))
+        .routes(routes!(snapshots::revert::revert))
         .routes(routes!(domains::migrate::migrate))
         .routes(routes!(migrations::list::list))
         .routes(routes!(migrations::show::show))

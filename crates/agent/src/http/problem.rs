@@ -71,7 +71,7 @@ fn row(failure: &Failure) -> Row {
         Failure::Fenced { .. } => rows::FENCED,
         Failure::Record { .. } => rows::OWNER_RECORD_UNREADABLE,
         Failure::RecordFile(_) => rows::OWNER_RECORD_FAILED,
-        Failure::Disk(_) | Failure::Image(_) => rows::DISK_UNUSABLE,
+        Failure::Disk(_) => rows::DISK_UNUSABLE,
         Failure::Backing { .. } => rows::BACKING_DIFFERS,
         Failure::Facts(_) => rows::FACTS_UNREADABLE,
         Failure::CommandLine(_) => rows::COMMAND_LINE,
@@ -90,6 +90,26 @@ fn row(failure: &Failure) -> Row {
         Failure::RebootTimedOut { .. } => rows::REBOOT_TIMED_OUT,
         Failure::DefinitionChanged { .. } => rows::DEFINITION_CHANGED,
         Failure::IdentityEdited { mend, .. } => rows::IDENTITY_EDITED.say((*mend).to_owned()),
+        Failure::Image(error) => image(error),
+        Failure::NoDisks { .. } => rows::NO_DISKS,
+        Failure::DiskElsewhere { .. } => rows::DISK_ELSEWHERE,
+        Failure::DiskIsDevice { .. } => rows::DISK_IS_DEVICE,
+        Failure::NoSuchDisk { .. } => rows::NO_SUCH_DISK,
+        Failure::SnapshotFormat { path, .. } => {
+            let path = path.display();
+            rows::SNAPSHOT_FORMAT.say(format!("convert it, as in `qemu-img convert -O qcow2 {path} NEW`, and `ferry edit` the domain"))
+        }
+        Failure::SnapshotName { .. } => rows::SNAPSHOT_NAME,
+        Failure::SnapshotExists { .. } => rows::SNAPSHOT_EXISTS,
+        Failure::SnapshotNotFound { .. } => rows::SNAPSHOT_NOT_FOUND,
+        Failure::SnapshotLacking { .. } => rows::SNAPSHOT_LACKING,
+        Failure::NotInLibvirt { .. } => rows::NOT_IN_LIBVIRT,
+        Failure::LibvirtRuns { name, .. } => {
+            rows::LIBVIRT_RUNS.say(format!("`virsh shutdown {name}` ends it; import it then"))
+        }
+        Failure::LibvirtSaved { name } => rows::LIBVIRT_SAVED.say(format!(
+            "`virsh start {name}` goes on with it, to be shut down in order; `virsh managedsave-remove {name}` gives it up"
+        )),
         Failure::HostUnknown { known, .. } => {
             rows::HOST_UNKNOWN.say(format!("hosts known here: {}", join(known)))
         }
@@ -135,6 +155,18 @@ fn row(failure: &Failure) -> Row {
         Failure::NoTime { .. } => rows::NO_TIME,
         Failure::NoEndpoint => rows::NO_ENDPOINT,
         Failure::Stopping => rows::STOPPING,
+    }
+}
+
+fn image(error: &storage::ImageError) -> Row {
+    match error {
+        storage::ImageError::Disk(_) | storage::ImageError::Chain { .. } => rows::DISK_UNUSABLE,
+        storage::ImageError::Exists { .. } => rows::IMAGE_EXISTS,
+        storage::ImageError::NoQemuImg { .. }
+        | storage::ImageError::Refused { .. }
+        | storage::ImageError::TimedOut { .. }
+        | storage::ImageError::Answer { .. }
+        | storage::ImageError::Io { .. } => rows::IMAGE_FAILED,
     }
 }
 

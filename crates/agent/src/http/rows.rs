@@ -40,6 +40,10 @@ pub(super) const DEVICE_STAYS: Row = row(
     "device-stays",
     "see that the guest's operating system is up and does not use it; `ferry events` tells when it goes",
 );
+pub(super) const DISK_ELSEWHERE: Row =
+    row(409, "disk-elsewhere", "mount the export, and name the disk's file there as its source");
+pub(super) const DISK_IS_DEVICE: Row =
+    row(409, "disk-is-device", "copy it yourself, and `ferry define` a domain that names the copy");
 pub(super) const DISK_UNUSABLE: Row =
     row(409, "disk-unusable", "make the disk readable and writable on this host");
 pub(super) const DOMAIN_NOT_FOUND: Row = row(404, "domain-not-found", "`ferry list --all` shows all domains");
@@ -54,12 +58,17 @@ pub(super) const GUEST_SHUT_DOWN: Row = row(409, "guest-shut-down", "`ferry star
 pub(super) const HOST_UNKNOWN: Row = row(404, "host-unknown", "");
 pub(super) const HOST_UNREACHABLE: Row = row(502, "host-unreachable", "");
 pub(super) const IDENTITY_EDITED: Row = row(422, "identity-edited", "");
+pub(super) const IMAGE_EXISTS: Row = row(409, "image-exists", "name another file with --file, or remove it");
+pub(super) const IMAGE_FAILED: Row =
+    row(409, "image-failed", "see what qemu-img says; whoever has the image open must let go of it first");
 pub(super) const JOURNAL_FAILED: Row = row(507, "journal-failed", "make room in the agent's state directory");
 pub(super) const KVM_UNUSABLE: Row = row(
     422,
     "kvm-unusable",
     "make KVM work (firmware setting, kvm module), or use <domain type='qemu'>, which is slow",
 );
+pub(super) const LIBVIRT_RUNS: Row = row(409, "libvirt-runs", "");
+pub(super) const LIBVIRT_SAVED: Row = row(409, "libvirt-saved", "");
 pub(super) const MIGRATING: Row = row(409, "migrating", "");
 pub(super) const MIGRATION_ENDED: Row = row(409, "migration-ended", "");
 pub(super) const MIGRATION_KNOWN: Row = row(409, "migration-known", "");
@@ -72,8 +81,12 @@ pub(super) const NETWORK_FAILED: Row =
     row(409, "network-failed", "check the bridges that the definition names");
 pub(super) const NETWORK_UNKNOWN: Row = row(409, "network-unknown", "");
 pub(super) const NO_ENDPOINT: Row = row(404, "no-endpoint", "`/api/v1/openapi.json` lists them all");
+pub(super) const NO_DISKS: Row = row(409, "no-disks", "give it a disk, or leave its snapshots be");
+pub(super) const NO_SUCH_DISK: Row = row(422, "no-such-disk", "`ferry info` shows its disks");
 pub(super) const NOT_AN_AGENT: Row = row(403, "not-an-agent", "");
 pub(super) const NOT_FROZEN: Row = row(422, "not-frozen", "define the domain with Ferry, which fills it in");
+pub(super) const NOT_IN_LIBVIRT: Row =
+    row(404, "not-in-libvirt", "`virsh list --all` shows its domains; a file can be imported, too");
 pub(super) const NOT_LISTENING: Row =
     row(409, "not-listening", "add `listen = \"ADDRESS:PORT\"` and restart the agent");
 pub(super) const NOT_LOCAL: Row = row(403, "not-local", "");
@@ -115,6 +128,18 @@ pub(super) const REBOOT_TIMED_OUT: Row =
 pub(super) const REFUSED_BY_TARGET: Row = row(409, "refused-by-target", "");
 pub(super) const SHUTDOWN_TIMED_OUT: Row =
     row(504, "shutdown-timed-out", "look at its console; `ferry destroy` ends it without asking the guest");
+pub(super) const SNAPSHOT_EXISTS: Row =
+    row(409, "snapshot-exists", "choose another name, or delete that one");
+pub(super) const SNAPSHOT_FORMAT: Row = row(409, "snapshot-format", "");
+pub(super) const SNAPSHOT_LACKING: Row = row(
+    409,
+    "snapshot-lacking",
+    "`ferry snapshot list` shows which disks have it; take the others out of the domain",
+);
+pub(super) const SNAPSHOT_NAME: Row =
+    row(422, "snapshot-name", "write letters, digits, `.`, `_` and `-`, not digits only, at most 128 bytes");
+pub(super) const SNAPSHOT_NOT_FOUND: Row =
+    row(404, "snapshot-not-found", "`ferry snapshot list` shows those that it has");
 pub(super) const SOURCE_QEMU_GONE: Row =
     row(500, "source-qemu-gone", "the domain's log says why; it may be started afresh");
 pub(super) const STILL_RUNS: Row = row(409, "still-runs", "restart the agent: it takes that QEMU up again");

@@ -15,7 +15,7 @@ impl Keeper {
     pub(super) fn offer(&mut self, offered: (api::Offer, Coming), reply: Reply<api::Ticket>) {
         let free = self.free().and_then(|()| match &self.state {
             State::ShutOff { .. } => Ok(()),
-            State::Active { .. } | State::Leaving { .. } | State::Arriving { .. } => {
+            State::Lent { .. } | State::Active { .. } | State::Leaving { .. } | State::Arriving { .. } => {
                 Err(self.wrong_state("running here already", "look at both hosts: it must not run twice"))
             }
         });

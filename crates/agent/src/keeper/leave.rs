@@ -32,9 +32,11 @@ impl Keeper {
             State::Active { detaching, .. } if detaching.iter().any(|asked| !asked.reply.is_closed()) => {
                 Err(self.wrong_state("giving up a device", "migrate it when that has ended"))
             }
-            State::Active { .. } | State::ShutOff { .. } | State::Leaving { .. } | State::Arriving { .. } => {
-                Ok(())
-            }
+            State::Active { .. }
+            | State::ShutOff { .. }
+            | State::Lent { .. }
+            | State::Leaving { .. }
+            | State::Arriving { .. } => Ok(()),
         });
         if let Err(failure) = refusal {
             _ = reply.send(Err(failure));
@@ -101,7 +103,7 @@ impl Keeper {
                 Ok(())
             }
             State::Arriving { .. } => Err(Failure::WrongSide { role: "target" }),
-            State::ShutOff { .. } | State::Active { .. } => {
+            State::ShutOff { .. } | State::Lent { .. } | State::Active { .. } => {
                 Err(Failure::MigrationEnded { phase: "nothing is moving" })
             }
         }
@@ -121,7 +123,7 @@ impl Keeper {
                 _ = says.send(source::Said::Resolve(word, reply)).await;
             }
             State::Arriving { says, .. } => _ = says.send(target::Said::Resolve(word, reply)).await,
-            State::ShutOff { .. } | State::Active { .. } => {
+            State::ShutOff { .. } | State::Lent { .. } | State::Active { .. } => {
                 _ = reply.send(Err(Failure::MigrationEnded { phase: "it has a known end" }));
             }
         }

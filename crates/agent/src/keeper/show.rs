@@ -13,7 +13,9 @@ impl Keeper {
     pub(super) fn described(&self) -> Option<Definition> {
         match &self.state {
             State::Active { guest, .. } => Some(guest.definition.clone()),
-            State::ShutOff { .. } | State::Leaving { .. } | State::Arriving { .. } => self.definition.clone(),
+            State::ShutOff { .. } | State::Lent { .. } | State::Leaving { .. } | State::Arriving { .. } => {
+                self.definition.clone()
+            }
         }
     }
 
@@ -21,7 +23,7 @@ impl Keeper {
         match &self.state {
             State::Leaving { record, .. } => record.xml.clone(),
             State::Active { guest, .. } => guest.definition.xml().to_owned(),
-            State::ShutOff { .. } | State::Arriving { .. } => {
+            State::ShutOff { .. } | State::Lent { .. } | State::Arriving { .. } => {
                 self.definition.as_ref().map(|definition| definition.xml().to_owned()).unwrap_or_default()
             }
         }
@@ -32,6 +34,7 @@ impl Keeper {
         let domain = definition.as_ref().map(Definition::domain);
         let (state, reason) = self.shown_state().await;
         let (record, pid, migration) = match &self.state {
+            State::Lent { .. } => (None, None, None),
             State::ShutOff { .. } => (None, None, self.record.moved.as_ref().map(|moved| moved.migration)),
             State::Active { guest, .. } => (Some(&guest.record), Some(guest.process.pid()), None),
             State::Leaving { record, pid, tracker, .. } => (Some(record), *pid, Some(tracker.id())),
@@ -81,6 +84,7 @@ impl Keeper {
                 Some(moved) => (DomainState::Moved, Some(format!("moved to {} at {}", moved.host, moved.at))),
                 None => (DomainState::ShutOff, reason.clone()),
             },
+            State::Lent { .. } => (DomainState::ShutOff, Some("its disks are being worked on".to_owned())),
             State::Active { guest, .. } => {
                 match guest.process.qmp.execute_within(QueryStatus, SHOW_TIMEOUT).await {
                     Ok(status) if status.running => (DomainState::Running, None),

@@ -5,6 +5,7 @@ mod agent;
 mod ca;
 mod change;
 mod console;
+mod copies;
 mod define;
 mod devices;
 mod dial;
@@ -47,6 +48,9 @@ pub(crate) async fn run(args: Args, printer: &Printer) -> Result<Exit, Failure> 
         | Command::Edit(_)
         | Command::Dumpxml(_)
         | Command::Rename(_)
+        | Command::Clone(_)
+        | Command::Import(_)
+        | Command::Snapshot(_)
         | Command::Autostart(_)
         | Command::Setvcpus(_)
         | Command::Setmem(_)
@@ -85,6 +89,9 @@ pub(crate) async fn run(args: Args, printer: &Printer) -> Result<Exit, Failure> 
         Command::Edit(typed) => edit::edit(&desk, &typed.domain).await,
         Command::Dumpxml(typed) => define::dumpxml(&desk, &typed).await,
         Command::Rename(typed) => change::rename(&desk, &typed).await,
+        Command::Clone(typed) => copies::clone(&desk, &typed).await,
+        Command::Import(typed) => copies::import(&desk, &typed).await,
+        Command::Snapshot(typed) => copies::snapshot(&desk, &typed).await,
         Command::Autostart(typed) => change::autostart(&desk, &typed).await,
         Command::Setvcpus(typed) => change::setvcpus(&desk, &typed).await,
         Command::Setmem(typed) => change::setmem(&desk, &typed).await,

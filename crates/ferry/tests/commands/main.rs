@@ -332,6 +332,98 @@ async fn words_for_definitions_ask_their_endpoints() {
     "#);
 }
 
+const SNAPSHOT: &str =
+    r#"{"name":"clean","created_at":"2026-01-01T00:00:00Z","memory_bytes":0,"disks":["vda","vdb"]}"#;
+
+#[tokio::test]
+async fn disks_are_copied_kept_and_taken_over() {
+    let agent = Agent::new(|line| match line {
+        "GET /domains/web1/snapshots" => answer(200, format!("[{SNAPSHOT}]")),
+        "GET /domains/web2/snapshots" => answer(200, "[]"),
+        line if line.starts_with("DELETE") => answer(204, ""),
+        line if line.contains("/snapshots") => answer(200, SNAPSHOT),
+        "POST /imports" => answer(
+            201,
+            format!(
+                r#"{{"domain":{},"in_libvirt":true,"libvirt_autostart":true,"notes":["/domain/cputune: kept in the definition and not applied"]}}"#,
+                domain("shut-off")
+            ),
+        ),
+        _ => answer(
+            201,
+            domain("shut-off").replace(
+                r#""disks":[]"#,
+                r#""disks":[{"target":"vda","source":"/srv/web2.qcow2","format":"qcow2","readonly":false}]"#,
+            ),
+        ),
+    });
+    let mut said = String::new();
+    for command in [
+        "snapshot create web1 clean",
+        "snapshot list web1",
+        "snapshot list web2",
+        "snapshot revert web1 clean",
+        "snapshot delete web1 a/b",
+        "clone web1 web2",
+        "clone web1 web2 --file vda=/srv/a=b.qcow2 --file vdb=/srv/c.raw",
+        "import libvirt:web1",
+    ] {
+        let output = agent.ferry(command).await;
+        said.push_str(&format!("$ ferry {command}\n{}", shown(&output)));
+    }
+    assert_snapshot!(said, @r"
+    $ ferry snapshot create web1 clean
+    exit 0
+    Snapshot clean of web1 is made: vda, vdb.
+    --- stderr
+    $ ferry snapshot list web1
+    exit 0
+    NAME   MADE                  MEMORY  DISKS
+    clean  2026-01-01T00:00:00Z  none    vda, vdb
+    --- stderr
+    $ ferry snapshot list web2
+    exit 0
+    It has no snapshots.
+    --- stderr
+    $ ferry snapshot revert web1 clean
+    exit 0
+    The disks of web1 are as they were at 2026-01-01T00:00:00Z.
+    --- stderr
+    $ ferry snapshot delete web1 a/b
+    exit 0
+    Snapshot a/b is deleted.
+    --- stderr
+    $ ferry clone web1 web2
+    exit 0
+    Domain web1 is cloned as web1.
+      vda: /srv/web2.qcow2
+    --- stderr
+    $ ferry clone web1 web2 --file vda=/srv/a=b.qcow2 --file vdb=/srv/c.raw
+    exit 0
+    Domain web1 is cloned as web1.
+      vda: /srv/web2.qcow2
+    --- stderr
+    $ ferry import libvirt:web1
+    exit 0
+    Domain web1 is defined here, with its disks in place.
+      • /domain/cputune: kept in the definition and not applied
+    libvirt still has its definition, and starts it when the host boots. So that it
+    is not started there, too:
+      virsh undefine web1 --keep-nvram
+    --- stderr
+    ");
+    assert_snapshot!(agent.asked().join("\n"), @r#"
+    POST /domains/web1/snapshots {"name":"clean"}
+    GET /domains/web1/snapshots
+    GET /domains/web2/snapshots
+    POST /domains/web1/snapshots/clean/revert
+    DELETE /domains/web1/snapshots/a%2Fb
+    POST /domains/web1/clone {"name":"web2"}
+    POST /domains/web1/clone {"name":"web2","files":{"vda":"/srv/a=b.qcow2","vdb":"/srv/c.raw"}}
+    POST /imports {"libvirt":"web1"}
+    "#);
+}
+
 #[tokio::test]
 async fn a_guest_that_runs_keeps_its_size() {
     let running = domain("running").replace(r#""disks""#, r#""pid":4711,"disks""#);
