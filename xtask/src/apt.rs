@@ -60,27 +60,44 @@ pub(crate) fn candidate(package: &str) -> Result<Option<String>> {
 
 /// Makes sure that the `<codename>-backports` suite is among the sources; returns its name.
 pub(crate) fn ensure_backports() -> Result<String> {
-    let release = fs::read_to_string("/etc/os-release").context("/etc/os-release")?;
-    let (Some("debian"), Some(codename)) = (value(&release, "ID"), value(&release, "VERSION_CODENAME"))
-    else {
-        bail!("the distribution's QEMU is too old, and only Debian has a backports suite with a newer one");
-    };
+    let codename = codename()?;
     let suite = format!("{codename}-backports");
-    let mut texts = Vec::new();
-    for path in sources()? {
-        texts.push(fs::read_to_string(&path).with_context(|| path.clone())?);
-    }
-    if texts.iter().any(|text| entries(text).iter().any(|entry| entry.suites.contains(&suite))) {
+    let entries = all_entries()?;
+    if entries.iter().any(|entry| entry.suites.contains(&suite)) {
         return Ok(suite);
     }
-    let origin = texts
-        .iter()
-        .flat_map(|text| entries(text))
-        .find(|entry| entry.suites.iter().any(|named| named == codename))
-        .with_context(|| format!("no apt source of this machine names the suite {codename}"))?;
-    fs::write(ADDED_SOURCE, origin.with_suite(&suite)).context(ADDED_SOURCE)?;
+    fs::write(ADDED_SOURCE, origin(entries, &codename)?.with_suite(&suite)).context(ADDED_SOURCE)?;
     update()?;
     Ok(suite)
+}
+
+/// Sources for a root of this machine's own release and its backports, from this machine's mirror.
+pub(crate) fn sources_of_release(codename: &str) -> Result<String> {
+    let origin = origin(all_entries()?, codename)?;
+    Ok(format!("{}\n{}", origin.with_suite(codename), origin.with_suite(&format!("{codename}-backports"))))
+}
+
+/// The name of this machine's Debian release.
+pub(crate) fn codename() -> Result<String> {
+    let release = fs::read_to_string("/etc/os-release").context("/etc/os-release")?;
+    match (value(&release, "ID"), value(&release, "VERSION_CODENAME")) {
+        (Some("debian"), Some(codename)) => Ok(codename.to_owned()),
+        _ => bail!("this is not Debian: only Debian has a backports suite, in which a newer QEMU is"),
+    }
+}
+
+fn all_entries() -> Result<Vec<Source>> {
+    let mut found = Vec::new();
+    for path in sources()? {
+        found.extend(entries(&fs::read_to_string(&path).with_context(|| path.clone())?));
+    }
+    Ok(found)
+}
+
+fn origin(entries: Vec<Source>, codename: &str) -> Result<Source> {
+    let named = |entry: &Source| entry.suites.iter().any(|suite| suite == codename);
+    let found = entries.into_iter().find(named);
+    found.with_context(|| format!("no apt source of this machine names the suite {codename}"))
 }
 
 fn run(command: &mut Command, name: &str) -> Result<()> {

@@ -11,6 +11,7 @@ mod fuzz;
 mod guest;
 mod kernel;
 mod matrix;
+mod package;
 mod previous;
 mod report;
 mod setup;
@@ -48,6 +49,12 @@ enum Command {
     Demo(DemoArguments),
     /// Run all checks and all tests
     Test(TestArguments),
+    /// Make the Debian package
+    Deb {
+        /// Also install, upgrade and remove it in a clean root, around a guest
+        #[arg(long = "try")]
+        try_out: bool,
+    },
     /// Build the release before this one, for the tests in which both work together
     Previous,
     /// Play the crash matrix: every moment of a migration, everything that can fail
@@ -91,6 +98,8 @@ fn run(command: Command) -> Result<()> {
         }
         Command::Demo(arguments) => demo::run(root, &target, &arguments),
         Command::Test(arguments) => test::run(root, &target, &arguments),
+        Command::Deb { try_out: true } => package::try_out(root, &target),
+        Command::Deb { try_out: false } => package::deb(root, &target).map(|_| ()),
         Command::Previous => previous::run(root, &target),
         Command::Matrix(arguments) => matrix::run(root, &target, &arguments),
         Command::Chaos(arguments) => chaos::run(root, &target, &arguments),

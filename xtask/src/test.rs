@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::setup::{self, Purpose};
-use crate::{guest, matrix, previous, tidy};
+use crate::{guest, matrix, package, previous, tidy};
 
 /// What nextest begins its last line with.
 const SUMMARY: &str = "Summary [";
@@ -56,6 +56,7 @@ pub(crate) fn run(root: &Path, target: &Path, arguments: &TestArguments) -> Resu
     step("build of the guest", &|| guest::run(root, target).map(|_| None));
     step("tests with guests (lab)", &|| cargo(root, &["nextest", "run", "--workspace", "--profile", "lab"]));
     if arguments.all {
+        step("package in a clean root", &|| package::try_out(root, target).map(|()| None));
         step("build of the previous release", &|| previous::run(root, target).map(|()| None));
         let long = ["nextest", "run", "--workspace", "--profile", "all", "--no-tests", "pass"];
         step("long tests (all)", &|| cargo(root, &long));
