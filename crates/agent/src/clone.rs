@@ -9,7 +9,7 @@ use domain::{Definition, FlashFormat};
 use storage::ImageFormat;
 
 use crate::define::define;
-use crate::failure::Failure;
+use crate::failure::{CopyFailure, Failure};
 use crate::guest::own_disks;
 use crate::keeper::{Ask, Loan};
 use crate::node::Node;
@@ -62,12 +62,15 @@ fn plan(node: &Node, definition: &Definition, request: &CloneRequest) -> Result<
     if let Some(unknown) =
         request.files.keys().find(|target| disks.iter().all(|disk| &disk.target != *target))
     {
-        return Err(Failure::NoSuchDisk { domain: domain.name.clone(), disk: unknown.clone() });
+        return Err(Failure::Copy(CopyFailure::NoSuchDisk {
+            domain: domain.name.clone(),
+            disk: unknown.clone(),
+        }));
     }
     let mut copies = Vec::new();
     for disk in disks {
         if disk.block {
-            return Err(Failure::DiskIsDevice { disk: disk.target, path: disk.path });
+            return Err(Failure::Copy(CopyFailure::DiskIsDevice { disk: disk.target, path: disk.path }));
         }
         let fallback = format!("{}-{}.{}", request.name, disk.target, disk.format.as_str());
         let to = match request.files.get(&disk.target) {

@@ -21,7 +21,7 @@ use tokio_util::bytes::Buf;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, ScreenFailure};
 use crate::keeper::Looked;
 use crate::limits::{CONSOLE_BYTES, CONSOLE_END_TIMEOUT, CONSOLE_STALL_TIMEOUT};
 use crate::node::Node;
@@ -79,13 +79,24 @@ pub(crate) async fn open(
 ) -> Result<Opened, Failure> {
     let news = node.news.listen(None).boxed();
     let chardevs = guest.process.qmp.execute(QueryChardev).await?;
-    let no_console =
-        |known| Failure::NoConsole { domain: guest.name.clone(), wanted: wanted.map(str::to_owned), known };
+    let no_console = |known| {
+        Failure::Screen(ScreenFailure::NoConsole {
+            domain: guest.name.clone(),
+            wanted: wanted.map(str::to_owned),
+            known,
+        })
+    };
     let (name, place) = choose(&chardevs, wanted).map_err(no_console)?;
-    let busy = || Failure::ConsoleBusy { domain: guest.name.clone(), console: name.clone() };
+    let busy =
+        || Failure::Screen(ScreenFailure::ConsoleBusy { domain: guest.name.clone(), console: name.clone() });
     let seat = node.consoles.sit((guest.uuid, name.clone()), force).ok_or_else(busy)?;
-    let unopened =
-        |source| Failure::ConsoleClosed { domain: guest.name.clone(), console: name.clone(), source };
+    let unopened = |source| {
+        Failure::Screen(ScreenFailure::ConsoleClosed {
+            domain: guest.name.clone(),
+            console: name.clone(),
+            source,
+        })
+    };
     let (output, input) = place.open().await.map_err(unopened)?;
     Ok(Opened { seat, domain: guest.name.clone(), output, input, news })
 }

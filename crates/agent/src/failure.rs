@@ -1,6 +1,8 @@
 //! Why an agent did not do what it was asked: one enum for the verbs on a domain and on a migration. The words for
 //! HTTP are `http::problem`'s. Main type: [`Failure`].
 
+mod verb;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,6 +10,7 @@ use migration::handover::WordRefused;
 use migration::owner::{Fenced, OwnerRecordError};
 use uuid::Uuid;
 
+pub(crate) use self::verb::{CopyFailure, ImportFailure, PlugFailure, ScreenFailure};
 use crate::journal::JournalError;
 use crate::store::StoreError;
 
@@ -90,30 +93,6 @@ pub(crate) enum Failure {
     DefinitionChanged { domain: String },
     #[error("the {what} of a domain cannot be edited")]
     IdentityEdited { what: &'static str, mend: &'static str },
-    #[error("domain {domain} has no disk that it alone writes")]
-    NoDisks { domain: String },
-    #[error("disk {disk} is reached by QEMU itself, over NFS: there is no file on this host to work on")]
-    DiskElsewhere { disk: String },
-    #[error("disk {disk} is the block device {path}, and a copy of it would need another one")]
-    DiskIsDevice { disk: String, path: PathBuf },
-    #[error("domain {domain} has no disk {disk} that would be copied")]
-    NoSuchDisk { domain: String, disk: String },
-    #[error("disk {disk} ({path}) is not qcow2, and no other format keeps snapshots")]
-    SnapshotFormat { disk: String, path: PathBuf },
-    #[error("{name:?} cannot be a snapshot's name")]
-    SnapshotName { name: String },
-    #[error("domain {domain} has a snapshot {name} already")]
-    SnapshotExists { domain: String, name: String },
-    #[error("domain {domain} has no snapshot {name}")]
-    SnapshotNotFound { domain: String, name: String },
-    #[error("disk {disk} lacks the snapshot {name}")]
-    SnapshotLacking { disk: String, name: String },
-    #[error("libvirt on this host has no domain {name}")]
-    NotInLibvirt { name: String },
-    #[error("libvirt runs the domain {name} with process id {pid}")]
-    LibvirtRuns { name: String, pid: u32 },
-    #[error("libvirt has saved the memory of the domain {name}, which belongs to its disks as they are now")]
-    LibvirtSaved { name: String },
     #[error("host {host} is not in the configuration of host {here}")]
     HostUnknown { host: String, here: String, known: Vec<String> },
     #[error("host {host} cannot be asked")]
@@ -180,43 +159,20 @@ pub(crate) enum Failure {
     NotFrozen,
     #[error("migration {id} is known here already")]
     MigrationKnown { id: Uuid },
-    #[error("domain {domain} has no {} that can be typed into{}", .wanted.as_deref().unwrap_or("console"), there_are(.known))]
-    NoConsole { domain: String, wanted: Option<String>, known: Vec<String> },
-    #[error("somebody is at the console {console} of domain {domain}")]
-    ConsoleBusy { domain: String, console: String },
-    #[error("the console {console} of domain {domain} cannot be opened")]
-    ConsoleClosed {
-        domain: String,
-        console: String,
-        #[source]
-        source: std::io::Error,
-    },
-    #[error("{of} has no {device}")]
-    NoDevice { device: String, of: &'static str },
-    #[error("{text:?} is no MAC address")]
-    NoMac { text: String },
-    #[error("the guest of {domain} refuses to give up {device}: it may be in use there")]
-    DeviceRefused { domain: String, device: String },
-    #[error("the guest of {domain} did not let go of the device within {after:?}; it still may")]
-    DeviceStays { domain: String, after: Duration },
-    #[error("domain {domain} has no VNC server")]
-    NoVnc { domain: String },
-    #[error("the picture of domain {domain}'s screen cannot be read")]
-    Picture {
-        domain: String,
-        #[source]
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Copy(#[from] CopyFailure),
+    #[error(transparent)]
+    Import(#[from] ImportFailure),
+    #[error(transparent)]
+    Screen(#[from] ScreenFailure),
+    #[error(transparent)]
+    Plug(#[from] PlugFailure),
     #[error("{text:?} is no time")]
     NoTime { text: String },
     #[error("there is no such endpoint")]
     NoEndpoint,
     #[error("the agent is stopping")]
     Stopping,
-}
-
-fn there_are(known: &[String]) -> String {
-    if known.is_empty() { String::new() } else { format!("; it has {}", known.join(", ")) }
 }
 
 impl Failure {

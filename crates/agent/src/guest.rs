@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use crate::allocate::tap_name;
 use crate::disks;
-use crate::failure::Failure;
+use crate::failure::{CopyFailure, Failure};
 use crate::limits::SPICE_PORTS;
 use crate::networks::bridge_of;
 use crate::node::Node;
@@ -120,7 +120,7 @@ impl OwnDisk {
 /// The disks that a domain alone writes: what is not shared, and not read-only.
 ///
 /// # Errors
-/// [`Failure::DiskElsewhere`]: one of them is not a file or device of this host.
+/// [`CopyFailure::DiskElsewhere`]: one of them is not a file or device of this host.
 pub(crate) fn own_disks(domain: &Domain) -> Result<Vec<OwnDisk>, Failure> {
     let own = domain.disks.iter().filter(|disk| disk.is_writable_alone());
     let own = own.filter_map(|disk| {
@@ -128,7 +128,9 @@ pub(crate) fn own_disks(domain: &Domain) -> Result<Vec<OwnDisk>, Failure> {
         let (path, block) = match disk.source.as_ref()? {
             DiskSource::File(path) => (path.clone(), false),
             DiskSource::Block(path) => (path.clone(), true),
-            DiskSource::Nfs { .. } => return Some(Err(Failure::DiskElsewhere { disk: target })),
+            DiskSource::Nfs { .. } => {
+                return Some(Err(Failure::Copy(CopyFailure::DiskElsewhere { disk: target })));
+            }
         };
         Some(Ok(OwnDisk { target, path, format, block }))
     });

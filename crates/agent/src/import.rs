@@ -7,7 +7,7 @@ use api::{ImportRequest, Imported};
 use domain::Definition;
 
 use crate::define::define;
-use crate::failure::Failure;
+use crate::failure::{Failure, ImportFailure};
 use crate::guest::own_disks;
 use crate::node::Node;
 
@@ -15,20 +15,20 @@ use crate::node::Node;
 pub(crate) async fn import(node: &Arc<Node>, request: ImportRequest) -> Result<Imported, Failure> {
     let (name, xml) = match request {
         ImportRequest::Libvirt(name) if is_file_name(&name) => (name, None),
-        ImportRequest::Libvirt(name) => return Err(Failure::NotInLibvirt { name }),
+        ImportRequest::Libvirt(name) => return Err(Failure::Import(ImportFailure::NotInLibvirt { name })),
         ImportRequest::Xml(xml) => {
             let definition = Definition::parse(&xml).map_err(Failure::Definition)?;
             (definition.domain().name.clone(), Some(xml))
         }
     };
     let known = host::libvirt_domain(&name)?;
-    let not_there = || Failure::NotInLibvirt { name: name.clone() };
+    let not_there = || Failure::Import(ImportFailure::NotInLibvirt { name: name.clone() });
     let xml = xml.or_else(|| known.xml.clone()).ok_or_else(not_there)?;
     if let Some(pid) = known.pid {
-        return Err(Failure::LibvirtRuns { name, pid });
+        return Err(Failure::Import(ImportFailure::LibvirtRuns { name, pid }));
     }
     if known.saved {
-        return Err(Failure::LibvirtSaved { name });
+        return Err(Failure::Import(ImportFailure::LibvirtSaved { name }));
     }
     let definition = Definition::parse(&xml).map_err(Failure::Definition)?;
     for disk in own_disks(definition.domain())? {

@@ -2,7 +2,7 @@
 
 use qemu::command::{ImageFormat, Screendump};
 
-use crate::failure::Failure;
+use crate::failure::{Failure, ScreenFailure};
 use crate::keeper::Looked;
 use crate::node::Node;
 
@@ -12,7 +12,7 @@ pub(crate) async fn picture(node: &Node, guest: &Looked) -> Result<(&'static str
     let formats = schema.enum_values("screendump", false, &["format"]);
     let png = formats.is_some_and(|formats| formats.contains("png"));
     // QEMU replaces what is there, so each picture has a file of its own.
-    let unread = |source| Failure::Picture { domain: guest.name.clone(), source };
+    let unread = |source| Failure::Screen(ScreenFailure::Picture { domain: guest.name.clone(), source });
     let file = tempfile::Builder::new()
         .prefix("screen-")
         .tempfile_in(node.store.run_directory(guest.uuid))

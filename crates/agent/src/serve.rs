@@ -87,7 +87,11 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
     recovery::recover(&node).await.map_err(Fault::from)?;
     // The first migration is not to wait for what can be asked now; an answer that fails is asked for again then.
     let warm = Arc::clone(&node);
-    tokio::spawn(async move { warm.capabilities(warm.default_emulator()).await.map(drop) });
+    tokio::spawn(async move {
+        if let Err(failure) = warm.capabilities(warm.default_emulator()).await {
+            tracing::warn!("QEMU was not asked what it can do: {}", failure.chain());
+        }
+    });
     tokio::spawn(autostart::start_domains(Arc::clone(&node)));
     tracing::info!(host = node.config.host, socket = %socket.display(), "the agent is ready");
 

@@ -8,7 +8,7 @@ use api::Snapshot;
 use domain::{Definition, DiskFormat, Domain};
 use storage::{ImageFormat, SnapshotVerb};
 
-use crate::failure::Failure;
+use crate::failure::{CopyFailure, Failure};
 use crate::guest::{OwnDisk, own_disks};
 use crate::keeper::Ask;
 use crate::limits::SNAPSHOT_NAME_BYTES_MAX;
@@ -22,7 +22,10 @@ pub(crate) async fn create(node: &Node, domain: &str, name: &str) -> Result<Snap
     let disks = disks(loan.definition.domain())?;
     let known = snapshots(&disks).await?;
     if known.iter().any(|snapshot| snapshot.name == name) {
-        return Err(Failure::SnapshotExists { domain: domain.to_owned(), name: name.to_owned() });
+        return Err(Failure::Copy(CopyFailure::SnapshotExists {
+            domain: domain.to_owned(),
+            name: name.to_owned(),
+        }));
     }
     for (count, disk) in disks.iter().enumerate() {
         if let Err(error) = storage::snapshot(&disk.path, SnapshotVerb::Create, name).await {
@@ -34,7 +37,8 @@ pub(crate) async fn create(node: &Node, domain: &str, name: &str) -> Result<Snap
             return Err(error.into());
         }
     }
-    let missing = || Failure::SnapshotNotFound { domain: domain.to_owned(), name: name.to_owned() };
+    let missing =
+        || Failure::Copy(CopyFailure::SnapshotNotFound { domain: domain.to_owned(), name: name.to_owned() });
     snapshots(&disks).await?.into_iter().find(|snapshot| snapshot.name == name).ok_or_else(missing)
 }
 
@@ -53,7 +57,10 @@ pub(crate) async fn revert(node: &Node, domain: &str, name: &str) -> Result<Snap
     let disks = disks(loan.definition.domain())?;
     let snapshot = find(&disks, domain, name).await?;
     if let Some(lacking) = disks.iter().find(|disk| !snapshot.disks.contains(&disk.target)) {
-        return Err(Failure::SnapshotLacking { disk: lacking.target.clone(), name: name.to_owned() });
+        return Err(Failure::Copy(CopyFailure::SnapshotLacking {
+            disk: lacking.target.clone(),
+            name: name.to_owned(),
+        }));
     }
     for disk in &disks {
         storage::snapshot(&disk.path, SnapshotVerb::Revert, name).await?;
@@ -77,10 +84,13 @@ pub(crate) async fn delete(node: &Node, domain: &str, name: &str) -> Result<(), 
 fn disks(domain: &Domain) -> Result<Vec<OwnDisk>, Failure> {
     let disks = own_disks(domain)?;
     if let Some(disk) = disks.iter().find(|disk| disk.format != DiskFormat::Qcow2) {
-        return Err(Failure::SnapshotFormat { disk: disk.target.clone(), path: disk.path.clone() });
+        return Err(Failure::Copy(CopyFailure::SnapshotFormat {
+            disk: disk.target.clone(),
+            path: disk.path.clone(),
+        }));
     }
     if disks.is_empty() {
-        return Err(Failure::NoDisks { domain: domain.name.clone() });
+        return Err(Failure::Copy(CopyFailure::NoDisks { domain: domain.name.clone() }));
     }
     Ok(disks)
 }
@@ -92,12 +102,13 @@ fn check_name(name: &str) -> Result<(), Failure> {
     if fits && letters && !name.bytes().all(|byte| byte.is_ascii_digit()) {
         return Ok(());
     }
-    Err(Failure::SnapshotName { name: name.to_owned() })
+    Err(Failure::Copy(CopyFailure::SnapshotName { name: name.to_owned() }))
 }
 
 async fn find(disks: &[OwnDisk], domain: &str, name: &str) -> Result<Snapshot, Failure> {
     let known = snapshots(disks).await?;
-    let missing = || Failure::SnapshotNotFound { domain: domain.to_owned(), name: name.to_owned() };
+    let missing =
+        || Failure::Copy(CopyFailure::SnapshotNotFound { domain: domain.to_owned(), name: name.to_owned() });
     known.into_iter().find(|snapshot| snapshot.name == name).ok_or_else(missing)
 }
 

@@ -75,16 +75,16 @@ fn definitions_that_cannot_be_used() -> Result<()> {
         ensure!(place.line > Some(5) && place.column.is_some(), "{broken:?}");
 
         // A device that the guest would see; its line is the one where it stands.
-        let sound = "    <sound model='ich9'/>\n    <memballoon";
-        let unknown = refusal(&|xml| xml.replace("    <memballoon", sound))?;
+        let shmem = "    <shmem name='ring'/>\n    <memballoon";
+        let unknown = refusal(&|xml| xml.replace("    <memballoon", shmem))?;
         expect(&unknown, "definition-invalid", 4)?;
         let line = fs::read_to_string(guest.xml.with_extension("changed.xml"))?
             .lines()
-            .position(|line| line.contains("<sound"))
+            .position(|line| line.contains("<shmem"))
             .context("the test's own change")?;
         let place = unknown.details.first().context("no place is named")?;
         ensure!(place.line == Some(line as u32 + 1), "line {}: {unknown:?}", line + 1);
-        ensure!(place.message.contains("sound"), "{unknown:?}");
+        ensure!(place.message.contains("shmem"), "{unknown:?}");
 
         let machine = refusal(&|xml| xml.replace("machine='q35'", "machine='pc-q35-99.0'"))?;
         expect(&machine, "definition-invalid", 4)?;

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use uuid::Uuid;
 
 use super::rows::{self, Row};
-use crate::failure::Failure;
+use crate::failure::{CopyFailure, Failure, ImportFailure, PlugFailure, ScreenFailure};
 
 /// A failure on its way to the one who asked.
 pub(crate) struct Refusal(pub(crate) Problem);
@@ -91,25 +91,6 @@ fn row(failure: &Failure) -> Row {
         Failure::DefinitionChanged { .. } => rows::DEFINITION_CHANGED,
         Failure::IdentityEdited { mend, .. } => rows::IDENTITY_EDITED.say((*mend).to_owned()),
         Failure::Image(error) => image(error),
-        Failure::NoDisks { .. } => rows::NO_DISKS,
-        Failure::DiskElsewhere { .. } => rows::DISK_ELSEWHERE,
-        Failure::DiskIsDevice { .. } => rows::DISK_IS_DEVICE,
-        Failure::NoSuchDisk { .. } => rows::NO_SUCH_DISK,
-        Failure::SnapshotFormat { path, .. } => {
-            let path = path.display();
-            rows::SNAPSHOT_FORMAT.say(format!("convert it, as in `qemu-img convert -O qcow2 {path} NEW`, and `ferry edit` the domain"))
-        }
-        Failure::SnapshotName { .. } => rows::SNAPSHOT_NAME,
-        Failure::SnapshotExists { .. } => rows::SNAPSHOT_EXISTS,
-        Failure::SnapshotNotFound { .. } => rows::SNAPSHOT_NOT_FOUND,
-        Failure::SnapshotLacking { .. } => rows::SNAPSHOT_LACKING,
-        Failure::NotInLibvirt { .. } => rows::NOT_IN_LIBVIRT,
-        Failure::LibvirtRuns { name, .. } => {
-            rows::LIBVIRT_RUNS.say(format!("`virsh shutdown {name}` ends it; import it then"))
-        }
-        Failure::LibvirtSaved { name } => rows::LIBVIRT_SAVED.say(format!(
-            "`virsh start {name}` goes on with it, to be shut down in order; `virsh managedsave-remove {name}` gives it up"
-        )),
         Failure::HostUnknown { known, .. } => {
             rows::HOST_UNKNOWN.say(format!("hosts known here: {}", join(known)))
         }
@@ -143,18 +124,63 @@ fn row(failure: &Failure) -> Row {
         Failure::Find(_) => rows::QEMU_NOT_FOUND_AGAIN,
         Failure::NotFrozen => rows::NOT_FROZEN,
         Failure::MigrationKnown { .. } => rows::MIGRATION_KNOWN,
-        Failure::NoConsole { .. } => rows::NO_CONSOLE,
-        Failure::ConsoleBusy { .. } => rows::CONSOLE_BUSY,
-        Failure::ConsoleClosed { .. } => rows::CONSOLE_CLOSED,
-        Failure::NoDevice { .. } => rows::NO_DEVICE,
-        Failure::NoMac { .. } => rows::NO_MAC,
-        Failure::DeviceRefused { .. } => rows::DEVICE_REFUSED,
-        Failure::DeviceStays { .. } => rows::DEVICE_STAYS,
-        Failure::NoVnc { .. } => rows::NO_VNC,
-        Failure::Picture { .. } => rows::PICTURE_UNREADABLE,
+        Failure::Copy(failure) => copy(failure),
+        Failure::Import(failure) => import(failure),
+        Failure::Screen(failure) => screen(failure),
+        Failure::Plug(failure) => plug(failure),
         Failure::NoTime { .. } => rows::NO_TIME,
         Failure::NoEndpoint => rows::NO_ENDPOINT,
         Failure::Stopping => rows::STOPPING,
+    }
+}
+
+fn copy(failure: &CopyFailure) -> Row {
+    match failure {
+        CopyFailure::NoDisks { .. } => rows::NO_DISKS,
+        CopyFailure::DiskElsewhere { .. } => rows::DISK_ELSEWHERE,
+        CopyFailure::DiskIsDevice { .. } => rows::DISK_IS_DEVICE,
+        CopyFailure::NoSuchDisk { .. } => rows::NO_SUCH_DISK,
+        CopyFailure::SnapshotFormat { path, .. } => {
+            let path = path.display();
+            rows::SNAPSHOT_FORMAT.say(format!(
+                "convert it, as in `qemu-img convert -O qcow2 {path} NEW`, and `ferry edit` the domain"
+            ))
+        }
+        CopyFailure::SnapshotName { .. } => rows::SNAPSHOT_NAME,
+        CopyFailure::SnapshotExists { .. } => rows::SNAPSHOT_EXISTS,
+        CopyFailure::SnapshotNotFound { .. } => rows::SNAPSHOT_NOT_FOUND,
+        CopyFailure::SnapshotLacking { .. } => rows::SNAPSHOT_LACKING,
+    }
+}
+
+fn import(failure: &ImportFailure) -> Row {
+    match failure {
+        ImportFailure::NotInLibvirt { .. } => rows::NOT_IN_LIBVIRT,
+        ImportFailure::LibvirtRuns { name, .. } => {
+            rows::LIBVIRT_RUNS.say(format!("`virsh shutdown {name}` ends it; import it then"))
+        }
+        ImportFailure::LibvirtSaved { name } => rows::LIBVIRT_SAVED.say(format!(
+            "`virsh start {name}` goes on with it, to be shut down in order; `virsh managedsave-remove {name}` gives it up"
+        )),
+    }
+}
+
+fn screen(failure: &ScreenFailure) -> Row {
+    match failure {
+        ScreenFailure::NoConsole { .. } => rows::NO_CONSOLE,
+        ScreenFailure::ConsoleBusy { .. } => rows::CONSOLE_BUSY,
+        ScreenFailure::ConsoleClosed { .. } => rows::CONSOLE_CLOSED,
+        ScreenFailure::NoVnc { .. } => rows::NO_VNC,
+        ScreenFailure::Picture { .. } => rows::PICTURE_UNREADABLE,
+    }
+}
+
+fn plug(failure: &PlugFailure) -> Row {
+    match failure {
+        PlugFailure::NoDevice { .. } => rows::NO_DEVICE,
+        PlugFailure::NoMac { .. } => rows::NO_MAC,
+        PlugFailure::DeviceRefused { .. } => rows::DEVICE_REFUSED,
+        PlugFailure::DeviceStays { .. } => rows::DEVICE_STAYS,
     }
 }
 

@@ -11,7 +11,7 @@ use qemu::command_line::{device_id, plug};
 
 use super::{Keeper, Reply, State};
 use crate::allocate::{Allocator, tap_name};
-use crate::failure::Failure;
+use crate::failure::{Failure, PlugFailure};
 use crate::guest::{self, Guest, RECORD};
 use crate::limits::SHOW_TIMEOUT;
 use crate::networks::bridge_of;
@@ -35,7 +35,9 @@ pub(super) struct Detaching {
 impl Part {
     fn of(asked: &Device) -> Result<Part, Failure> {
         let mac = |text: &str| {
-            text.parse().map(Part::Interface).map_err(|_| Failure::NoMac { text: text.to_owned() })
+            text.parse()
+                .map(Part::Interface)
+                .map_err(|_| Failure::Plug(PlugFailure::NoMac { text: text.to_owned() }))
         };
         match asked {
             Device::Disk(target) => Ok(Part::Disk(target.clone())),
@@ -224,7 +226,7 @@ impl Keeper {
     ) -> Result<Option<(Part, Option<Definition>)>, Failure> {
         let Reach { live, config } = self.reach(request.scope)?;
         let part = Part::of(&request.device)?;
-        let unknown = |of| Failure::NoDevice { device: part.to_string(), of };
+        let unknown = |of| Failure::Plug(PlugFailure::NoDevice { device: part.to_string(), of });
         let mut unplug = None;
         if let (true, State::Active { guest, .. }) = (live, &self.state) {
             let going = part.unplug(guest.definition.domain()).ok_or_else(|| unknown("the running guest"))?;
@@ -261,7 +263,10 @@ impl Keeper {
                 _ = asked.reply.send(Ok(shown));
             } else {
                 self.restore(asked.before);
-                let refused = Failure::DeviceRefused { domain: self.name.clone(), device: part.to_string() };
+                let refused = Failure::Plug(PlugFailure::DeviceRefused {
+                    domain: self.name.clone(),
+                    device: part.to_string(),
+                });
                 _ = asked.reply.send(Err(refused));
             }
         }

@@ -35,97 +35,66 @@ struct Desk<'a> {
 
 /// Runs a command; the value is what the process ends with.
 pub(crate) async fn run(args: Args, printer: &Printer) -> Result<Exit, Failure> {
-    let environment = std::env::var_os("FERRY_SOCKET");
     match args.command {
-        Command::Agent(typed) => return agent::run(typed).await,
-        Command::Ca(Ca::Init(typed)) => return ca::init(&typed, printer),
-        Command::Ca(Ca::Issue(typed)) => return ca::issue(&typed, printer),
-        Command::Doctor(typed) => return doctor::run(&typed.config, printer).await,
-        Command::Generate(typed) => return generate::run(&typed.out),
-        Command::Create(_)
-        | Command::Define(_)
-        | Command::Undefine(_)
-        | Command::Edit(_)
-        | Command::Dumpxml(_)
-        | Command::Rename(_)
-        | Command::Clone(_)
-        | Command::Import(_)
-        | Command::Snapshot(_)
-        | Command::Autostart(_)
-        | Command::Setvcpus(_)
-        | Command::Setmem(_)
-        | Command::List(_)
-        | Command::Info(_)
-        | Command::Start(_)
-        | Command::Shutdown(_)
-        | Command::Reboot(_)
-        | Command::Reset(_)
-        | Command::Destroy(_)
-        | Command::Suspend(_)
-        | Command::Resume(_)
-        | Command::AttachDisk(_)
-        | Command::DetachDisk(_)
-        | Command::AttachInterface(_)
-        | Command::DetachInterface(_)
-        | Command::AttachDevice(_)
-        | Command::DetachDevice(_)
-        | Command::ChangeMedia(_)
-        | Command::Console(_)
-        | Command::Vncdisplay(_)
-        | Command::Screenshot(_)
-        | Command::Events(_)
-        | Command::Migrate(_)
-        | Command::Migrations(_)
-        | Command::Host(_)
-        | Command::Version
-        | Command::DialStdio => agent::trace_client(),
+        Command::Agent(typed) => agent::run(typed).await,
+        Command::Ca(Ca::Init(typed)) => ca::init(&typed, printer),
+        Command::Ca(Ca::Issue(typed)) => ca::issue(&typed, printer),
+        Command::Doctor(typed) => doctor::run(&typed.config, printer).await,
+        Command::Generate(typed) => generate::run(&typed.out),
+        command => {
+            agent::trace_client();
+            let place = resolve::agent(&args.reach, std::env::var_os("FERRY_SOCKET"))?;
+            ask(command, &place, &Desk { client: place.client(), printer }).await
+        }
     }
-    let place = resolve::agent(&args.reach, environment)?;
-    let desk = Desk { client: place.client(), printer };
-    match args.command {
-        Command::Create(typed) => define::create(&desk, &typed).await,
-        Command::Define(typed) => define::define(&desk, &typed).await,
-        Command::Undefine(typed) => define::undefine(&desk, &typed.domain).await,
-        Command::Edit(typed) => edit::edit(&desk, &typed.domain).await,
-        Command::Dumpxml(typed) => define::dumpxml(&desk, &typed).await,
-        Command::Rename(typed) => change::rename(&desk, &typed).await,
-        Command::Clone(typed) => copies::clone(&desk, &typed).await,
-        Command::Import(typed) => copies::import(&desk, &typed).await,
-        Command::Snapshot(typed) => copies::snapshot(&desk, &typed).await,
-        Command::Autostart(typed) => change::autostart(&desk, &typed).await,
-        Command::Setvcpus(typed) => change::setvcpus(&desk, &typed).await,
-        Command::Setmem(typed) => change::setmem(&desk, &typed).await,
-        Command::List(typed) => inspect::list(&desk, typed.all).await,
-        Command::Info(typed) => inspect::info(&desk, &typed.domain).await,
-        Command::Start(typed) => power::start(&desk, &typed.domain).await,
-        Command::Shutdown(typed) => power::shutdown(&desk, &typed).await,
-        Command::Reboot(typed) => power::reboot(&desk, &typed).await,
-        Command::Reset(typed) => power::reset(&desk, &typed.domain).await,
-        Command::Destroy(typed) => power::destroy(&desk, &typed.domain).await,
-        Command::Suspend(typed) => power::suspend(&desk, &typed.domain).await,
-        Command::Resume(typed) => power::resume(&desk, &typed.domain).await,
-        Command::AttachDisk(typed) => devices::attach_disk(&desk, &typed).await,
-        Command::DetachDisk(typed) => devices::detach_disk(&desk, &typed).await,
-        Command::AttachInterface(typed) => devices::attach_interface(&desk, &typed).await,
-        Command::DetachInterface(typed) => devices::detach_interface(&desk, &typed).await,
-        Command::AttachDevice(typed) => devices::attach_device(&desk, &typed).await,
-        Command::DetachDevice(typed) => devices::detach_device(&desk, &typed).await,
-        Command::ChangeMedia(typed) => devices::change_media(&desk, &typed).await,
-        Command::Console(typed) => console::console(&desk, &typed).await,
-        Command::Vncdisplay(typed) => screen::vncdisplay(&desk, &typed.domain).await,
-        Command::Screenshot(typed) => screen::screenshot(&desk, &typed).await,
-        Command::Events(typed) => events::events(&desk, &typed).await,
-        Command::Migrate(typed) => migrate::migrate(&desk, &typed).await,
-        Command::Migrations(Migrations::List) => migrations::list(&desk).await,
-        Command::Migrations(Migrations::Show(typed)) => migrations::show(&desk, typed.id).await,
-        Command::Migrations(Migrations::Watch(typed)) => migrations::watch(&desk, typed.id).await,
-        Command::Migrations(Migrations::Cancel(typed)) => migrations::cancel(&desk, typed.id).await,
-        Command::Migrations(Migrations::Resolve(typed)) => migrations::resolve(&desk, &typed).await,
-        Command::Host(Host::Info) => inspect::host(&desk).await,
-        Command::Version => inspect::version(&desk).await,
-        Command::DialStdio => dial::dial(&place).await,
+}
+
+/// Runs a command that asks an agent.
+async fn ask(command: Command, place: &resolve::Agent, desk: &Desk<'_>) -> Result<Exit, Failure> {
+    match command {
+        Command::Create(typed) => define::create(desk, &typed).await,
+        Command::Define(typed) => define::define(desk, &typed).await,
+        Command::Undefine(typed) => define::undefine(desk, &typed.domain).await,
+        Command::Edit(typed) => edit::edit(desk, &typed.domain).await,
+        Command::Dumpxml(typed) => define::dumpxml(desk, &typed).await,
+        Command::Rename(typed) => change::rename(desk, &typed).await,
+        Command::Clone(typed) => copies::clone(desk, &typed).await,
+        Command::Import(typed) => copies::import(desk, &typed).await,
+        Command::Snapshot(typed) => copies::snapshot(desk, &typed).await,
+        Command::Autostart(typed) => change::autostart(desk, &typed).await,
+        Command::Setvcpus(typed) => change::setvcpus(desk, &typed).await,
+        Command::Setmem(typed) => change::setmem(desk, &typed).await,
+        Command::List(typed) => inspect::list(desk, typed.all).await,
+        Command::Info(typed) => inspect::info(desk, &typed.domain).await,
+        Command::Start(typed) => power::start(desk, &typed.domain).await,
+        Command::Shutdown(typed) => power::shutdown(desk, &typed).await,
+        Command::Reboot(typed) => power::reboot(desk, &typed).await,
+        Command::Reset(typed) => power::reset(desk, &typed.domain).await,
+        Command::Destroy(typed) => power::destroy(desk, &typed.domain).await,
+        Command::Suspend(typed) => power::suspend(desk, &typed.domain).await,
+        Command::Resume(typed) => power::resume(desk, &typed.domain).await,
+        Command::AttachDisk(typed) => devices::attach_disk(desk, &typed).await,
+        Command::DetachDisk(typed) => devices::detach_disk(desk, &typed).await,
+        Command::AttachInterface(typed) => devices::attach_interface(desk, &typed).await,
+        Command::DetachInterface(typed) => devices::detach_interface(desk, &typed).await,
+        Command::AttachDevice(typed) => devices::attach_device(desk, &typed).await,
+        Command::DetachDevice(typed) => devices::detach_device(desk, &typed).await,
+        Command::ChangeMedia(typed) => devices::change_media(desk, &typed).await,
+        Command::Console(typed) => console::console(desk, &typed).await,
+        Command::Vncdisplay(typed) => screen::vncdisplay(desk, &typed.domain).await,
+        Command::Screenshot(typed) => screen::screenshot(desk, &typed).await,
+        Command::Events(typed) => events::events(desk, &typed).await,
+        Command::Migrate(typed) => migrate::migrate(desk, &typed).await,
+        Command::Migrations(Migrations::List) => migrations::list(desk).await,
+        Command::Migrations(Migrations::Show(typed)) => migrations::show(desk, typed.id).await,
+        Command::Migrations(Migrations::Watch(typed)) => migrations::watch(desk, typed.id).await,
+        Command::Migrations(Migrations::Cancel(typed)) => migrations::cancel(desk, typed.id).await,
+        Command::Migrations(Migrations::Resolve(typed)) => migrations::resolve(desk, &typed).await,
+        Command::Host(Host::Info) => inspect::host(desk).await,
+        Command::Version => inspect::version(desk).await,
+        Command::DialStdio => dial::dial(place).await,
         Command::Agent(_) | Command::Ca(_) | Command::Doctor(_) | Command::Generate(_) => {
-            unreachable!("they ask no agent and have returned above")
+            unreachable!("they ask no agent: `run` has run them")
         }
     }
 }

@@ -335,9 +335,9 @@ async fn words_for_definitions_ask_their_endpoints() {
 const SNAPSHOT: &str =
     r#"{"name":"clean","created_at":"2026-01-01T00:00:00Z","memory_bytes":0,"disks":["vda","vdb"]}"#;
 
-#[tokio::test]
-async fn disks_are_copied_kept_and_taken_over() {
-    let agent = Agent::new(|line| match line {
+/// An agent that has one snapshot and clones and imports whatever it is asked to.
+fn copying(line: &str) -> Response<Body> {
+    match line {
         "GET /domains/web1/snapshots" => answer(200, format!("[{SNAPSHOT}]")),
         "GET /domains/web2/snapshots" => answer(200, "[]"),
         line if line.starts_with("DELETE") => answer(204, ""),
@@ -356,7 +356,12 @@ async fn disks_are_copied_kept_and_taken_over() {
                 r#""disks":[{"target":"vda","source":"/srv/web2.qcow2","format":"qcow2","readonly":false}]"#,
             ),
         ),
-    });
+    }
+}
+
+#[tokio::test]
+async fn disks_are_copied_kept_and_taken_over() {
+    let agent = Agent::new(copying);
     let mut said = String::new();
     for command in [
         "snapshot create web1 clean",

@@ -64,7 +64,7 @@ fn everything() -> Vec<(&'static str, Value)> {
         sent(QomListTypes { implements: Some("device".into()) }),
         sent(QomGet { path: "/".into(), property: "type".into() }),
         sent(QomList { path: "/".into() }),
-        sent(QomSet { path: "/".into(), property: "p".into(), value: json!(1) }),
+        sent(QomSet { path: "/".into(), property: "p", value: json!(1) }),
         sent(QueryBalloon),
         sent(QueryStatus),
         sent(Cont),

@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use tokio::time::timeout;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, PlugFailure};
 use crate::http::problem::Refusal;
 use crate::keeper::Ask;
 use crate::limits::DETACH_TIMEOUT;
@@ -36,6 +36,8 @@ pub(crate) async fn detach(
     Json(request): Json<DetachRequest>,
 ) -> Result<Json<api::Domain>, Refusal> {
     let asked = node.ask(&domain, |reply| Ask::Detach(request, reply));
-    let stays = |_elapsed| Err(Failure::DeviceStays { domain: domain.clone(), after: DETACH_TIMEOUT });
+    let stays = |_elapsed| {
+        Err(Failure::Plug(PlugFailure::DeviceStays { domain: domain.clone(), after: DETACH_TIMEOUT }))
+    };
     Ok(Json(timeout(DETACH_TIMEOUT, asked).await.unwrap_or_else(stays)?))
 }

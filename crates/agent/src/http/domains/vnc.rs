@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use qemu::command::QueryVnc;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, ScreenFailure};
 use crate::http::problem::Refusal;
 use crate::keeper::Ask;
 use crate::node::Node;
@@ -22,7 +22,7 @@ pub(crate) async fn vnc(
     let guest = node.ask(&domain, Ask::Look).await?;
     let vnc = guest.process.qmp.execute(QueryVnc).await.map_err(Failure::from)?;
     if !vnc.enabled {
-        return Err(Failure::NoVnc { domain: guest.name }.into());
+        return Err(Failure::Screen(ScreenFailure::NoVnc { domain: guest.name }).into());
     }
     Ok(Json(match vnc.family.as_deref() {
         Some("unix") => api::Vnc { host: None, port: None, socket: vnc.service },
