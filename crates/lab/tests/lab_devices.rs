@@ -12,10 +12,11 @@ use lab::limits::{GUEST_BOOT, HAPPENS};
 use lab::talk::Talk;
 use lab::trial::{Trial, play};
 
-/// A second serial port that can be typed into, a screen, and more slots than the devices need that are there at first.
+/// A second serial port that can be typed into, a screen, an empty CD drive, and more slots than the devices need that are there at first.
 const DEVICES: &str = "    <serial type='pty'><target port='1'/></serial>
     <graphics type='vnc' autoport='yes'/>
     <video><model type='vga'/></video>
+    <disk type='file' device='cdrom'><target dev='sda' bus='sata'/></disk>
     <controller type='pci' model='pcie-root-port'/>
     <controller type='pci' model='pcie-root-port'/>
     <controller type='pci' model='pcie-root-port'/>
@@ -72,6 +73,8 @@ fn devices_come_and_go_while_the_guest_runs_and_moves() -> Result<()> {
         let disk = trial.guest.disk.with_file_name("more.img");
         fs::File::create(&disk)?.set_len(BYTES)?;
         let disk = disk.display().to_string();
+        media_change(kvm1, &disk)?;
+        news.hear(&named("media-changed"), HAPPENS)?;
         wrong_devices_change_nothing(kvm1, &disk)?;
         kvm1.ferry_output(["attach-disk", "web1", &disk, "vdb", "--persistent"])?;
         kvm1.ferry_output(["attach-interface", "web1", "bridge", "br0", "--mac", MAC])?;
@@ -134,6 +137,22 @@ fn it_shows_itself(host: &Host) -> Result<()> {
     let picture = fs::read(picture)?;
     ensure!(picture.starts_with(b"\x89PNG\r\n\x1a\n") && picture.len() > 100, "{} bytes", picture.len());
     Ok(())
+}
+
+fn media_change(host: &Host, medium: &str) -> Result<()> {
+    let is_in = |wanted: bool| -> Result<()> {
+        let xml = host.ferry_output(["dumpxml", "web1"])?;
+        ensure!(xml.contains(medium) == wanted, "the medium is to be in: {wanted}: {xml}");
+        Ok(())
+    };
+    host.ferry_output(["change-media", "web1", "sda", medium])?;
+    is_in(true)?;
+    let nothing = format!("{medium}.none");
+    let refusal = host.ferry_refusal(&["change-media", "web1", "sda", &nothing])?;
+    ensure!((refusal.code.as_str(), refusal.exit) == ("disk-unusable", 4), "{refusal:?}");
+    is_in(true)?;
+    host.ferry_output(["change-media", "web1", "sda", "--eject"])?;
+    is_in(false)
 }
 
 /// What is refused, by Ferry or by QEMU, leaves nothing behind.
