@@ -165,8 +165,8 @@ struct Downtime {
     target_resumed_at: Option<String>,
 }
 
-/// What the agent says of a QEMU that ended by itself.
-const CLEAN_EXIT: &str = "exit status: 0";
+/// What the agent says of a QEMU that ended in order when the guest shut itself down.
+const CLEAN_EXIT: &str = "the guest powered itself off";
 
 #[derive(Debug, Deserialize)]
 struct Ended {

@@ -158,6 +158,11 @@ impl Host {
         self.run().join("ferry.sock")
     }
 
+    /// What the agent itself has in its run directory: its socket and the lock of it, which outlives the agent.
+    pub fn agent_files(&self) -> [PathBuf; 2] {
+        [self.socket(), self.socket().with_extension("lock")]
+    }
+
     /// The agent's configuration.
     pub fn configuration(&self) -> PathBuf {
         self.directory.join("agent.toml")

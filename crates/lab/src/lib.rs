@@ -270,14 +270,11 @@ impl Lab {
             let links = host.namespace.links()?;
             let foreign = links.iter().filter(|link| !HOST_LINKS.contains(&link.as_str()));
             found.extend(foreign.map(|link| format!("link {link} on {}", host.name)));
-            let own = format!("file {}", host.run().display());
-            let sockets =
-                if host.agent_runs() { format!("file {}", host.socket().display()) } else { own.clone() };
-            found.extend(
-                teardown::files_below(&host.run())
-                    .into_iter()
-                    .filter(|line| *line != own && *line != sockets),
-            );
+            let own: Vec<String> = std::iter::once(host.run())
+                .chain(host.agent_files())
+                .map(|path| format!("file {}", path.display()))
+                .collect();
+            found.extend(teardown::files_below(&host.run()).into_iter().filter(|line| !own.contains(line)));
         }
         let agents: Vec<u32> = self.hosts.iter().filter_map(Host::agent_pid).collect();
         let processes = teardown::processes(&self.id).into_iter();

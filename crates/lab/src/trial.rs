@@ -296,7 +296,7 @@ pub fn left_on(host: &Host) -> Result<Vec<String>> {
     left.extend(links.filter(|link| !HOST_LINKS.contains(&link.as_str())).map(|link| format!("link {link}")));
     for entry in fs::read_dir(host.run())? {
         let path = entry?.path();
-        if path != host.socket() && path != host.socket().with_extension("lock") {
+        if !host.agent_files().contains(&path) {
             left.push(format!("{}", path.display()));
         }
     }

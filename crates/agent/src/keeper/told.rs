@@ -115,9 +115,13 @@ impl Keeper {
             self.told(event).await;
         }
         let State::Active { ears, .. } = &self.state else { return (EventKind::Stopped, exit.to_string()) };
+        // Whatever it was about to do: one that ended with an error did not get to its end. How one ended that this agent
+        // did not start is not known.
+        if exit.status.map_or(ears.cause.is_none(), |status| !status.success()) {
+            return (EventKind::Crashed, format!("QEMU ended ({exit}); its log may say why"));
+        }
         let reason = match &ears.cause {
-            None if exit.status.is_some_and(|status| status.success()) => "QEMU ended by itself",
-            None => return (EventKind::Crashed, format!("QEMU ended ({exit}); its log may say why")),
+            None => "QEMU ended by itself",
             Some(ShutdownCause::GuestShutdown) => "the guest powered itself off",
             Some(ShutdownCause::GuestReset) => "the guest restarted itself, and its on_reboot is destroy",
             Some(ShutdownCause::GuestPanic) => "the guest's kernel panicked, and its on_crash is destroy",
