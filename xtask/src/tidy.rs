@@ -25,6 +25,9 @@ use serde_json::Value;
 /// Folders that hold nothing written here.
 const FOLDERS_SKIPPED: [&str; 2] = ["target", "node_modules"];
 
+/// In a worktree of git a file, which says where the repository is on this machine.
+const WORKTREE: &str = ".git";
+
 /// The platform whose dependencies count: the only one that Ferry runs on.
 const PLATFORM: &str = "x86_64-unknown-linux-gnu";
 
@@ -121,7 +124,7 @@ fn files(root: &Path) -> Result<Vec<PathBuf>> {
             let hidden = name.starts_with('.') && name != ".config" && name != ".ci";
             if kind.is_dir() && !hidden && !FOLDERS_SKIPPED.contains(&name.as_ref()) {
                 folders.push(path);
-            } else if kind.is_file() {
+            } else if kind.is_file() && name != WORKTREE {
                 let relative = path.strip_prefix(root).context("a file below the root")?;
                 found.push(relative.to_owned());
             }
