@@ -1,5 +1,5 @@
 //! `cargo xtask fuzz`: gives the readers of what others hand in (`fuzz/fuzz_targets`) made-up input for some minutes. It
-//! installs cargo-fuzz where it is missing; what it finds lies in `fuzz/artifacts`. New inputs stay below `fuzz/target`.
+//! installs cargo-fuzz where it is missing; what it finds lies in `fuzz/artifacts`. New inputs stay below `target/fuzz`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -52,10 +52,13 @@ pub(crate) fn run(root: &Path, arguments: &FuzzArguments) -> Result<()> {
 }
 
 fn fuzz(root: &Path, name: &str, seeds: Option<&str>, minutes: u64) -> Result<()> {
-    let work = root.join("fuzz/target/inputs").join(name);
+    let work = root.join("target/fuzz").join(name);
     fs::create_dir_all(&work).with_context(|| work.display().to_string())?;
     let mut command = Command::new("cargo");
-    command.current_dir(root.join("fuzz")).args(["fuzz", "run", "--sanitizer", "none", name]).arg(&work);
+    command
+        .current_dir(root)
+        .args(["fuzz", "run", "--sanitizer", "none", "--features", "fuzzer", name])
+        .arg(&work);
     command.arg(root.join("fuzz/corpus").join(name));
     command.args(seeds.map(|folder| root.join(folder)));
     command.arg("--").args([
@@ -88,7 +91,7 @@ fn dictionary(root: &Path, folder: &str, name: &str) -> Result<PathBuf> {
         }
     }
     let lines: String = words.into_iter().map(|word| format!("\"{word}\"\n")).collect();
-    let file = root.join("fuzz/target").join(format!("{name}.dict"));
+    let file = root.join("target/fuzz").join(format!("{name}.dict"));
     fs::write(&file, lines).with_context(|| file.display().to_string())?;
     Ok(file)
 }

@@ -36,6 +36,9 @@ const PURE: [&str; 3] = ["domain", "migration", "api"];
 /// Crates that drive one outside thing each, and know nothing of one another.
 const DRIVERS: [&str; 4] = ["qemu", "network", "storage", "host"];
 
+/// Crates that serve development only: they lie beside the others, and have no row in the table of crates.
+const BESIDE: [&str; 2] = ["fuzz", "xtask"];
+
 /// Crates that a pure crate may not use.
 const RUNTIMES: [&str; 5] = ["tokio", "tokio-util", "rustix", "hyper", "axum"];
 
@@ -128,7 +131,7 @@ fn check_document(document: &str, edges: &Edges) -> Vec<Violation> {
     let mut violations = Vec::new();
     let mut add = |line: usize, message: String| violations.push(Violation::new(DOCUMENT, line, message));
 
-    for name in edges.keys().filter(|name| *name != "xtask") {
+    for name in edges.keys().filter(|name| !BESIDE.contains(&name.as_str())) {
         let row = format!("| `{name}` |");
         if !document.lines().any(|line| line.trim_start().starts_with(&row)) {
             add(0, format!("crate {name} has no row in the table of crates: begin one with {row:?}"));
@@ -179,7 +182,7 @@ fn check_member(member: &Member) -> Vec<Violation> {
     let mut violations = Vec::new();
     let mut add = |message: String| violations.push(Violation::new(&manifest, 0, message));
 
-    let expected = if name == "xtask" { PathBuf::from(name) } else { Path::new("crates").join(name) };
+    let expected = if BESIDE.contains(&name) { PathBuf::from(name) } else { Path::new("crates").join(name) };
     if member.folder != expected {
         add(format!("crate {name} belongs in {}", expected.display()));
     }
