@@ -13,6 +13,10 @@ use lab::matrix::{FAULTS, Fault, MOMENTS, Moment, cells};
 use crate::setup::{self, Purpose};
 use crate::{build_ferry, guest};
 
+/// So many cells are played at once unless something else is said. They wait for time-outs and for memory on bounded links;
+/// more than two guests at a time would wait for each other.
+pub(crate) const JOBS: u8 = 2;
+
 /// Options of the matrix.
 #[derive(Debug, Args)]
 pub(crate) struct MatrixArguments {
@@ -22,6 +26,9 @@ pub(crate) struct MatrixArguments {
     /// Print the names of the cells, and play none
     #[arg(long)]
     list: bool,
+    /// Play so many cells at once, each in a lab of its own: they mostly wait
+    #[arg(long, value_name = "N", default_value_t = JOBS, value_parser = clap::value_parser!(u8).range(1..))]
+    jobs: u8,
 }
 
 /// Sets everything up and plays cells.
@@ -38,17 +45,17 @@ pub(crate) fn run(root: &Path, target: &Path, arguments: &MatrixArguments) -> Re
     ensure!(setup::is_root(), "the lab makes network namespaces and taps, and only root may do that");
     guest::run(root, target)?;
     build_ferry(root)?;
-    play(named).map(drop)
+    play(named, arguments.jobs).map(drop)
 }
 
 /// Plays the cells that are named, and returns how many there were. Everything they need is there.
-pub(crate) fn play(named: impl Fn(&str) -> bool) -> Result<usize> {
+pub(crate) fn play(named: impl Fn(&str) -> bool, jobs: u8) -> Result<usize> {
     let began = Instant::now();
     let chosen: Vec<_> = cells().into_iter().filter(|cell| named(&cell.to_string())).collect();
     ensure!(!chosen.is_empty(), "no cell has such a name: cargo xtask matrix --list");
     let count = chosen.len();
     let mut number = 0;
-    let played = play_all(chosen, |Played { cell, result, took }| {
+    let played = play_all(chosen, jobs.into(), |Played { cell, result, took }| {
         number += 1;
         let took = took.as_secs_f64();
         match result {

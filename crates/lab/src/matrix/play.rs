@@ -2,6 +2,7 @@
 //! everything must hold that holds for every guest. Main type: [`Player`].
 
 use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -31,55 +32,57 @@ pub struct Played {
     pub took: Duration,
 }
 
-/// Plays cells one after another and tells of each. After a failure the lab is given up, its logs saved, and the rest
-/// goes on in a new one.
-pub fn play_all(cells: Vec<Cell>, mut tell: impl FnMut(&Played)) -> Vec<Played> {
-    let mut left = VecDeque::from(cells);
-    let mut played = Vec::new();
-    while let Some(first) = left.front().copied() {
-        let before = played.len();
-        let began = Instant::now();
-        let scene = play_in_one_lab(&mut left, &mut |one| {
-            tell(&one);
-            played.push(one);
-        });
-        let Err(error) = scene else { continue };
-        // A cell that failed was told with its error; a lab that could not be made fails the cell that wanted it, and
-        // one that leaves something behind the last that was played in it.
-        let cell = played.get(before..).and_then(<[Played]>::last).map_or(first, |last| last.cell);
-        left.retain(|other| *other != cell);
-        let one = Played { cell, result: Err(error), took: began.elapsed() };
-        tell(&one);
-        played.push(one);
-    }
-    played
+/// Plays cells in as many labs at once as there are `jobs`, and tells of each cell when it is done. After a failure that
+/// lab is given up, its logs saved, and another one takes its place.
+pub fn play_all(cells: Vec<Cell>, jobs: usize, tell: impl FnMut(&Played) + Send) -> Vec<Played> {
+    let left = Mutex::new(VecDeque::from(cells));
+    let told = Mutex::new((tell, Vec::new()));
+    let take = |one: Played| {
+        let mut told = locked(&told);
+        (told.0)(&one);
+        told.1.push(one);
+    };
+    thread::scope(|scope| {
+        for _ in 0..jobs {
+            scope.spawn(|| {
+                loop {
+                    // A statement of its own: it is not locked while cells are played.
+                    let next = locked(&left).pop_front();
+                    let Some(first) = next else { break };
+                    play_in_one_lab(first, &left, &take);
+                }
+            });
+        }
+    });
+    told.into_inner().unwrap_or_else(PoisonError::into_inner).1
 }
 
-fn play_in_one_lab(left: &mut VecDeque<Cell>, tell: &mut dyn FnMut(Played)) -> Result<()> {
-    let mut failed = None;
-    let scene = play_in(LabOptions { watched: true, ..LabOptions::find()? }, |lab| {
-        let mut player = Player::begin(lab)?;
-        for _ in 0..CELLS_PER_LAB {
-            let Some(cell) = player.next(left) else { break };
-            let began = Instant::now();
-            let result = player.play(cell);
-            let took = began.elapsed();
-            if let Err(error) = result {
-                failed = Some((cell, took));
-                return Err(error);
+/// Plays `first` and others of those that are left. A failure is told with the cell that it belongs to: a lab that could
+/// not be made fails the first, and one that leaves something behind the last that was played in it.
+fn play_in_one_lab(first: Cell, left: &Mutex<VecDeque<Cell>>, tell: &dyn Fn(Played)) {
+    let mut at = (first, Instant::now());
+    let scene = LabOptions::find().and_then(|options| {
+        play_in(LabOptions { watched: true, ..options }, |lab| {
+            let mut player = Player::begin(lab)?;
+            let mut next = Some(first);
+            for _ in 0..CELLS_PER_LAB {
+                let Some(cell) = next.take().or_else(|| player.next(&mut locked(left))) else { break };
+                at = (cell, Instant::now());
+                let outcome = player.play(cell)?;
+                tell(Played { cell, result: Ok(outcome), took: at.1.elapsed() });
             }
-            tell(Played { cell, result, took });
-        }
-        Ok(())
-    });
-    match (scene, failed) {
-        // Here the error has the place of the logs in it.
-        (Err(error), Some((cell, took))) => {
-            tell(Played { cell, result: Err(error), took });
             Ok(())
-        }
-        (scene, _) => scene,
+        })
+    });
+    // Here the error has the place of the logs in it.
+    if let Err(error) = scene {
+        tell(Played { cell: at.0, result: Err(error), took: at.1.elapsed() });
     }
+}
+
+/// A player that panicked has taken its cell with it; the rest is whole.
+fn locked<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A guest that is moved, and where it is.
