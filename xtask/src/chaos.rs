@@ -48,6 +48,15 @@ pub(crate) fn run(root: &Path, target: &Path, arguments: &ChaosArguments) -> Res
     ensure!(setup::is_root(), "the lab makes network namespaces and taps, and only root may do that");
     guest::run(root, target)?;
     build_ferry(root)?;
+    play_plan(arguments).map(drop)
+}
+
+/// Goes on for so long with a plan of its own, and returns what was done. Everything that is needed is there.
+pub(crate) fn play_for(minutes: u64) -> Result<String> {
+    play_plan(&ChaosArguments { seed: None, minutes, step: None })
+}
+
+fn play_plan(arguments: &ChaosArguments) -> Result<String> {
     let of_the_clock = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let seed = arguments.seed.unwrap_or_else(of_the_clock);
     let end = Instant::now() + Duration::from_secs(60 * arguments.minutes);
@@ -92,9 +101,10 @@ impl Seen {
         eprintln!("chaos: {:5.1} s  {step}: {what}: {}", took.as_secs_f64(), hit.outcome);
     }
 
-    /// The summary; an error where something did not hold.
-    fn tell(&self, seed: u64) -> Result<()> {
-        eprintln!("\nchaos: seed {seed}: {} migrations, {} faults", self.migrations, self.faults);
+    /// Tells what was seen, and returns the first line of it; an error where something did not hold.
+    fn tell(&self, seed: u64) -> Result<String> {
+        let done = format!("seed {seed}: {} migrations, {} faults", self.migrations, self.faults);
+        eprintln!("\nchaos: {done}");
         for (what, counts) in [("hit while the source told", &self.by_phase), ("ended", &self.by_outcome)] {
             let words: Vec<String> = counts.iter().map(|(word, count)| format!("{word} {count}")).collect();
             eprintln!("chaos: {what}: {}", words.join(", "));
@@ -106,6 +116,6 @@ impl Seen {
             "something did not hold; {again}\n{}",
             self.violations.join("\n")
         );
-        Ok(())
+        Ok(done)
     }
 }

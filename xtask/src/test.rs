@@ -11,10 +11,13 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::setup::{self, Purpose};
-use crate::{guest, matrix, package, previous, tidy};
+use crate::{chaos, guest, matrix, package, previous, tidy};
 
 /// What nextest begins its last line with.
 const SUMMARY: &str = "Summary [";
+
+/// So long faults come at random instants, with `--all`.
+const CHAOS_MIN: u64 = 3;
 
 /// Options of the tests.
 #[derive(Debug, Args)]
@@ -51,32 +54,40 @@ pub(crate) fn run(root: &Path, target: &Path, arguments: &TestArguments) -> Resu
     step("clippy", &|| {
         cargo(root, &["clippy", "--quiet", "--workspace", "--all-targets", "--", "--deny", "warnings"])
     });
+    // Builds the program too: with the libraries that the tests have, which a build of it alone would compile again.
     step("tests without guests", &|| cargo(root, &["nextest", "run", "--workspace"]));
-    step("build of ferry", &|| cargo(root, &["build", "--quiet", "--package", "ferry"]));
     step("build of the guest", &|| guest::run(root, target).map(|_| None));
     step("tests with guests (lab)", &|| cargo(root, &["nextest", "run", "--workspace", "--profile", "lab"]));
     if arguments.all {
         step("package in a clean root", &|| package::try_out(root, target).map(|()| None));
         step("build of the previous release", &|| previous::run(root, target).map(|()| None));
-        let long = ["nextest", "run", "--workspace", "--profile", "all", "--no-tests", "pass"];
-        step("long tests (all)", &|| cargo(root, &long));
-        step("crash matrix", &|| matrix::play(|_| true).map(|count| Some(format!("{count} cells"))));
+        step("long tests (all)", &|| cargo(root, &["nextest", "run", "--workspace", "--profile", "all"]));
+        step("crash matrix", &|| {
+            matrix::play(|_| true, matrix::JOBS).map(|count| Some(format!("{count} cells")))
+        });
+        step("faults at random instants (chaos)", &|| chaos::play_for(CHAOS_MIN).map(Some));
     }
 
-    eprintln!("\ntest: what was run:");
-    for Step { name, result, took } in &steps {
-        let (word, detail) = match result {
-            Ok(detail) => ("ok", detail.as_deref().unwrap_or_default()),
-            Err(_) => ("FAILED", ""),
-        };
-        eprintln!("  {word:6} {:7.1} s  {name}  {detail}", took.as_secs_f64());
-    }
+    eprintln!("\ntest: what was run:\n{}", table(&steps));
     eprintln!("test: {:.0} s in all", began.elapsed().as_secs_f64());
     let failed: Vec<&str> = steps.iter().filter(|step| step.result.is_err()).map(|step| step.name).collect();
     if !failed.is_empty() {
         bail!("failed: {}", failed.join(", "));
     }
     Ok(())
+}
+
+/// A line for each step: how it went, how long it took, what it was, and what it counted or why it failed.
+fn table(steps: &[Step]) -> String {
+    let lines = steps.iter().map(|Step { name, result, took }| {
+        let (word, detail) = match result {
+            Ok(detail) => ("ok", detail.clone().unwrap_or_default()),
+            Err(error) => ("FAILED", error.to_string().lines().next().unwrap_or_default().to_owned()),
+        };
+        let line = format!("  {word:6} {:7.1} s  {name:33}  {detail}", took.as_secs_f64());
+        line.trim_end().to_owned()
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// Runs cargo and shows what it says; returns what a test runner counted, if it did.
@@ -107,4 +118,32 @@ fn cargo(root: &Path, arguments: &[&str]) -> Result<Option<String>> {
         );
     }
     Ok(summary)
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    #[test]
+    fn every_step_has_a_line() {
+        let steps = [
+            Step { name: "tidy", result: Ok(None), took: Duration::from_millis(3210) },
+            Step {
+                name: "crash matrix",
+                result: Ok(Some("189 cells".to_owned())),
+                took: Duration::from_secs(900),
+            },
+            Step {
+                name: "clippy",
+                result: Err(anyhow!("cargo clippy: exit 101\nmore")),
+                took: Duration::ZERO,
+            },
+        ];
+        let expected = "  ok         3.2 s  tidy\n  \
+                          ok       900.0 s  crash matrix                       189 cells\n  \
+                          FAILED     0.0 s  clippy                             cargo clippy: exit 101";
+        assert_eq!(table(&steps), expected);
+    }
 }
