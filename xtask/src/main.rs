@@ -111,8 +111,11 @@ fn run(command: Command) -> Result<()> {
     }
 }
 
-/// Builds the program as tests and demonstrations run it.
+/// Builds the program as tests and demonstrations run it, unless `FERRY_BIN` names one.
 fn build_ferry(root: &Path) -> Result<()> {
+    if std::env::var_os("FERRY_BIN").is_some() {
+        return Ok(());
+    }
     eprintln!("building ferry");
     let status = std::process::Command::new("cargo")
         .current_dir(root)
