@@ -37,6 +37,7 @@ pub(crate) async fn check(node: &Node, offer: &Offer) -> Result<Coming, Failure>
         machine: machine.clone(),
         memory_bytes: domain.memory.0,
         channels: offer.channels,
+        encrypted: offer.encrypted,
         generation: offer.generation.saturating_sub(1),
         host_devices: domain.hostdevs.iter().map(|hostdev| hostdev.source.to_string()).collect(),
         user_networking: domain.interfaces.iter().any(|interface| !interface.source.has_tap()),

@@ -22,7 +22,8 @@ pub struct MigrationRequest {
     /// Bandwidth for memory in bytes per second, 0 is without limit. QEMU: `max-bandwidth`.
     #[serde(default)]
     pub bandwidth_bytes_per_s: u64,
-    /// Parallel connections for memory; 1 is QEMU's single stream. QEMU: `multifd-channels`.
+    /// Parallel connections for memory; 1 is QEMU's single stream. QEMU: `multifd-channels`. More than 1 needs
+    /// `plaintext`, or a QEMU that does not die when such a migration ends early (before 10.0, or from 10.2 on).
     #[serde(default = "default_channels")]
     pub channels: u8,
     /// Send memory unencrypted.
@@ -35,7 +36,7 @@ fn default_blackout_ms_max() -> u64 {
 }
 
 fn default_channels() -> u8 {
-    2
+    1
 }
 
 impl MigrationRequest {

@@ -38,7 +38,7 @@ fn replace(host: &Host, ferry: &Path) -> Result<()> {
 /// Two trips each way; the second one begins with the state that the first one left.
 fn there_and_back(trial: &Trial<'_>) -> Result<()> {
     let (kvm1, kvm2) = (trial.lab.kvm1(), trial.lab.kvm2());
-    for options in [&[][..], &["--plaintext", "--channels", "1"]] {
+    for options in [&[][..], &["--plaintext", "--channels", "2"]] {
         trial.moves(kvm1, kvm2, options).with_context(|| format!("to kvm2 with {options:?}"))?;
         trial.moves(kvm2, kvm1, options).with_context(|| format!("back with {options:?}"))?;
     }

@@ -35,6 +35,8 @@ pub struct DomainView {
     pub memory_bytes: u64,
     /// Parallel memory connections wanted.
     pub channels: u8,
+    /// Whether memory goes encrypted.
+    pub encrypted: bool,
     /// The generation that the source's right to run has.
     pub generation: u64,
     /// Devices of the source host in the guest's hands, for people: `PCI device 0000:06:02.0`.
@@ -135,6 +137,8 @@ pub enum Rule {
     MachineMissing,
     /// A QEMU lacks a migration capability that cannot be done without.
     MigrateCapabilityMissing,
+    /// Several connections with QEMU's own TLS.
+    EncryptedChannels,
     /// Not enough memory.
     MemoryShort,
     /// The name is taken.
@@ -178,6 +182,7 @@ impl Rule {
             Rule::CpuFeaturesMissing => "cpu-features-missing",
             Rule::MachineMissing => "machine-missing",
             Rule::MigrateCapabilityMissing => "migrate-capability-missing",
+            Rule::EncryptedChannels => "encrypted-channels",
             Rule::MemoryShort => "memory-short",
             Rule::NameTaken => "name-taken",
             Rule::UuidTaken => "uuid-taken",
@@ -310,6 +315,18 @@ fn machine(domain: &DomainView, source: &SourceView, target: &TargetView, found:
                 },
             ));
         }
+    }
+    if domain.channels > 1 && domain.encrypted {
+        found.push(Finding {
+            rule: Rule::EncryptedChannels,
+            fatal: false,
+            message: format!(
+                "should memory stop going to {to} half-way (cancelled, host or network down), QEMU 10.0 and 10.1 on {} can \
+                 die of {} encrypted connections, and the guest with it",
+                source.host, domain.channels
+            ),
+            mend: "migrate with --channels 1, or use QEMU 10.2".into(),
+        });
     }
     if target.memory_available_bytes < domain.memory_bytes {
         found.push(fatal(
@@ -449,6 +466,7 @@ mod tests {
             machine: "pc-q35-10.0".into(),
             memory_bytes: 1 << 30,
             channels: 2,
+            encrypted: false,
             generation: 1,
             host_devices: vec![],
             user_networking: false,
@@ -506,6 +524,8 @@ mod tests {
         check(|_, _, t| t.nx = false, &[(Rule::NxDiffers, false)]);
         check(|_, _, t| t.has_machine = false, &[(Rule::MachineMissing, true)]);
         check(|_, _, t| t.cpu_features_missing = vec!["avx2".into()], &[(Rule::CpuFeaturesMissing, true)]);
+        check(|d, _, _| d.encrypted = true, &[(Rule::EncryptedChannels, false)]);
+        check(|d, _, _| (d.encrypted, d.channels) = (true, 1), &[]);
         check(|_, _, t| t.memory_available_bytes = 1, &[(Rule::MemoryShort, true)]);
         check(|_, _, t| t.same_name = Some(Uuid::from_u128(2)), &[(Rule::NameTaken, true)]);
         check(|_, _, t| t.same_name = Some(Uuid::from_u128(1)), &[]);

@@ -31,12 +31,13 @@ use std::time::SystemTime;
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::broadcast;
+use tokio::time::{sleep, timeout};
 
 use crate::capabilities::Capabilities;
 use crate::command::{
     AddAuthzSimple, AddTlsCreds, Migrate, MigrateIncoming, MigrateSetCapabilities, MigrateSetParameters,
     MigrationCapability, MigrationCapabilityStatus, MigrationParameters, MigrationStatus, ObjectDel,
-    QueryMigrate, SocketAddress, TlsEndpoint,
+    QueryMigrate, QueryYank, SocketAddress, TlsEndpoint, YankInstance,
 };
 use crate::limits;
 use crate::open_enum::open_enum;
@@ -47,6 +48,11 @@ const TLS_CREDS_ID: &str = "migration-tls";
 
 /// Object id of the rule that admits the source's certificate.
 const TLS_AUTHZ_ID: &str = "migration-authz";
+
+/// What a source agrees on: everything but TLS 1.3. GnuTLS changes the keys of a TLS 1.3 session by itself after some 2²⁴
+/// records, which with a page in each is 64 GiB, and QEMU before 10.1 has two threads on the session of a single stream, one
+/// that sends and one that receives: there the stream breaks. TLS 1.2 changes no keys.
+const TLS_PRIORITY: &str = "NORMAL:-VERS-TLS1.3";
 
 /// Which end of a migration a QEMU is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +67,11 @@ pub enum Side {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Means {
     /// Connections for memory; `None` is one connection for everything.
+    ///
+    /// Not to be had together with [`tls`](Self::tls) without danger for the guest: when such a migration ends early,
+    /// QEMU 10.0 and 10.1 say goodbye (`gnutls_bye`) on the sessions of connections on which their own threads still
+    /// send. Two threads then use one session: QEMU aborts (`error_setv: Assertion`), finds its heap corrupted, or hangs
+    /// in its main loop until a `yank`. It does not matter whether it was cancelled, the target died or the link broke.
     pub multifd_channels: Option<u8>,
     /// Whether the target refuses a stream of another UUID; both ends need the capability.
     pub validate_uuid: bool,
@@ -99,6 +110,11 @@ pub enum PrepareError {
         /// The path.
         path: PathBuf,
     },
+    /// It has not cleaned up after its last migration.
+    #[error(
+        "QEMU still holds connections of its last migration; try again in two minutes, or when the host it connected to answers"
+    )]
+    Unsettled,
     /// It refused a step.
     #[error("could not {step} for a migration")]
     Step {
@@ -123,6 +139,10 @@ pub async fn prepare(
 ) -> Result<(), PrepareError> {
     let set = wanted(capabilities, side, means)?;
     let step = |step| move |source| PrepareError::Step { step, source };
+    timeout(limits::CLEANUP_TIMEOUT, settled(qmp))
+        .await
+        .map_err(|_elapsed| PrepareError::Unsettled)?
+        .map_err(step("see the end of the last one"))?;
     qmp.execute(MigrateSetCapabilities { capabilities: set }).await.map_err(step("set the capabilities"))?;
     // Empty is none: a QEMU that took part in a migration before keeps what that one set. Only for `tls-authz` QEMU 10.0
     // takes the empty name for a name and refuses everybody, so that one is set on targets only, which are always new.
@@ -142,6 +162,16 @@ pub async fn prepare(
         add_tls(qmp, side, tls, &mut parameters).await?;
     }
     qmp.execute(MigrateSetParameters { parameters }).await.map_err(step("set the parameters"))?;
+    Ok(())
+}
+
+/// Waits until QEMU has cleaned up after its last migration. It says `failed` before that, and takes new capabilities and
+/// a new `migrate` too: QEMU 10.0 then overwrites the state that its old threads still use, and dies of a null pointer, or
+/// takes no migration any more.
+async fn settled(qmp: &Qmp) -> Result<(), QmpError> {
+    while qmp.execute(QueryYank).await?.contains(&YankInstance::Migration) {
+        sleep(limits::QUERY_MIGRATE_PAUSE).await;
+    }
     Ok(())
 }
 
@@ -189,7 +219,8 @@ async fn add_tls(
         Side::Source => TlsEndpoint::Client,
         Side::Target => TlsEndpoint::Server,
     };
-    let creds = AddTlsCreds { id: TLS_CREDS_ID.into(), endpoint, dir, verify_peer: true };
+    let priority = (side == Side::Source).then(|| TLS_PRIORITY.to_owned());
+    let creds = AddTlsCreds { id: TLS_CREDS_ID.into(), endpoint, dir, verify_peer: true, priority };
     qmp.execute(creds)
         .await
         .map_err(|source| PrepareError::Step { step: "load the certificates", source })?;
@@ -263,12 +294,11 @@ pub async fn listen(
                 return Ok(found);
             }
             // QEMU 10.0 knows it at once; nothing tells when another one does.
-            tokio::time::sleep(limits::QUERY_MIGRATE_PAUSE).await;
+            sleep(limits::QUERY_MIGRATE_PAUSE).await;
         }
     };
-    let (host, port) = tokio::time::timeout(limits::INCOMING_TIMEOUT, asked)
-        .await
-        .map_err(|_| ListenError::NoPort { address })??;
+    let (host, port) =
+        timeout(limits::INCOMING_TIMEOUT, asked).await.map_err(|_| ListenError::NoPort { address })??;
     let host: IpAddr = host.parse().map_err(ListenError::Address)?;
     Ok(SocketAddr::new(host, port.parse().map_err(ListenError::Port)?))
 }

@@ -20,7 +20,7 @@ pub(crate) struct Migrate {
     /// Bandwidth for memory, as in 100MiB/s or 1Gbit/s; 0 is without limit [default: 0]
     #[arg(long, value_name = "RATE", value_parser = measure::bytes_per_s)]
     pub(crate) bandwidth: Option<u64>,
-    /// Parallel connections for memory [default: 2]
+    /// Parallel connections for memory; more than one needs --plaintext or QEMU 10.2 [default: 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
     pub(crate) channels: Option<u8>,
     /// Send memory unencrypted

@@ -52,7 +52,13 @@ fn everything() -> Vec<(&'static str, Value)> {
         .collect();
     let model = |name: &str| CpuModel { name: name.into(), props: [("x".into(), json!(true))].into() };
     let expand = |kind| QueryCpuModelExpansion { kind, model: model("max") };
-    let creds = |endpoint| AddTlsCreds { id: "i".into(), endpoint, dir: "/d".into(), verify_peer: true };
+    let creds = |endpoint| AddTlsCreds {
+        id: "i".into(),
+        endpoint,
+        dir: "/d".into(),
+        verify_peer: true,
+        priority: Some("NORMAL".into()),
+    };
     let others = vec![
         sent(QueryQmpSchema),
         sent(QueryVersion),
@@ -95,6 +101,7 @@ fn everything() -> Vec<(&'static str, Value)> {
                 YankInstance::BlockNode { node_name: "n".into() },
             ],
         }),
+        sent(QueryYank),
         sent(QueryMigrate),
         sent(QueryMigrateCapabilities),
         sent(MigrateSetCapabilities { capabilities }),

@@ -177,6 +177,9 @@ pub struct AddTlsCreds {
     pub dir: String,
     /// Whether the other side's certificate must be signed by the CA.
     pub verify_peer: bool,
+    /// What may be agreed on, as a GnuTLS priority string; `None` is QEMU's own choice.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority: Option<String>,
 }
 command!(AddTlsCreds, "object-add", Done);
 
@@ -217,8 +220,14 @@ pub struct Yank {
 }
 command!(Yank, "yank", Done);
 
+/// QAPI `query-yank`: what has connections that can be cut. A migration is among it until QEMU has cleaned up after it,
+/// which is some time after its last event.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct QueryYank;
+command!(QueryYank, "query-yank", Vec<YankInstance>);
+
 /// QAPI `YankInstance`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 pub enum YankInstance {
     /// The migration's connections.

@@ -16,6 +16,7 @@ fn arguments_have_qapi_form() {
         endpoint: TlsEndpoint::Server,
         dir: "/etc/pki".into(),
         verify_peer: true,
+        priority: None,
     };
     check(
         creds,

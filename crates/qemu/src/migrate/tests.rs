@@ -151,6 +151,9 @@ async fn a_target_that_dies_leaves_a_source_that_runs() {
     }
     assert_eq!(state(&pair.source).await, RunState::Running);
     assert!(pair.source.qmp().execute(QueryMigrate).await.unwrap().error_desc.is_some());
+    // Nothing of it is left when the next one is prepared.
+    prepare(pair.source.qmp(), &pair.capabilities, Side::Source, &means).await.unwrap();
+    assert!(!pair.source.qmp().execute(QueryYank).await.unwrap().contains(&YankInstance::Migration));
     pair.end().await;
 }
 
