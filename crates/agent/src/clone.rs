@@ -9,6 +9,7 @@ use domain::{Definition, FlashFormat};
 use storage::ImageFormat;
 
 use crate::define::define;
+use crate::disks::discard;
 use crate::failure::{CopyFailure, Failure};
 use crate::guest::own_disks;
 use crate::keeper::{Ask, Loan};
@@ -46,11 +47,7 @@ pub(crate) async fn clone(
     let mut made = Vec::new();
     let cloned = fill(node, &loan, &copies, &xml, &mut made).await;
     if cloned.is_err() {
-        for path in made {
-            if let Err(error) = storage::remove(path).await {
-                tracing::warn!(path = %path.display(), "a copy was left behind: {error}");
-            }
-        }
+        discard(&made).await;
     }
     cloned
 }

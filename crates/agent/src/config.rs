@@ -52,6 +52,9 @@ pub struct Config {
     /// Directories below which definitions may name files.
     #[serde(default = "allowed_paths")]
     pub allowed_paths: Vec<PathBuf>,
+    /// Where images of new domains are made.
+    #[serde(default = "images")]
+    pub images: PathBuf,
     /// Bridges of the networks that definitions name, where libvirt's own definition of a network does not say it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub networks: BTreeMap<String, String>,
@@ -91,6 +94,9 @@ fn emulators() -> Vec<PathBuf> {
 }
 fn network_dir() -> PathBuf {
     "/etc/libvirt/qemu/networks".into()
+}
+fn images() -> PathBuf {
+    "/var/lib/libvirt/images".into()
 }
 fn allowed_paths() -> Vec<PathBuf> {
     vec![

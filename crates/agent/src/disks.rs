@@ -45,6 +45,15 @@ pub(crate) async fn forbidden_below(node: &Node, domain: &Domain) -> Vec<PathBuf
     forbidden
 }
 
+/// Removes images that were made for something that came to nothing.
+pub(crate) async fn discard(made: &[&Path]) {
+    for path in made {
+        if let Err(error) = storage::remove(path).await {
+            tracing::warn!(path = %path.display(), "an image was left behind: {error}");
+        }
+    }
+}
+
 /// What a disk's image stands on.
 pub(crate) async fn below(node: &Node, disk: &Disk, path: &Path) -> Result<Below, storage::ImageError> {
     let format = match disk.format {

@@ -10,7 +10,7 @@ use migration::handover::WordRefused;
 use migration::owner::{Fenced, OwnerRecordError};
 use uuid::Uuid;
 
-pub(crate) use self::verb::{CopyFailure, ImportFailure, PlugFailure, ScreenFailure};
+pub(crate) use self::verb::{CopyFailure, ImportFailure, InstallFailure, PlugFailure, ScreenFailure};
 use crate::journal::JournalError;
 use crate::store::StoreError;
 
@@ -93,6 +93,8 @@ pub(crate) enum Failure {
     DefinitionChanged { domain: String },
     #[error("the {what} of a domain cannot be edited")]
     IdentityEdited { what: &'static str, mend: &'static str },
+    #[error("domain {domain} has variables of its UEFI firmware, in {path}")]
+    NvramUnsaid { domain: String, path: PathBuf },
     #[error("host {host} is not in the configuration of host {here}")]
     HostUnknown { host: String, here: String, known: Vec<String> },
     #[error("host {host} cannot be asked")]
@@ -163,6 +165,8 @@ pub(crate) enum Failure {
     Copy(#[from] CopyFailure),
     #[error(transparent)]
     Import(#[from] ImportFailure),
+    #[error(transparent)]
+    Install(#[from] InstallFailure),
     #[error(transparent)]
     Screen(#[from] ScreenFailure),
     #[error(transparent)]

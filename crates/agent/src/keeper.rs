@@ -25,7 +25,7 @@ mod told;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::{AttachRequest, DetachRequest, MediaRequest, MigrationRequest, SizeRequest};
+use api::{AttachRequest, DetachRequest, MediaRequest, MigrationRequest, Nvram, SizeRequest};
 use domain::Definition;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -82,7 +82,8 @@ pub(crate) enum Ask {
     Resize(SizeRequest, Reply<api::Domain>),
     Autostart(bool, Reply<api::Domain>),
     Rename(String, Reply<api::Domain>),
-    Undefine(Reply<()>),
+    /// What becomes of its UEFI variables must be said where there are some.
+    Undefine(Option<Nvram>, Reply<()>),
     Attach(AttachRequest, Reply<api::Domain>),
     ChangeMedia(MediaRequest, Reply<api::Domain>),
     /// Answered when the guest has let go of it.
@@ -268,7 +269,7 @@ impl Keeper {
             Ask::Autostart(enabled, reply) => _ = reply.send(self.set_autostart(enabled).await),
             Ask::Rename(name, reply) => _ = reply.send(self.rename(name).await),
             Ask::Lend(reply) => _ = reply.send(self.lend().await),
-            Ask::Undefine(reply) => _ = reply.send(self.undefine().await),
+            Ask::Undefine(nvram, reply) => _ = reply.send(self.undefine(nvram).await),
             Ask::Attach(request, reply) => _ = reply.send(self.attach(request).await),
             Ask::ChangeMedia(request, reply) => _ = reply.send(self.change_media(&request).await),
             Ask::Detach(request, reply) => self.detach(request, reply).await,

@@ -15,6 +15,7 @@ mod failure;
 mod guest;
 mod http;
 mod import;
+mod install;
 mod journal;
 mod keeper;
 mod limits;
@@ -29,6 +30,7 @@ mod recovery;
 mod screen;
 mod serve;
 mod snapshot;
+mod statistics;
 mod store;
 mod tracker;
 

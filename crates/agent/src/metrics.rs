@@ -65,10 +65,14 @@ pub(crate) struct Figures {
 pub(crate) struct DiskFigures {
     /// The device, as QEMU knows it.
     pub(crate) device: String,
+    /// The guest's name for it, as in `vda`; none of what is no disk of the definition.
+    pub(crate) target: Option<String>,
     pub(crate) read_bytes: u64,
     pub(crate) written_bytes: u64,
     pub(crate) reads: u64,
     pub(crate) writes: u64,
+    pub(crate) failed_reads: u64,
+    pub(crate) failed_writes: u64,
 }
 
 /// The page.
@@ -206,11 +210,13 @@ impl Measured {
     }
 
     fn devices(&self, page: &mut Page<'_>) -> Result<(), Error> {
-        let disks: [Series<DiskFigures, u64>; 4] = [
+        let disks: [Series<DiskFigures, u64>; 6] = [
             ("ferry_domain_disk_read_bytes", "Bytes that the guest read", |disk| disk.read_bytes),
             ("ferry_domain_disk_written_bytes", "Bytes that the guest wrote", |disk| disk.written_bytes),
             ("ferry_domain_disk_reads", "Reads of the guest", |disk| disk.reads),
             ("ferry_domain_disk_writes", "Writes of the guest", |disk| disk.writes),
+            ("ferry_domain_disk_failed_reads", "Reads of the guest that failed", |disk| disk.failed_reads),
+            ("ferry_domain_disk_failed_writes", "Writes of the guest that failed", |disk| disk.failed_writes),
         ];
         for (name, help, value) in disks {
             let rows = self.every(

@@ -22,6 +22,16 @@ pub struct EditRequest {
     pub replaces: String,
 }
 
+/// `DELETE /domains/{domain}`: what becomes of the file with its UEFI variables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Nvram {
+    /// It is removed.
+    Remove,
+    /// It stays.
+    Keep,
+}
+
 /// `POST /domains/{domain}/size`: what the guest gets at its next start. What is left out stays.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct SizeRequest {

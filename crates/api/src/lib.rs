@@ -11,13 +11,15 @@ mod domain;
 mod event;
 mod handover;
 mod host;
+mod install;
 mod migration;
 mod problem;
 mod protocol;
 mod screen;
+mod statistics;
 
 pub use copy::{CloneRequest, ImportRequest, Imported, Snapshot, SnapshotRequest};
-pub use definition::{AutostartRequest, DefineRequest, EditRequest, RenameRequest, SizeRequest};
+pub use definition::{AutostartRequest, DefineRequest, EditRequest, Nvram, RenameRequest, SizeRequest};
 pub use device::{AttachRequest, DetachRequest, Device, MediaRequest, Scope};
 pub use domain::{Disk, Domain, DomainState, Interface, RebootRequest, ShutdownRequest};
 pub use event::{DomainEvent, EventKind};
@@ -25,6 +27,7 @@ pub use handover::{
     Finding, Offer, Pledge, Settlement, SourceFacts, TargetPhase, TargetStatus, Ticket, Verdict,
 };
 pub use host::{Accelerator, Cpu, Host, Neighbour, Version};
+pub use install::{Chipset, InstallDisk, InstallInterface, InstallNetwork, InstallRequest};
 pub use migration::{
     Downtime, Memory, Migration, MigrationEvent, MigrationPhase, MigrationReport, MigrationRequest,
     MigrationStarted, Outcome, Progress, ResolveAs, ResolveRequest, Role, SourceDefinition,
@@ -32,6 +35,7 @@ pub use migration::{
 pub use problem::{Detail, Problem};
 pub use protocol::{PROTOCOL_HEADER, Protocols};
 pub use screen::Vnc;
+pub use statistics::{DiskStatistics, InterfaceStatistics, Statistics};
 
 /// Path prefix of every endpoint.
 pub const BASE: &str = "/api/v1";

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use api::{
-    AutostartRequest, DefineRequest, Domain, EditRequest, Host, RebootRequest, RenameRequest,
-    ShutdownRequest, SizeRequest, Version,
+    AutostartRequest, DefineRequest, Domain, EditRequest, Host, InstallRequest, Nvram, RebootRequest,
+    RenameRequest, ShutdownRequest, SizeRequest, Statistics, Version,
 };
 
 use crate::client::{Call, segment};
@@ -46,14 +46,30 @@ impl Client {
         self.json(Call::post("/domains").body(&request).within(START_WITHIN)).await
     }
 
+    /// `POST /installs`: makes and starts a new domain.
+    pub async fn install(&self, request: &InstallRequest) -> Result<Domain, ClientError> {
+        self.json(Call::post("/installs").body(request).within(START_WITHIN)).await
+    }
+
+    /// `GET /domains/{domain}/statistics`: what its QEMU, its taps and its disks have counted.
+    pub async fn statistics(&self, domain: &str) -> Result<Statistics, ClientError> {
+        self.json(Call::get(path(domain, "/statistics"))).await
+    }
+
     /// `GET /domains/{domain}`.
     pub async fn domain(&self, domain: &str) -> Result<Domain, ClientError> {
         self.json(Call::get(path(domain, ""))).await
     }
 
-    /// `DELETE /domains/{domain}`: forgets the definition.
-    pub async fn undefine(&self, domain: &str) -> Result<(), ClientError> {
-        self.done(Call::delete(path(domain, ""))).await
+    /// `DELETE /domains/{domain}`: forgets the definition. What becomes of its UEFI variables must be said where it has
+    /// some.
+    pub async fn undefine(&self, domain: &str, nvram: Option<Nvram>) -> Result<(), ClientError> {
+        let query = match nvram {
+            None => "",
+            Some(Nvram::Remove) => "?nvram=remove",
+            Some(Nvram::Keep) => "?nvram=keep",
+        };
+        self.done(Call::delete(path(domain, query))).await
     }
 
     /// `GET /domains/{domain}/xml`: the definition, byte for byte.

@@ -81,7 +81,7 @@ async fn one_connection_serves_many_requests() {
     let client = Client::unix(&socket.path);
     client.connect().await.expect("connects");
     assert_eq!(client.version().await.expect("a version").host, "kvm1");
-    client.undefine("a/b").await.expect("done");
+    client.undefine("a/b", None).await.expect("done");
     assert_eq!(client.clone().xml("web 1").await.expect("text"), "<domain/>");
     assert_eq!(
         *asked.lock().expect("lock"),

@@ -34,6 +34,15 @@ impl Element {
         self
     }
 
+    /// The element as a text of its own.
+    pub(crate) fn document(&self) -> String {
+        let layout = Layout { newline: "\n", indent: String::new(), unit: "  ".to_owned() };
+        let mut out = String::new();
+        self.write(&mut out, &layout, 0);
+        out.push('\n');
+        out
+    }
+
     fn write(&self, out: &mut String, layout: &Layout, depth: usize) {
         out.push('<');
         out.push_str(self.name);

@@ -30,6 +30,7 @@ mod firmware;
 mod freeze;
 mod hostdev;
 mod input;
+mod install;
 mod interface;
 mod iothread;
 pub mod limits;
@@ -76,6 +77,7 @@ pub use firmware::{
 };
 pub use hostdev::{Hostdev, HostdevSource};
 pub use input::{Input, InputBus, InputKind};
+pub use install::{NewDisk, NewDomain, NewInterface, System};
 pub use interface::{
     Interface, InterfaceDriver, InterfaceModel, InterfaceSource, MacAddress, MacAddressError, Rom,
 };

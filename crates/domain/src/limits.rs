@@ -77,3 +77,7 @@ pub const USB_HUB_PORTS: u8 = 8;
 
 /// Most pairs of queues of a virtio network card: a tap has no more queues (`MAX_TAP_QUEUES` of the kernel).
 pub const INTERFACE_QUEUES_MAX: u32 = 256;
+
+/// Root ports of a new q35 domain, as virt-install makes them: what its devices leave free is for those that come while it
+/// runs.
+pub const SPARE_ROOT_PORTS: usize = 14;

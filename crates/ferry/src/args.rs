@@ -4,6 +4,7 @@ mod ca;
 mod copies;
 mod devices;
 mod domains;
+mod install;
 mod migrations;
 mod screen;
 
@@ -18,8 +19,9 @@ pub(crate) use devices::{
     ScopeWords,
 };
 pub(crate) use domains::{
-    Autostart, Create, Define, Dumpxml, List, OneDomain, Reboot, Rename, Setmem, Setvcpus, Shutdown,
+    Autostart, Define, Dumpxml, List, OneDomain, Reboot, Rename, Setmem, Setvcpus, Shutdown, Undefine,
 };
+pub(crate) use install::{Create, Graphics, Machine, Network, NewDomain};
 pub(crate) use migrations::{Migrate, Migrations, Resolve, Word};
 pub(crate) use screen::{Console, Events, Screenshot};
 
@@ -64,12 +66,17 @@ pub(crate) struct Reach {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Start a domain from libvirt domain XML without keeping its definition
-    Create(Create),
+    /// Make and start a new domain, or start one from libvirt domain XML without keeping its definition
+    ///
+    /// As in: ferry create --name web1 --os debian13 --memory 4G --disk size=20G --cdrom /srv/debian.iso
+    ///
+    /// Its machine is what the system named wants. It boots the CD as long as nothing is on its first disk. Where it does
+    /// not start, nothing of it is left.
+    Create(Box<Create>),
     /// Define a domain from libvirt domain XML, or define it anew
     Define(Define),
     /// Forget the definition of a domain that is shut off
-    Undefine(OneDomain),
+    Undefine(Undefine),
     /// Edit a domain's definition for its next start, in $VISUAL or $EDITOR
     ///
     /// A text that is refused may be edited again. A domain keeps its name and its UUID; a guest that runs keeps what it

@@ -6,13 +6,16 @@ use std::io::Write;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use anstyle::{AnsiColor, Style};
-use api::{Domain, DomainEvent, DomainState, Host, Migration, Problem, Snapshot, Vnc};
+use api::{
+    DiskStatistics, Domain, DomainEvent, DomainState, Host, InterfaceStatistics, Migration, Problem, Snapshot,
+    Statistics, Vnc,
+};
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::json;
 
 use crate::failure::Failure;
 use crate::limits::{WIDTH, WIDTH_MIN};
-use crate::measure::bytes;
+use crate::measure::{bytes, milliseconds};
 use crate::story;
 
 const ERROR: Style = Style::new().bold().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Red)));
@@ -220,7 +223,7 @@ pub(crate) fn state(state: DomainState) -> &'static str {
 }
 
 /// `ferry info`.
-pub(crate) fn domain(domain: &Domain, width: usize) -> String {
+pub(crate) fn domain(domain: &Domain, statistics: &Statistics, width: usize) -> String {
     let mut facts = Facts::default();
     facts.add("uuid", &domain.uuid.to_string());
     let doing = match &domain.reason {
@@ -239,16 +242,30 @@ pub(crate) fn domain(domain: &Domain, width: usize) -> String {
         facts.add("autostart", if domain.autostart { "yes" } else { "no" });
     }
     facts.add("memory", &bytes(domain.memory_bytes));
+    if let Some(left) = statistics.balloon_bytes {
+        facts.add("balloon", &format!("leaves the guest {}", bytes(left)));
+    }
     facts.add("vcpus", &domain.vcpus.to_string());
+    if let Some(cpu_ms) = statistics.cpu_ms {
+        facts.add("cpu time", &milliseconds(cpu_ms));
+    }
     facts.add("machine", &domain.machine);
     for disk in &domain.disks {
         let readonly = if disk.readonly { ", read-only" } else { "" };
         let source = if disk.source.is_empty() { "no medium" } else { &disk.source };
-        facts.add("disk", &format!("{}: {source} ({}{readonly})", disk.target, disk.format));
+        let counted = statistics.disks.iter().find(|counted| counted.target == disk.target);
+        let counted = counted.map(transferred).unwrap_or_default();
+        facts.add("disk", &format!("{}: {source} ({}{readonly}){counted}", disk.target, disk.format));
     }
     for interface in &domain.interfaces {
         let tap = interface.tap.as_ref().map_or_else(String::new, |tap| format!(" through {tap}"));
-        facts.add("interface", &format!("{} on {}{tap}", interface.mac, interface.bridge));
+        let counted =
+            statistics.interfaces.iter().find(|counted| Some(&counted.tap) == interface.tap.as_ref());
+        let counted = counted.map(carried).unwrap_or_default();
+        facts.add("interface", &format!("{} on {}{tap}{counted}", interface.mac, interface.bridge));
+    }
+    if let Some(count) = statistics.snapshots {
+        facts.add("snapshots", &count.to_string());
     }
     if let Some(console) = &domain.console {
         facts.add("console", console);
@@ -261,6 +278,28 @@ pub(crate) fn domain(domain: &Domain, width: usize) -> String {
     }
     facts.add("log", &domain.log);
     format!("{}\n{}", domain.name, facts.render(width))
+}
+
+/// What a guest did to a disk, on a line of its own.
+fn transferred(disk: &DiskStatistics) -> String {
+    let (read, written) = (bytes(disk.read_bytes), bytes(disk.written_bytes));
+    let mut text = format!("\nread {read} ({}), wrote {written} ({})", disk.reads, disk.writes);
+    if (disk.failed_reads, disk.failed_writes) != (0, 0) {
+        text.push_str(&format!("; failed: {} reads, {} writes", disk.failed_reads, disk.failed_writes));
+    }
+    text
+}
+
+/// What a guest's network card carried, on a line of its own.
+fn carried(interface: &InterfaceStatistics) -> String {
+    let (received, sent) = (bytes(interface.received_bytes), bytes(interface.transmitted_bytes));
+    let (packets_in, packets_out) = (interface.received_packets, interface.transmitted_packets);
+    let mut text = format!("\nreceived {received} ({packets_in}), sent {sent} ({packets_out})");
+    let (lost_in, lost_out) = (interface.received_dropped, interface.transmitted_dropped);
+    if (lost_in, lost_out) != (0, 0) {
+        text.push_str(&format!("; dropped: {lost_in} to it, {lost_out} from it"));
+    }
+    text
 }
 
 /// `ferry vncdisplay`.

@@ -80,7 +80,29 @@ fn empty_lists_say_where_to_look() {
 
 #[test]
 fn info() {
-    assert_snapshot!(domain(&web1(), 80), @r"
+    let statistics = Statistics {
+        cpu_ms: Some(83_500),
+        balloon_bytes: Some(1 << 29),
+        disks: vec![DiskStatistics {
+            target: "vda".to_owned(),
+            read_bytes: 12 << 20,
+            written_bytes: 3 << 20,
+            reads: 345,
+            writes: 67,
+            failed_reads: 1,
+            failed_writes: 0,
+        }],
+        interfaces: vec![InterfaceStatistics {
+            tap: "vnet0".to_owned(),
+            received_bytes: 4096,
+            received_packets: 32,
+            transmitted_bytes: 1024,
+            transmitted_packets: 8,
+            ..InterfaceStatistics::default()
+        }],
+        snapshots: Some(2),
+    };
+    assert_snapshot!(domain(&web1(), &statistics, 80), @r"
     web1
       uuid        01900000-0000-7000-8000-000000000001
       state       running
@@ -109,7 +131,7 @@ fn info() {
         interfaces: Vec::new(),
         ..web1()
     };
-    assert_snapshot!(domain(&doubtful, 80), @r"
+    assert_snapshot!(domain(&doubtful, &Statistics::default(), 80), @r"
     web1
       uuid        01900000-0000-7000-8000-000000000001
       state       in doubt (kvm2 has not answered the pledge)

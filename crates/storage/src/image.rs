@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -286,6 +286,24 @@ async fn give_name_back(path: &Path, made: Result<Vec<u8>, ImageError>) -> Resul
         let _ = remove(path).await;
     }
     made.map(drop)
+}
+
+/// Makes a directory for images, and those above it, where it is missing: as libvirt's, only root lists what is in it.
+///
+/// # Errors
+/// [`ImageError::Disk`], [`ImageError::TimedOut`].
+pub async fn make_directory(path: &Path) -> Result<(), ImageError> {
+    let owned = path.to_owned();
+    let make = move || std::fs::DirBuilder::new().recursive(true).mode(0o711).create(&owned);
+    match bounded::run(DISK_TIMEOUT, make).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(source)) | Err(NoResult::NoThread(source)) => {
+            Err(DiskError::Io { step: "create", path: path.to_owned(), source }.into())
+        }
+        Err(NoResult::TimedOut) => {
+            Err(ImageError::TimedOut { step: "create", path: path.to_owned(), after: DISK_TIMEOUT })
+        }
+    }
 }
 
 /// Removes an image that was made for something that came to nothing.

@@ -18,7 +18,7 @@ pub use chain::{Below, below};
 pub use disk::{Disk, DiskError, DiskKind, Identity, open_check};
 pub use image::{
     Image, ImageError, ImageFormat, Snapshot, SnapshotVerb, check_unused, copy, create, create_qcow2, image,
-    remove, snapshot,
+    make_directory, remove, snapshot,
 };
 pub use limits::{
     COPY_TIMEOUT, DISK_TIMEOUT, FILE_OPERATIONS_MAX, QEMU_IMG_OUTPUT_BYTES_MAX, QEMU_IMG_TIMEOUT,

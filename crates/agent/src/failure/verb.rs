@@ -1,5 +1,5 @@
 //! Why one kind of verb did not do what it was asked, where it has words of its own. Main types: [`CopyFailure`],
-//! [`ImportFailure`], [`ScreenFailure`], [`PlugFailure`].
+//! [`ImportFailure`], [`InstallFailure`], [`ScreenFailure`], [`PlugFailure`].
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -36,6 +36,17 @@ pub(crate) enum ImportFailure {
     LibvirtRuns { name: String, pid: u32 },
     #[error("libvirt has saved the memory of the domain {name}, which belongs to its disks as they are now")]
     LibvirtSaved { name: String },
+}
+
+/// Why a domain was not made by a few words.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum InstallFailure {
+    #[error("no operating system is known by the name {os:?}")]
+    SystemUnknown { os: String },
+    #[error("a disk has neither a path nor a size")]
+    DiskUnsaid,
+    #[error("no image of the format {format} can be used")]
+    Format { format: String },
 }
 
 /// Why nobody sees or types what a guest shows.

@@ -8,6 +8,7 @@ mod events;
 mod finish;
 mod host;
 mod import;
+mod install;
 pub(crate) mod metrics;
 mod migrations;
 pub(crate) mod problem;
@@ -40,6 +41,7 @@ fn endpoints() -> OpenApiRouter<Arc<Node>> {
         .routes(routes!(host::host))
         .routes(routes!(domains::list::list, domains::define::define))
         .routes(routes!(domains::show::show, domains::undefine::undefine))
+        .routes(routes!(domains::statistics::statistics))
         .routes(routes!(domains::xml::xml, domains::xml::edit))
         .routes(routes!(domains::start::start))
         .routes(routes!(domains::shutdown::shutdown))
@@ -60,6 +62,7 @@ fn endpoints() -> OpenApiRouter<Arc<Node>> {
         .routes(routes!(events::events))
         .routes(routes!(domains::clone::clone))
         .routes(routes!(import::import))
+        .routes(routes!(install::install))
         .routes(routes!(snapshots::list::list, snapshots::create::create))
         .routes(routes!(snapshots::delete::delete))
         .routes(routes!(snapshots::revert::revert))

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use uuid::Uuid;
 
 use super::rows::{self, Row};
-use crate::failure::{CopyFailure, Failure, ImportFailure, PlugFailure, ScreenFailure};
+use crate::failure::{CopyFailure, Failure, ImportFailure, InstallFailure, PlugFailure, ScreenFailure};
 
 /// A failure on its way to the one who asked.
 pub(crate) struct Refusal(pub(crate) Problem);
@@ -91,6 +91,7 @@ fn row(failure: &Failure) -> Row {
         Failure::DefinitionChanged { .. } => rows::DEFINITION_CHANGED,
         Failure::IdentityEdited { mend, .. } => rows::IDENTITY_EDITED.say((*mend).to_owned()),
         Failure::Image(error) => image(error),
+        Failure::NvramUnsaid { .. } => rows::NVRAM_UNSAID,
         Failure::HostUnknown { known, .. } => {
             rows::HOST_UNKNOWN.say(format!("hosts known here: {}", join(known)))
         }
@@ -126,6 +127,7 @@ fn row(failure: &Failure) -> Row {
         Failure::MigrationKnown { .. } => rows::MIGRATION_KNOWN,
         Failure::Copy(failure) => copy(failure),
         Failure::Import(failure) => import(failure),
+        Failure::Install(failure) => install(failure),
         Failure::Screen(failure) => screen(failure),
         Failure::Plug(failure) => plug(failure),
         Failure::NoTime { .. } => rows::NO_TIME,
@@ -162,6 +164,16 @@ fn import(failure: &ImportFailure) -> Row {
         ImportFailure::LibvirtSaved { name } => rows::LIBVIRT_SAVED.say(format!(
             "`virsh start {name}` goes on with it, to be shut down in order; `virsh managedsave-remove {name}` gives it up"
         )),
+    }
+}
+
+fn install(failure: &InstallFailure) -> Row {
+    match failure {
+        InstallFailure::SystemUnknown { .. } => {
+            rows::SYSTEM_UNKNOWN.say(format!("write one of: {}", join(domain::System::names())))
+        }
+        InstallFailure::DiskUnsaid => rows::DISK_UNSAID,
+        InstallFailure::Format { .. } => rows::DISK_FORMAT,
     }
 }
 

@@ -42,8 +42,11 @@ pub(super) const DEVICE_STAYS: Row = row(
 );
 pub(super) const DISK_ELSEWHERE: Row =
     row(409, "disk-elsewhere", "mount the export, and name the disk's file there as its source");
+pub(super) const DISK_FORMAT: Row = row(422, "disk-format", "write qcow2 or raw");
 pub(super) const DISK_IS_DEVICE: Row =
     row(409, "disk-is-device", "copy it yourself, and `ferry define` a domain that names the copy");
+pub(super) const DISK_UNSAID: Row =
+    row(422, "disk-unsaid", "give the path of an image, or the size of one that is to be made");
 pub(super) const DISK_UNUSABLE: Row =
     row(409, "disk-unusable", "make the disk readable and writable on this host");
 pub(super) const DOMAIN_NOT_FOUND: Row = row(404, "domain-not-found", "`ferry list --all` shows all domains");
@@ -105,6 +108,11 @@ pub(super) const OWNER_RECORD_FAILED: Row =
     row(500, "owner-record-failed", "make the storage writable for this host's root");
 pub(super) const OWNER_RECORD_UNREADABLE: Row =
     row(409, "owner-record-unreadable", "look at the file; Ferry did not write it so");
+pub(super) const NVRAM_UNSAID: Row = row(
+    409,
+    "nvram-unsaid",
+    "`ferry undefine --nvram` removes them, `ferry undefine --keep-nvram` leaves them where they are",
+);
 pub(super) const PATH_NOT_ALLOWED: Row = row(422, "path-not-allowed", "");
 pub(super) const PICTURE_UNREADABLE: Row =
     row(500, "picture-unreadable", "make room in the agent's run directory");
@@ -148,6 +156,7 @@ pub(super) const STORE_FAILED: Row = row(507, "store-failed", "make room in the 
 pub(super) const STREAM_FAILED: Row = row(502, "stream-failed", "QEMU's logs on both hosts say more");
 pub(super) const SWITCHOVER_TIMED_OUT: Row =
     row(504, "switchover-timed-out", "try again when the link is free");
+pub(super) const SYSTEM_UNKNOWN: Row = row(422, "system-unknown", "");
 pub(super) const TARGET_GAVE_UP: Row = row(502, "target-gave-up", "the target agent's log says why");
 pub(super) const TARGET_SILENT: Row = row(502, "target-silent", "check the network between the hosts");
 pub(super) const TICKET_ADDRESS: Row =

@@ -1,7 +1,9 @@
 //! The definition that outlives the guest: replaced, edited, renamed, forgotten. A guest that runs keeps what it was
 //! started with.
 
-use api::{EventKind, SizeRequest};
+use std::path::PathBuf;
+
+use api::{EventKind, Nvram, SizeRequest};
 use domain::{Bytes, Definition};
 
 use super::{Keeper, State};
@@ -101,8 +103,9 @@ impl Keeper {
         Ok(self.show().await)
     }
 
-    pub(super) async fn undefine(&mut self) -> Result<(), Failure> {
+    pub(super) async fn undefine(&mut self, nvram: Option<Nvram>) -> Result<(), Failure> {
         self.free()?;
+        let variables = self.variables_to_remove(nvram).await?;
         self.node.store.remove_definition(&self.name)?;
         let definition = self.definition.take();
         self.tell(EventKind::Undefined, None);
@@ -111,7 +114,35 @@ impl Keeper {
         if let (true, None, Some(definition)) = (shut_off, &self.record.moved, &definition) {
             self.release(definition).await;
         }
+        if let Some(path) = variables
+            && let Err(error) = storage::remove(&path).await
+        {
+            tracing::warn!(path = %path.display(), "the firmware's variables were left behind: {error}");
+        }
         Ok(())
+    }
+
+    /// The file with the firmware's variables, where it is to go. As in libvirt, it must be said whether it is. A
+    /// tombstone has none: they belong to the host that has the domain.
+    async fn variables_to_remove(&self, nvram: Option<Nvram>) -> Result<Option<PathBuf>, Failure> {
+        let Some(definition) = self.definition.as_ref().filter(|_| self.record.moved.is_none()) else {
+            return Ok(None);
+        };
+        let Some((path, _)) = nonvolatile::variables(definition.domain()).filter(|(path, _)| path.exists())
+        else {
+            return Ok(None);
+        };
+        match nvram {
+            Some(Nvram::Keep) => Ok(None),
+            Some(Nvram::Remove) => {
+                if let State::Active { .. } = self.state {
+                    return Err(self.wrong_state("running", "shut it down first: its firmware has them open"));
+                }
+                self.own(definition.domain()).await?;
+                Ok(Some(path.to_owned()))
+            }
+            None => Err(Failure::NvramUnsaid { domain: self.name.clone(), path: path.to_owned() }),
+        }
     }
 
     /// Removes what was kept of a domain that is forgotten: its TPM's state, and its owner record, where it names this host

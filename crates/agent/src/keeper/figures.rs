@@ -1,6 +1,8 @@
-//! What a domain's QEMU counts, for the page of metrics. It changes nothing.
+//! What a domain's QEMU counts, for the page of metrics and for people. It changes nothing.
 
+use domain::Domain;
 use qemu::command::{BlockStats, QueryBalloon, QueryBlockstats, QueryCpusFast};
+use qemu::command_line::plug;
 
 use super::{Keeper, State};
 use crate::limits::SHOW_TIMEOUT;
@@ -10,7 +12,7 @@ impl Keeper {
     /// Empty where there is no QEMU, or where a migration has it; a question that fails leaves its part out.
     pub(super) async fn figures(&self) -> Figures {
         let State::Active { guest, .. } = &self.state else { return Figures::default() };
-        let qmp = &guest.process.qmp;
+        let (qmp, domain) = (&guest.process.qmp, guest.definition.domain());
         let (cpus, balloon, blocks) = tokio::join!(
             qmp.execute_within(QueryCpusFast, SHOW_TIMEOUT),
             qmp.execute_within(QueryBalloon, SHOW_TIMEOUT),
@@ -21,22 +23,27 @@ impl Keeper {
             vcpu_threads: threads.filter_map(|cpu| Some((cpu.cpu_index, cpu.thread_id?))).collect(),
             vcpus_s: Vec::new(),
             balloon: balloon.ok().map(|balloon| balloon.actual),
-            disks: blocks.unwrap_or_default().iter().filter_map(disk).collect(),
+            disks: blocks.unwrap_or_default().iter().filter_map(|stats| disk(domain, stats)).collect(),
         }
     }
 }
 
 /// A device of the guest; nodes without one, such as a file below its format, are left out.
-fn disk(stats: &BlockStats) -> Option<DiskFigures> {
+fn disk(domain: &Domain, stats: &BlockStats) -> Option<DiskFigures> {
     // `/machine/peripheral/virtio-disk0/virtio-backend`: the device's id follows `peripheral`.
     let mut path = stats.qdev.as_deref()?.split('/').skip_while(|part| *part != "peripheral");
     let device = path.nth(1)?.to_owned();
     let count = |name: &str| stats.stats.get(name).and_then(serde_json::Value::as_u64).unwrap_or(0);
+    let is_it = |number: &usize| plug::unplug_disk(domain, *number).device == device;
+    let target = (0..domain.disks.len()).find(is_it).map(|number| domain.disks[number].target.clone());
     Some(DiskFigures {
         device,
+        target,
         read_bytes: count("rd_bytes"),
         written_bytes: count("wr_bytes"),
         reads: count("rd_operations"),
         writes: count("wr_operations"),
+        failed_reads: count("failed_rd_operations"),
+        failed_writes: count("failed_wr_operations"),
     })
 }

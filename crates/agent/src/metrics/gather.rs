@@ -1,5 +1,5 @@
 //! Asks everything that is measured: the kernel, each domain's task, the migrations' stories. It changes nothing. Main
-//! function: [`gather`].
+//! functions: [`gather`], and [`measure`] for one domain.
 
 use std::collections::HashMap;
 
@@ -13,10 +13,7 @@ use crate::node::Node;
 /// Measures this host.
 pub(crate) async fn gather(node: &Node) -> Result<Measured, Failure> {
     let facts = host::Facts::read()?;
-    let counters = network::counters().unwrap_or_else(|error| {
-        tracing::warn!("the interfaces' counters cannot be read: {error}");
-        HashMap::new()
-    });
+    let counters = counters();
     let keepers = node.keepers();
     let domains = join_all(keepers.iter().map(|keeper| measure(keeper, &counters))).await;
     let begun_here = node.migrations().into_iter().filter(crate::tracker::Tracker::began_here);
@@ -31,8 +28,19 @@ pub(crate) async fn gather(node: &Node) -> Result<Measured, Failure> {
     })
 }
 
+/// What went through every tap; nothing where that cannot be read.
+pub(crate) fn counters() -> HashMap<String, network::Counters> {
+    network::counters().unwrap_or_else(|error| {
+        tracing::warn!("the interfaces' counters cannot be read: {error}");
+        HashMap::new()
+    })
+}
+
 /// Measures a domain; none where its task has ended meanwhile.
-async fn measure(keeper: &KeeperHandle, counters: &HashMap<String, network::Counters>) -> Option<Measures> {
+pub(crate) async fn measure(
+    keeper: &KeeperHandle,
+    counters: &HashMap<String, network::Counters>,
+) -> Option<Measures> {
     let shown = keeper.ask(Ask::Show).await?.ok()?;
     let mut figures = keeper.ask(Ask::Figures).await?.ok()?;
     if let Some(pid) = shown.pid {

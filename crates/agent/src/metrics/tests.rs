@@ -63,7 +63,16 @@ fn busy() -> Measured {
         transmitted_packets: 5,
         transmitted_dropped: 6,
     };
-    let disk = DiskFigures { device: "disk0".into(), read_bytes: 10, written_bytes: 20, reads: 1, writes: 2 };
+    let disk = DiskFigures {
+        device: "disk0".into(),
+        target: None,
+        read_bytes: 10,
+        written_bytes: 20,
+        reads: 1,
+        writes: 2,
+        failed_reads: 3,
+        failed_writes: 4,
+    };
     let figures = Figures {
         vcpu_threads: Vec::new(),
         vcpus_s: vec![(0, 1.5), (1, 0.25)],

@@ -6,6 +6,7 @@ mod disks;
 mod fixture;
 mod freeze;
 mod hostile;
+mod install;
 mod lossless;
 mod machine;
 mod memory;

@@ -35,9 +35,15 @@ pub(crate) struct Shutdown {
 }
 
 #[derive(Debug, Arguments)]
-pub(crate) struct Create {
-    /// File with the XML, or - for standard input
-    pub(crate) file: PathBuf,
+pub(crate) struct Undefine {
+    /// Name or UUID
+    pub(crate) domain: String,
+    /// Remove the file with its UEFI variables
+    #[arg(long, conflicts_with = "keep_nvram")]
+    pub(crate) nvram: bool,
+    /// Leave the file with its UEFI variables where it is
+    #[arg(long)]
+    pub(crate) keep_nvram: bool,
 }
 
 #[derive(Debug, Arguments)]

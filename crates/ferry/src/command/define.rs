@@ -1,14 +1,15 @@
-//! `create`, `define`, `undefine`, `dumpxml`: definitions go in and come out byte for byte.
+//! `create FILE`, `define`, `undefine`, `dumpxml`: definitions go in and come out byte for byte.
 
 use std::io::Read;
 use std::path::Path;
 
 use anyhow::Context;
+use api::Nvram;
 use client::ClientError;
 use serde_json::json;
 
 use super::Desk;
-use crate::args::{Create, Define, Dumpxml};
+use crate::args::{Define, Dumpxml, Undefine};
 use crate::failure::{Exit, Failure};
 use crate::limits::XML_BYTES_MAX;
 use crate::printer;
@@ -21,8 +22,9 @@ pub(super) async fn define(desk: &Desk<'_>, typed: &Define) -> Result<Exit, Fail
     Ok(Exit::Done)
 }
 
-pub(super) async fn create(desk: &Desk<'_>, typed: &Create) -> Result<Exit, Failure> {
-    let (path, xml) = read(&typed.file)?;
+/// A domain that is not kept.
+pub(super) async fn create_from(desk: &Desk<'_>, file: &Path) -> Result<Exit, Failure> {
+    let (path, xml) = read(file)?;
     let created = desk.client.create(xml.as_str()).await;
     let domain = created.map_err(|error| refused(error, path, xml))?;
     desk.printer.answer(&domain, |_| {
@@ -59,8 +61,14 @@ pub(super) fn read(file: &Path) -> anyhow::Result<(String, String)> {
     Ok((name, xml))
 }
 
-pub(super) async fn undefine(desk: &Desk<'_>, domain: &str) -> Result<Exit, Failure> {
-    desk.client.undefine(domain).await?;
+pub(super) async fn undefine(desk: &Desk<'_>, typed: &Undefine) -> Result<Exit, Failure> {
+    let domain = &typed.domain;
+    let nvram = match (typed.nvram, typed.keep_nvram) {
+        (true, _) => Some(Nvram::Remove),
+        (false, true) => Some(Nvram::Keep),
+        (false, false) => None,
+    };
+    desk.client.undefine(domain, nvram).await?;
     desk.printer.answer(&json!({ "undefined": domain }), |_| format!("Domain {domain} is undefined.\n"));
     Ok(Exit::Done)
 }

@@ -26,7 +26,7 @@ fn scope(typed: &ScopeWords) -> Scope {
 }
 
 /// A path as the agent reads it. On another host it must be given whole: it is not this host's.
-fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+pub(super) fn absolute(path: &Path) -> Result<PathBuf, Failure> {
     Ok(std::path::absolute(path).with_context(|| format!("cannot resolve {}", path.display()))?)
 }
 

@@ -1,6 +1,8 @@
 //! `list`, `info`, `host info`, `version`: look and change nothing.
 
-use api::Protocols;
+use api::{Domain, Protocols, Statistics};
+use client::ClientError;
+use serde::Serialize;
 use serde_json::json;
 
 use super::Desk;
@@ -13,9 +15,24 @@ pub(super) async fn list(desk: &Desk<'_>, all: bool) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
+/// A domain and what was counted for it.
+#[derive(Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    domain: Domain,
+    statistics: Statistics,
+}
+
 pub(super) async fn info(desk: &Desk<'_>, domain: &str) -> Result<Exit, Failure> {
     let domain = desk.client.domain(domain).await?;
-    desk.printer.answer(&domain, |width| printer::domain(&domain, width));
+    let statistics = match desk.client.statistics(&domain.uuid.to_string()).await {
+        Ok(statistics) => statistics,
+        // An agent of the release before counts nothing for us.
+        Err(ClientError::Problem(problem)) if problem.code == "no-endpoint" => Statistics::default(),
+        Err(error) => return Err(error.into()),
+    };
+    let shown = Shown { domain, statistics };
+    desk.printer.answer(&shown, |width| printer::domain(&shown.domain, &shown.statistics, width));
     Ok(Exit::Done)
 }
 

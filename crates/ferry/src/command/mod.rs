@@ -14,6 +14,7 @@ mod edit;
 mod events;
 mod generate;
 mod inspect;
+mod install;
 mod migrate;
 mod migrations;
 mod power;
@@ -52,9 +53,9 @@ pub(crate) async fn run(args: Args, printer: &Printer) -> Result<Exit, Failure> 
 /// Runs a command that asks an agent.
 async fn ask(command: Command, place: &resolve::Agent, desk: &Desk<'_>) -> Result<Exit, Failure> {
     match command {
-        Command::Create(typed) => define::create(desk, &typed).await,
+        Command::Create(typed) => install::create(desk, &typed).await,
         Command::Define(typed) => define::define(desk, &typed).await,
-        Command::Undefine(typed) => define::undefine(desk, &typed.domain).await,
+        Command::Undefine(typed) => define::undefine(desk, &typed).await,
         Command::Edit(typed) => edit::edit(desk, &typed.domain).await,
         Command::Dumpxml(typed) => define::dumpxml(desk, &typed).await,
         Command::Rename(typed) => change::rename(desk, &typed).await,

@@ -18,6 +18,7 @@ pub(super) mod show;
 pub(super) mod shutdown;
 pub(super) mod size;
 pub(super) mod start;
+pub(super) mod statistics;
 pub(super) mod suspend;
 pub(super) mod undefine;
 pub(super) mod vnc;
