@@ -155,8 +155,16 @@ mod tests {
         let there = InstallDisk { path: Some("/srv/a.qcow2".to_owned()), ..InstallDisk::default() };
         check(0, &there, Ok(("/srv/a.qcow2", DiskFormat::Qcow2)));
         check(0, &InstallDisk { format: raw.format, ..there.clone() }, Ok(("/srv/a.qcow2", DiskFormat::Raw)));
-        check(0, &InstallDisk { path: Some("/srv/a".to_owned()), ..size.clone() }, Ok(("/srv/a", DiskFormat::Raw)));
-        check(0, &InstallDisk { format: Some("vmdk".to_owned()), ..size }, Err("no image of the format vmdk can be used"));
+        check(
+            0,
+            &InstallDisk { path: Some("/srv/a".to_owned()), ..size.clone() },
+            Ok(("/srv/a", DiskFormat::Raw)),
+        );
+        check(
+            0,
+            &InstallDisk { format: Some("vmdk".to_owned()), ..size },
+            Err("no image of the format vmdk can be used"),
+        );
         check(0, &InstallDisk::default(), Err("a disk has neither a path nor a size"));
     }
 }

@@ -14,8 +14,7 @@ use crate::snapshot;
 
 /// Asks for all of it. What does not answer in time is left out.
 pub(crate) async fn statistics(node: &Node, domain: &str) -> Result<Statistics, Failure> {
-    let not_found =
-        || Failure::DomainNotFound { domain: domain.to_owned(), host: node.config.host.clone() };
+    let not_found = || Failure::DomainNotFound { domain: domain.to_owned(), host: node.config.host.clone() };
     let keeper = node.keeper(domain)?;
     let counters = gather::counters();
     let (measured, snapshots) = tokio::join!(

@@ -146,8 +146,8 @@ impl NewDomain {
             .child(self.clock());
         if self.machine == MachineFamily::Q35 {
             let never = |state| Element::new(state).attribute("enabled", "no");
-            root = root
-                .child(Element::new("pm").child(never("suspend-to-mem")).child(never("suspend-to-disk")));
+            root =
+                root.child(Element::new("pm").child(never("suspend-to-mem")).child(never("suspend-to-disk")));
         }
         root.child(self.devices()).document()
     }
@@ -161,8 +161,7 @@ impl NewDomain {
             MachineFamily::Q35 => "q35",
             MachineFamily::I440fx => "pc",
         };
-        let kind =
-            Element::new("type").attribute("arch", "x86_64").attribute("machine", machine).text("hvm");
+        let kind = Element::new("type").attribute("arch", "x86_64").attribute("machine", machine).text("hvm");
         let os = Element::new("os");
         let os = if self.uefi || self.secure() { os.attribute("firmware", "efi") } else { os }.child(kind);
         if !self.secure() {
@@ -179,7 +178,8 @@ impl NewDomain {
         }
         let on = |name| Element::new(name).attribute("state", "on");
         let plain = ["vpindex", "runtime", "synic", "stimer", "frequencies", "tlbflush", "ipi"];
-        let hyperv = Element::new("hyperv").attribute("mode", "custom").child(on("relaxed")).child(on("vapic"));
+        let hyperv =
+            Element::new("hyperv").attribute("mode", "custom").child(on("relaxed")).child(on("vapic"));
         let hyperv = hyperv.child(on("spinlocks").attribute("retries", "8191"));
         features.child(plain.into_iter().fold(hyperv, |hyperv, name| hyperv.child(on(name))))
     }

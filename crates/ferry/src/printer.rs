@@ -7,8 +7,8 @@ use std::io::Write;
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use anstyle::{AnsiColor, Style};
 use api::{
-    DiskStatistics, Domain, DomainEvent, DomainState, Host, InterfaceStatistics, Migration, Problem, Snapshot,
-    Statistics, Vnc,
+    DiskStatistics, Domain, DomainEvent, DomainState, Host, InterfaceStatistics, Migration, Problem,
+    Snapshot, Statistics, Vnc,
 };
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::json;
@@ -283,9 +283,10 @@ pub(crate) fn domain(domain: &Domain, statistics: &Statistics, width: usize) -> 
 /// What a guest did to a disk, on a line of its own.
 fn transferred(disk: &DiskStatistics) -> String {
     let (read, written) = (bytes(disk.read_bytes), bytes(disk.written_bytes));
-    let mut text = format!("\nread {read} ({}), wrote {written} ({})", disk.reads, disk.writes);
+    let mut text =
+        format!("\nread {read} ({} requests), wrote {written} ({} requests)", disk.reads, disk.writes);
     if (disk.failed_reads, disk.failed_writes) != (0, 0) {
-        text.push_str(&format!("; failed: {} reads, {} writes", disk.failed_reads, disk.failed_writes));
+        text.push_str(&format!("\n{} reads and {} writes failed", disk.failed_reads, disk.failed_writes));
     }
     text
 }
@@ -294,10 +295,11 @@ fn transferred(disk: &DiskStatistics) -> String {
 fn carried(interface: &InterfaceStatistics) -> String {
     let (received, sent) = (bytes(interface.received_bytes), bytes(interface.transmitted_bytes));
     let (packets_in, packets_out) = (interface.received_packets, interface.transmitted_packets);
-    let mut text = format!("\nreceived {received} ({packets_in}), sent {sent} ({packets_out})");
+    let mut text =
+        format!("\nreceived {received} ({packets_in} packets), sent {sent} ({packets_out} packets)");
     let (lost_in, lost_out) = (interface.received_dropped, interface.transmitted_dropped);
     if (lost_in, lost_out) != (0, 0) {
-        text.push_str(&format!("; dropped: {lost_in} to it, {lost_out} from it"));
+        text.push_str(&format!("\n{lost_in} packets to it and {lost_out} from it dropped"));
     }
     text
 }

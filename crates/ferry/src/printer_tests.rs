@@ -2,7 +2,8 @@
 
 use anstream::adapter::strip_str;
 use api::{
-    Accelerator, Cpu, Detail, Disk, Domain, DomainState, Host, Interface, Migration, Neighbour, Problem,
+    Accelerator, Cpu, Detail, Disk, DiskStatistics, Domain, DomainState, Host, Interface,
+    InterfaceStatistics, Migration, Neighbour, Problem, Statistics,
 };
 use insta::assert_snapshot;
 use uuid::Uuid;
@@ -109,10 +110,16 @@ fn info() {
       definition  kept
       autostart   yes
       memory      1.00 GiB
+      balloon     leaves the guest 512 MiB
       vcpus       2
+      cpu time    1 min 23 s
       machine     pc-q35-10.0
       disk        vda: /srv/images/web1.qcow2 (qcow2, read-only)
+                  read 12.0 MiB (345 requests), wrote 3.00 MiB (67 requests)
+                  1 reads and 0 writes failed
       interface   52:54:00:00:00:01 on br0 through vnet0
+                  received 4.00 KiB (32 packets), sent 1.00 KiB (8 packets)
+      snapshots   2
       console     /dev/pts/3
       qemu        process 4711
       since       2026-01-01T00:00:00Z

@@ -20,11 +20,14 @@ fn configuration(directory: &Path) -> String {
     let path = directory.join("agent.toml");
     let below = |name: &str| directory.join(name).display().to_string();
     let text = format!(
-        "host = \"kvm1\"\nstate_dir = {:?}\nrun_dir = {:?}\nlog_dir = {:?}\nsocket = {:?}\n",
+        "host = \"kvm1\"\nstate_dir = {:?}\nrun_dir = {:?}\nlog_dir = {:?}\nsocket = {:?}\nimages = {:?}\n\
+         allowed_paths = [{:?}]\n",
         below("state"),
         below("run"),
         below("log"),
-        below("ferry.sock")
+        below("ferry.sock"),
+        below("images/new"),
+        below("images"),
     );
     std::fs::write(&path, text).expect("writes");
     path.display().to_string()
@@ -155,4 +158,83 @@ fn a_file_that_is_no_definition_is_not_sent() {
     assert!(define().contains("is longer than 4194304 bytes"), "{}", define());
     std::fs::write(&file, b"<domain>\xff</domain>").expect("writes");
     assert!(define().contains("is not UTF-8"), "{}", define());
+}
+
+#[test]
+fn a_new_domain_that_does_not_start_leaves_nothing() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let _agent = start(&configuration(directory.path()));
+    let socket = directory.path().join("ferry.sock").display().to_string();
+    let images = directory.path().join("images");
+    let refused = |words: &str, code: &str, says: &str| {
+        let words = format!("create --name web1 --memory 256M --network none {words}");
+        let words: Vec<&str> = words.split_whitespace().collect();
+        let output = ferry(&["--socket", &socket, "--json"]).args(words).output().expect("runs");
+        let said = text(&output);
+        assert_eq!(output.status.code(), Some(4), "{said}");
+        assert!(said.contains(&format!("\"code\":\"{code}\"")) && said.contains(says), "{said}");
+    };
+    let files = || {
+        let entries = std::fs::read_dir(images.join("new")).into_iter().flatten();
+        entries.map(|entry| entry.expect("is listed").path()).collect::<Vec<_>>()
+    };
+    refused("--os amiga --disk size=1G", "system-unknown", "debian13");
+    refused("--os debian13 --disk size=1G,bus=warp", "definition-invalid", "`warp`");
+    refused("--os debian13 --disk /etc/web1.qcow2,size=1G", "path-not-allowed", "/etc/web1.qcow2");
+    assert!(files().is_empty(), "an image was made before all was looked at: {:?}", files());
+
+    // The installer is looked for when the domain is started: its image and its definition are there by then.
+    let missing = format!("--os debian13 --disk size=1G --cdrom {}/none.iso", images.display());
+    refused(&missing, "disk-unusable", "none.iso");
+    assert!(images.join("new").exists(), "no image was made");
+    assert!(files().is_empty(), "an image was left behind: {:?}", files());
+    let output = ferry(&["--socket", &socket, "list", "--all"]).output().expect("runs");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "No domain is defined here.\n", "{}", text(&output));
+
+    let taken = images.join("new/web1.qcow2");
+    std::fs::write(&taken, "somebody's").expect("writes");
+    refused("--os debian13 --disk size=1G", "image-exists", "web1.qcow2");
+    assert_eq!(std::fs::read(&taken).expect("is there"), b"somebody's");
+    // Of two disks the second is there: the first one goes again.
+    refused(
+        &format!("--disk {0}/a.raw,size=1G --disk {0}/new/web1.qcow2,size=1G", images.display()),
+        "image-exists",
+        "",
+    );
+    assert!(!images.join("a.raw").exists(), "an image was left behind");
+}
+
+/// An agent is killed at some instant while it renames a domain: the next one knows it by one name.
+#[test]
+fn a_rename_that_was_interrupted_has_happened_or_not() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (config, socket) = (configuration(directory.path()), directory.path().join("ferry.sock"));
+    let socket = socket.to_str().expect("UTF-8");
+    let xml = directory.path().join("web1.xml");
+    let text = "<domain type='qemu'><name>name0</name><memory>65536</memory><vcpu>1</vcpu>\
+                <os><type>hvm</type></os><devices/></domain>";
+    std::fs::write(&xml, text).expect("writes");
+    let mut agent = start(&config);
+    let defined =
+        ferry(&["--socket", socket, "define", xml.to_str().expect("UTF-8")]).output().expect("runs");
+    assert_eq!(defined.status.code(), Some(0), "{}", self::text(&defined));
+    let (mut name, mut interrupted) = ("name0".to_owned(), 0);
+    for round in 1..=12_u64 {
+        let wanted = format!("name{round}");
+        let rename = ferry(&["--socket", socket, "rename", &name, &wanted]).spawn();
+        // From before the request has come until after its answer: what is between two runs differs anyway.
+        std::thread::sleep(std::time::Duration::from_millis(5 * round));
+        agent.0.kill().expect("is killed");
+        agent.0.wait().expect("is reaped");
+        let done = rename.expect("runs").wait().expect("ends").success();
+        agent = start(&config);
+        let listed = ferry(&["--socket", socket, "--json", "list", "--all"]).output().expect("runs");
+        let listed: Vec<serde_json::Value> = serde_json::from_slice(&listed.stdout).expect("a list");
+        let names: Vec<&str> = listed.iter().filter_map(|domain| domain["name"].as_str()).collect();
+        assert!(names == [name.as_str()] || names == [wanted.as_str()], "{names:?} of {name} and {wanted}");
+        assert!(!done || names == [wanted.as_str()], "an answered rename is undone");
+        interrupted += u64::from(!done);
+        name = names[0].to_owned();
+    }
+    assert!(interrupted > 0, "no rename was interrupted");
 }

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use lab::guest::GuestOptions;
 use lab::host::Host;
 use lab::trial::{Trial, play};
+use serde_json::Value;
 
 /// Where a host keeps the state of the guest's TPM.
 fn tpm_state(host: &Host, trial: &Trial<'_>) -> PathBuf {
@@ -45,8 +46,31 @@ fn firmware_and_tpm_go_with_their_guest() -> Result<()> {
         // It is the TPM that it was also when it is booted again.
         kvm1.ferry_output(["shutdown", trial.name()])?;
         ensure!(tpm_state(kvm1, &trial).exists(), "the TPM's state went with its guest");
-        kvm1.ferry_output(["undefine", trial.name()])?;
+        clones(kvm1, &trial)?;
+        // What becomes of the variables must be said; they are removed where that is asked for.
+        let refused = kvm1.ferry_refusal(&["undefine", trial.name()])?;
+        ensure!((refused.code.as_str(), refused.exit) == ("nvram-unsaid", 4), "{refused:?}");
+        let variables = trial.guest.disk.with_file_name(format!("{}_VARS.fd", trial.name()));
+        ensure!(variables.exists(), "a refusal removed the variables");
+        kvm1.ferry_output(["undefine", trial.name(), "--nvram"])?;
+        ensure!(!variables.exists(), "the variables outlive their domain");
         ensure!(!tpm_state(kvm1, &trial).exists(), "the TPM's state outlives its domain");
         Ok(())
     })
+}
+
+/// A clone has the same variables, in a file of its own, and no TPM's state yet.
+fn clones(host: &Host, trial: &Trial<'_>) -> Result<()> {
+    ensure!(variables_written(trial)?, "the variables to copy are a new guest's");
+    let cloned: Value = host.ferry_json(&["clone", trial.name(), "web2"])?;
+    let uuid = cloned["uuid"].as_str().context("no UUID")?;
+    let variables = |name| trial.guest.disk.with_file_name(format!("{name}_VARS.fd"));
+    let (own, copy) = (variables(trial.name()), variables("web2"));
+    ensure!(fs::read(&own)? == fs::read(&copy)?, "the clone has other variables");
+    ensure!(host.ferry_output(["dumpxml", "web2"])?.contains("web2_VARS.fd"), "it names the other's file");
+    ensure!(!host.state().join("tpm").join(uuid).exists(), "it has a TPM that is another's");
+    host.ferry_output(["undefine", "web2", "--nvram"])?;
+    ensure!(!copy.exists() && own.exists(), "the wrong variables are gone");
+    fs::remove_file(trial.guest.disk.with_file_name("web2.qcow2"))?;
+    Ok(())
 }

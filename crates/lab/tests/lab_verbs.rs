@@ -12,6 +12,7 @@ use lab::Lab;
 use lab::guest::{Guest, GuestOptions, create_disk, records};
 use lab::host::{Host, Mount, Refusal};
 use lab::limits::{GUEST_BOOT, HAPPENS, LOOK};
+use lab::talk::Talk;
 use lab::trial::{Shown, left_on, play};
 use serde_json::{Value, json};
 
@@ -366,6 +367,72 @@ fn a_domain_of_libvirt_is_taken_over() -> Result<()> {
         guest.wait_until_serving(GUEST_BOOT)?;
         host.ferry_output(["destroy", "web1"])?;
         host.ferry_output(["undefine", "web1"])?;
+        nothing_left(host)
+    })
+}
+
+/// A CD that is booted by a BIOS (El Torito 1.0) and says so on the first serial port, for ever.
+fn installer() -> Vec<u8> {
+    const SECTOR: usize = 2048;
+    let mut cd = vec![0; 21 * SECTOR];
+    let mut put = |sector: usize, offset: usize, bytes: &[u8]| {
+        let begin = sector * SECTOR + offset;
+        cd[begin..begin + bytes.len()].copy_from_slice(bytes);
+    };
+    put(16, 0, b"\x01CD001\x01");
+    put(17, 0, b"\x00CD001\x01EL TORITO SPECIFICATION");
+    put(17, 0x47, &[19]);
+    put(18, 0, b"\xffCD001\x01");
+    // The catalog: what it is, with a checksum, and that sector 20 is to be loaded and run.
+    put(19, 0, &[1]);
+    put(19, 0x1c, &[0xaa, 0x55, 0x55, 0xaa]);
+    put(19, 0x20, &[0x88, 0, 0, 0, 0, 0, 4, 0, 20]);
+    // mov dx, 0x3f8; for each letter: mov al, letter; out dx, al; and again.
+    let mut code = vec![0xba, 0xf8, 0x03];
+    b"CD\n".iter().for_each(|letter| code.extend([0xb0, *letter, 0xee]));
+    code.extend([0xeb, 0xf5]);
+    put(20, 0, &code);
+    cd
+}
+
+#[test]
+fn a_new_domain_boots_its_installer() -> Result<()> {
+    play(|lab| {
+        let host = lab.kvm1();
+        let (disk, cd) = (lab.shared.join("new.qcow2"), lab.shared.join("installer.iso"));
+        fs::write(&cd, installer())?;
+        let (sized, size) = (format!("{},size=64M", text(&disk)), "size=64M");
+        let create = |disk| {
+            let machine = ["create", "--name", "new", "--os", "linux", "--memory", "128M", "--vcpus", "1"];
+            let devices =
+                ["--disk", disk, "--cdrom", text(&cd), "--network", "bridge=br0", "--graphics", "none"];
+            [&machine[..], &devices[..]].concat()
+        };
+        // Where images are made without a path is no directory of this lab.
+        expect(&host.ferry_refusal(&create(size))?, "path-not-allowed")?;
+        let made: Shown = host.ferry_json(&create(&sized))?;
+        ensure!((made.state.as_str(), made.persistent) == ("running", true), "{made:?}");
+        let mut console = host.ferry();
+        console.args(["console", "new"]);
+        Talk::begin(console)?.hear("CD", HAPPENS)?;
+
+        let info: Value = host.ferry_json(&["info", "new"])?;
+        let disks: Vec<_> = ["vda", "sda"]
+            .map(|target| {
+                info["statistics"]["disks"].as_array()?.iter().find(|disk| disk["target"] == target)
+            })
+            .into_iter()
+            .flatten()
+            .collect();
+        ensure!(disks.len() == 2 && disks[1]["read_bytes"].as_u64() >= Some(2048), "{info}");
+        ensure!(info["statistics"]["cpu_ms"].as_u64() > Some(0), "{info}");
+        ensure!(info["statistics"]["interfaces"][0]["tap"] == info["interfaces"][0]["tap"], "{info}");
+        ensure!(info["statistics"]["snapshots"] == 0, "{info}");
+        expect(&host.ferry_refusal(&create(&sized))?, "name-taken")?;
+        host.ferry_output(["destroy", "new"])?;
+        host.ferry_output(["undefine", "new"])?;
+        ensure!(disk.exists(), "the disk went with its definition");
+        fs::remove_file(disk)?;
         nothing_left(host)
     })
 }

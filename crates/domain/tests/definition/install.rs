@@ -57,7 +57,8 @@ fn windows_on_i440fx_has_what_it_has_drivers_for() {
 
 #[test]
 fn of_a_generic_guest_nothing_is_presumed() {
-    let bare = NewDomain { cdrom: None, interfaces: Vec::new(), vnc: false, kind: Kind::Qemu, ..new("generic") };
+    let bare =
+        NewDomain { cdrom: None, interfaces: Vec::new(), vnc: false, kind: Kind::Qemu, ..new("generic") };
     assert_snapshot!(shown(&bare));
 }
 
@@ -71,7 +72,11 @@ fn what_is_asked_for_wins_over_what_the_system_wants() {
     let network = InterfaceSource::Network("default".to_owned());
     let asked = NewDomain {
         uefi: true,
-        disks: vec![disk("/srv/a<b>.raw", "virtio"), disk("/srv/b.raw", "scsi"), disk("/srv/c.raw", "virtio")],
+        disks: vec![
+            disk("/srv/a<b>.raw", "virtio"),
+            disk("/srv/b.raw", "scsi"),
+            disk("/srv/c.raw", "virtio"),
+        ],
         interfaces: vec![NewInterface { source: network, model: Some("virtio".to_owned()) }],
         ..new("win10")
     };

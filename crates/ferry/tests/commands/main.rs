@@ -241,6 +241,9 @@ async fn words_for_domains_ask_their_endpoints() {
     GET /domains?all=false
     GET /domains?all=true
     GET /domains/web1
+    GET /domains/01900000-0000-7000-8000-000000000001/statistics
+    GET /domains/web1
+    GET /domains/01900000-0000-7000-8000-000000000001/statistics
     POST /domains/web1/start
     POST /domains/web1/shutdown {"timeout_s":60}
     POST /domains/web1/shutdown {"timeout_s":5}
