@@ -30,9 +30,10 @@ impl Keeper {
 
 /// A device of the guest; nodes without one, such as a file below its format, are left out.
 fn disk(domain: &Domain, stats: &BlockStats) -> Option<DiskFigures> {
-    // `/machine/peripheral/virtio-disk0/virtio-backend`: the device's id follows `peripheral`.
-    let mut path = stats.qdev.as_deref()?.split('/').skip_while(|part| *part != "peripheral");
-    let device = path.nth(1)?.to_owned();
+    // The device's id, or the path of a part of it: `/machine/peripheral/disk-vda/virtio-backend`.
+    let qdev = stats.qdev.as_deref()?;
+    let device = qdev.strip_prefix("/machine/peripheral/").unwrap_or(qdev).split('/').next()?;
+    let device = device.to_owned();
     let count = |name: &str| stats.stats.get(name).and_then(serde_json::Value::as_u64).unwrap_or(0);
     let is_it = |number: &usize| plug::unplug_disk(domain, *number).device == device;
     let target = (0..domain.disks.len()).find(is_it).map(|number| domain.disks[number].target.clone());
