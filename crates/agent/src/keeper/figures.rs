@@ -28,12 +28,17 @@ impl Keeper {
     }
 }
 
-/// A device of the guest; nodes without one, such as a file below its format, are left out.
+/// A device of the guest; what is none, such as the flash of its firmware, is left out.
 fn disk(domain: &Domain, stats: &BlockStats) -> Option<DiskFigures> {
-    // The device's id, or the path of a part of it: `/machine/peripheral/disk-vda/virtio-backend`.
-    let qdev = stats.qdev.as_deref()?;
-    let device = qdev.strip_prefix("/machine/peripheral/").unwrap_or(qdev).split('/').next()?;
-    let device = device.to_owned();
+    // The path of a part of the device: `/machine/peripheral/disk-vda/virtio-backend`. Of IDE and SATA drives QEMU tells
+    // none, but the node, which is called as the device is.
+    let name = stats.qdev.as_deref().or(stats.node_name.as_deref())?;
+    let device = name.strip_prefix("/machine/peripheral/").unwrap_or(name).split('/').next()?.to_owned();
+    let is_it = |number: &usize| plug::unplug_disk(domain, *number).device == device;
+    let target = (0..domain.disks.len()).find(is_it).map(|number| domain.disks[number].target.clone());
+    if stats.qdev.is_none() && target.is_none() {
+        return None;
+    }
     let count = |name: &str| stats.stats.get(name).and_then(serde_json::Value::as_u64).unwrap_or(0);
     let is_it = |number: &usize| plug::unplug_disk(domain, *number).device == device;
     let target = (0..domain.disks.len()).find(is_it).map(|number| domain.disks[number].target.clone());
