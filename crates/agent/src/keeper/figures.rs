@@ -40,8 +40,6 @@ fn disk(domain: &Domain, stats: &BlockStats) -> Option<DiskFigures> {
         return None;
     }
     let count = |name: &str| stats.stats.get(name).and_then(serde_json::Value::as_u64).unwrap_or(0);
-    let is_it = |number: &usize| plug::unplug_disk(domain, *number).device == device;
-    let target = (0..domain.disks.len()).find(is_it).map(|number| domain.disks[number].target.clone());
     Some(DiskFigures {
         device,
         target,
