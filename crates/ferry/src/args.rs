@@ -21,7 +21,7 @@ pub(crate) use devices::{
 pub(crate) use domains::{
     Autostart, Define, Dumpxml, List, OneDomain, Reboot, Rename, Setmem, Setvcpus, Shutdown, Undefine,
 };
-pub(crate) use install::{Create, Graphics, Machine, Network, NewDomain};
+pub(crate) use install::{Card, Create, Graphics, Machine, NewDomain};
 pub(crate) use migrations::{Migrate, Migrations, Resolve, Word};
 pub(crate) use screen::{Console, Events, Screenshot};
 

@@ -43,7 +43,7 @@ pub(crate) struct NewDomain {
     ///
     /// After a comma, model=virtio or e1000e or another.
     #[arg(long, value_name = "WHERE", requires = "name", value_parser = network)]
-    pub(crate) network: Vec<Network>,
+    pub(crate) network: Vec<Card>,
     /// Its screen, on a VNC server that this host alone reaches; none leaves it its serial console
     #[arg(long, value_enum, requires = "name", default_value_t = Graphics::Vnc)]
     pub(crate) graphics: Graphics,
@@ -64,7 +64,7 @@ pub(crate) struct Disk {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Network {
+pub(crate) enum Card {
     Bridge { name: String, model: Option<String> },
     Network { name: String, model: Option<String> },
     None,
@@ -102,16 +102,16 @@ fn disk(text: &str) -> Result<Disk, String> {
     Ok(disk)
 }
 
-fn network(text: &str) -> Result<Network, &'static str> {
+fn network(text: &str) -> Result<Card, &'static str> {
     const WANTED: &str = "write bridge=NAME, network=NAME or none, and model=MODEL after a comma";
     let (place, model) = match text.split_once(',') {
         Some((place, more)) => (place, Some(more.strip_prefix("model=").ok_or(WANTED)?.to_owned())),
         None => (text, None),
     };
     match place.split_once('=') {
-        Some(("bridge", name)) if !name.is_empty() => Ok(Network::Bridge { name: name.to_owned(), model }),
-        Some(("network", name)) if !name.is_empty() => Ok(Network::Network { name: name.to_owned(), model }),
-        None if place == "none" && model.is_none() => Ok(Network::None),
+        Some(("bridge", name)) if !name.is_empty() => Ok(Card::Bridge { name: name.to_owned(), model }),
+        Some(("network", name)) if !name.is_empty() => Ok(Card::Network { name: name.to_owned(), model }),
+        None if place == "none" && model.is_none() => Ok(Card::None),
         Some(_) | None => Err(WANTED),
     }
 }

@@ -5,7 +5,7 @@ use api::{Chipset, InstallDisk, InstallInterface, InstallNetwork, InstallRequest
 use super::Desk;
 use super::define::create_from;
 use super::devices::absolute;
-use crate::args::{Create, Graphics, Machine, Network, NewDomain};
+use crate::args::{Card, Create, Graphics, Machine, NewDomain};
 use crate::failure::{Exit, Failure};
 use crate::printer;
 
@@ -39,7 +39,7 @@ fn request(name: &str, memory_bytes: u64, typed: &NewDomain) -> Result<InstallRe
         let (format, bus) = (disk.format.clone(), disk.bus.clone());
         disks.push(InstallDisk { path, size_bytes: disk.size_bytes, format, bus });
     }
-    let usual = [Network::Network { name: "default".to_owned(), model: None }];
+    let usual = [Card::Network { name: "default".to_owned(), model: None }];
     let networks = if typed.network.is_empty() { &usual[..] } else { &typed.network };
     Ok(InstallRequest {
         name: name.to_owned(),
@@ -58,11 +58,11 @@ fn request(name: &str, memory_bytes: u64, typed: &NewDomain) -> Result<InstallRe
     })
 }
 
-fn interface(typed: &Network) -> Option<InstallInterface> {
+fn interface(typed: &Card) -> Option<InstallInterface> {
     let (on, model) = match typed {
-        Network::Bridge { name, model } => (InstallNetwork::Bridge(name.clone()), model),
-        Network::Network { name, model } => (InstallNetwork::Network(name.clone()), model),
-        Network::None => return None,
+        Card::Bridge { name, model } => (InstallNetwork::Bridge(name.clone()), model),
+        Card::Network { name, model } => (InstallNetwork::Network(name.clone()), model),
+        Card::None => return None,
     };
     Some(InstallInterface { on, model: model.clone() })
 }
