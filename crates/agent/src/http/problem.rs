@@ -92,9 +92,7 @@ fn row(failure: &Failure) -> Row {
         Failure::IdentityEdited { mend, .. } => rows::IDENTITY_EDITED.say((*mend).to_owned()),
         Failure::Image(error) => image(error),
         Failure::NvramUnsaid { .. } => rows::NVRAM_UNSAID,
-        Failure::HostUnknown { known, .. } => {
-            rows::HOST_UNKNOWN.say(format!("hosts known here: {}", join(known)))
-        }
+        Failure::HostUnknown { known, .. } => rows::HOST_UNKNOWN.say(hosts(known)),
         Failure::Neighbour { source, .. } => neighbour(source),
         Failure::RefusedByTarget { problem, .. } => {
             rows::REFUSED_BY_TARGET.say(problem.mend.clone().unwrap_or_default())
@@ -218,6 +216,10 @@ fn below_one_of(allowed: &[PathBuf]) -> String {
 fn one_of(allowed: &[PathBuf]) -> String {
     let allowed = join(allowed.iter().map(|path| path.display()));
     format!("name one of: {allowed}; or add it to `emulators` in the agent's configuration")
+}
+
+fn hosts(known: &[String]) -> String {
+    format!("hosts known here: {}", join(known))
 }
 
 fn wait_for(migration: Uuid) -> String {
