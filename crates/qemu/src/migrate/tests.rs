@@ -1,5 +1,7 @@
 //! Two real QEMUs on the loopback interface: the order of events, the handover, TLS, failure and cancel.
 
+use std::time::Duration;
+
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
     IsCa, KeyPair, KeyUsagePurpose,
@@ -151,9 +153,30 @@ async fn a_target_that_dies_leaves_a_source_that_runs() {
     }
     assert_eq!(state(&pair.source).await, RunState::Running);
     assert!(pair.source.qmp().execute(QueryMigrate).await.unwrap().error_desc.is_some());
-    // Nothing of it is left when the next one is prepared.
-    prepare(pair.source.qmp(), &pair.capabilities, Side::Source, &means).await.unwrap();
-    assert!(!pair.source.qmp().execute(QueryYank).await.unwrap().contains(&YankInstance::Migration));
+    pair.end().await;
+}
+
+#[tokio::test]
+async fn the_next_migration_waits_until_the_last_one_is_cleaned_up() {
+    let pair = Pair::start().await;
+    let source = pair.source.qmp();
+    let means = Means::default();
+    let next = || prepare(source, &pair.capabilities, Side::Source, &means);
+    next().await.unwrap();
+    // A listener with a full queue answers nobody, so that the connection stays half-open.
+    let silent = std::net::TcpListener::bind((LOOPBACK, 0)).unwrap();
+    rustix::net::listen(&silent, 0).unwrap();
+    let address = silent.local_addr().unwrap();
+    let first = std::net::TcpStream::connect(address).unwrap();
+    let mut events = Events::of(source);
+    start(source, address).await.unwrap();
+    source.execute(MigrateCancel).await.unwrap();
+    events.status(&[MigrationStatus::Cancelled]).await.unwrap();
+    assert!(timeout(Duration::from_millis(100), next()).await.is_err());
+    assert!(source.execute(QueryYank).await.unwrap().contains(&YankInstance::Migration));
+    drop((first, silent));
+    next().await.unwrap();
+    assert!(!source.execute(QueryYank).await.unwrap().contains(&YankInstance::Migration));
     pair.end().await;
 }
 
