@@ -2,17 +2,14 @@
 //! writes, as QMP commands. It never changes a definition and never picks an address: both were done before.
 //! Main type: [`Step`].
 
-use std::time::Duration;
-
 use domain::{Disk, Domain};
-use tokio::sync::broadcast;
 
 use super::{CommandLineError, Object, disk, interface};
 use crate::command::{
     BlockdevAdd, BlockdevCloseTray, BlockdevDel, BlockdevInsertMedium, BlockdevOpenTray,
-    BlockdevRemoveMedium, DeviceAdd, DeviceDel, NetdevAdd, NetdevDel, ObjectAdd, ObjectDel,
+    BlockdevRemoveMedium, DeviceAdd, NetdevAdd, NetdevDel, ObjectAdd, ObjectDel,
 };
-use crate::qmp::{Event, Qmp, QmpError};
+use crate::qmp::{Qmp, QmpError};
 
 /// One QMP command.
 #[derive(Clone, Debug, PartialEq)]
@@ -200,85 +197,12 @@ pub struct Unplug {
     pub afterwards: Vec<Step>,
 }
 
-/// Why a device stays.
-#[derive(Debug, thiserror::Error)]
-pub enum UnplugError {
-    /// QEMU refused to ask the guest, or is gone.
-    #[error("device {device} cannot be unplugged")]
-    Ask {
-        /// Its id.
-        device: String,
-        /// QEMU's answer.
-        source: QmpError,
-    },
-    /// The guest said no (QAPI event `DEVICE_UNPLUG_GUEST_ERROR`).
-    #[error("the guest refuses to give up device {device}: is it in use there?")]
-    Refused {
-        /// Its id.
-        device: String,
-    },
-    /// The guest said nothing. It may still let go later.
-    #[error("the guest did not give up device {device} within {} s: is its operating system up?", after.as_secs())]
-    Silent {
-        /// Its id.
-        device: String,
-        /// How long was waited.
-        after: Duration,
-    },
-    /// The connection to QEMU ended, and with it the wait.
-    #[error("QEMU was gone before device {device} was")]
-    Gone {
-        /// Its id.
-        device: String,
-    },
-}
-
 impl Unplug {
-    /// Asks the guest, waits until the device is gone, and frees the host's side, which never stops at its first error.
-    ///
-    /// # Errors
-    ///
-    /// The device is still there; after [`UnplugError::Silent`] it may go later.
-    pub async fn run(&self, qmp: &Qmp, within: Duration) -> Result<(), UnplugError> {
-        let device = || self.device.clone();
-        let mut events = qmp.events();
-        qmp.execute(DeviceDel { id: device() })
-            .await
-            .map_err(|source| UnplugError::Ask { device: device(), source })?;
-        match tokio::time::timeout(within, self.wait(&mut events)).await {
-            Ok(answer) => answer?,
-            Err(_) => return Err(UnplugError::Silent { device: device(), after: within }),
-        }
-        self.free(qmp).await;
-        Ok(())
-    }
-
     /// Frees the host's side of a device that is gone.
     pub async fn free(&self, qmp: &Qmp) {
         for step in &self.afterwards {
             if let Err(error) = step.run(qmp).await {
                 tracing::warn!("{step:?} failed: {error}");
-            }
-        }
-    }
-
-    async fn wait(&self, events: &mut broadcast::Receiver<Event>) -> Result<(), UnplugError> {
-        loop {
-            match events.recv().await {
-                Ok(event) if event.data.get("device").and_then(|id| id.as_str()) == Some(&self.device) => {
-                    match event.name.as_str() {
-                        "DEVICE_DELETED" => return Ok(()),
-                        "DEVICE_UNPLUG_GUEST_ERROR" => {
-                            return Err(UnplugError::Refused { device: self.device.clone() });
-                        }
-                        _ => {}
-                    }
-                }
-                // Events that were lost may have been the ones; the time-out ends the wait then.
-                Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
-                Err(broadcast::error::RecvError::Closed) => {
-                    return Err(UnplugError::Gone { device: self.device.clone() });
-                }
             }
         }
     }

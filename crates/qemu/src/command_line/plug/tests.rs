@@ -7,7 +7,7 @@ use ::domain::{Definition, DiskSource};
 use serde_json::json;
 
 use super::*;
-use crate::command::{QueryBlock, QueryNamedBlockNodes, SystemReset};
+use crate::command::{DeviceDel, QueryBlock, QueryNamedBlockNodes, SystemReset};
 use crate::command_line::CommandLine;
 use crate::command_line::tests::{EMULATOR, disks_in, frozen, launch};
 use crate::process::Process;
@@ -71,14 +71,24 @@ async fn what_is_plugged_is_there_and_goes_again() {
 
     // Firmware gives no device up, so a reset has to.
     let unplug = unplug_disk(full.domain(), 1);
-    let asked = unplug.run(qmp, Duration::from_secs(30));
-    let (gone, reset) = tokio::join!(asked, qmp.execute(SystemReset));
+    let (gone, reset) = tokio::join!(let_go(qmp, &unplug), qmp.execute(SystemReset));
     gone.unwrap();
     reset.unwrap();
     assert_eq!(node_names(qmp).await, ["disk-vda", "disk-vda-file"]);
 
     process.kill();
     process.exited().await;
+}
+
+/// Asks the guest for a device, waits until it is gone, and frees the host's side.
+async fn let_go(qmp: &Qmp, unplug: &Unplug) -> Result<(), QmpError> {
+    let mut events = qmp.events();
+    qmp.execute(DeviceDel { id: unplug.device.clone() }).await?;
+    let gone = json!({ "device": unplug.device, "path": format!("/machine/peripheral/{}", unplug.device) });
+    let deleted = async { while events.recv().await.unwrap().data != gone {} };
+    tokio::time::timeout(Duration::from_secs(30), deleted).await.expect("the device goes");
+    unplug.free(qmp).await;
+    Ok(())
 }
 
 async fn tray(qmp: &Qmp, device: &str) -> (Option<bool>, Option<String>) {
@@ -102,8 +112,8 @@ async fn a_scsi_disk_with_limits_comes_and_goes_and_a_medium_is_changed() {
     // The last of the two that share their limits takes them along; a SCSI disk needs no guest to go.
     let domain = frozen.domain();
     let shared = frozen.detach_disk("sdb").unwrap();
-    unplug_disk(domain, 1).run(qmp, Duration::from_secs(30)).await.unwrap();
-    unplug_disk(shared.domain(), 1).run(qmp, Duration::from_secs(30)).await.unwrap();
+    let_go(qmp, &unplug_disk(domain, 1)).await.unwrap();
+    let_go(qmp, &unplug_disk(shared.domain(), 1)).await.unwrap();
     assert!(
         node_names(qmp)
             .await
