@@ -141,7 +141,7 @@ async fn ask(qmp: &Qmp, accelerator: Accelerator) -> Result<Capabilities, ProbeE
     })
 }
 
-/// A QEMU that is started to be asked, with a directory of its own. Killed when dropped.
+/// A QEMU that is started to be asked, with a directory of its own. Killed when dropped, and when the agent ends.
 pub(crate) struct Probe {
     pub(crate) process: Process,
     directory: TempDir,
@@ -153,7 +153,7 @@ impl Probe {
             tempfile::Builder::new().prefix("ferry-probe-").tempdir().map_err(ProbeError::Directory)?;
         let log = directory.path().join(LOG);
         let process =
-            Process::spawn(emulator, line, directory.path(), &log).await.map_err(ProbeError::Start)?;
+            Process::spawn_probe(emulator, line, directory.path(), &log).await.map_err(ProbeError::Start)?;
         Ok(Self { process, directory })
     }
 

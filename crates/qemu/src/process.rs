@@ -7,9 +7,10 @@
 //!
 //! QEMU has a session and, where the machine lets it, a cgroup of its own, and writes to its log, so that neither a
 //! signal to the agent's process group nor the end of the agent's service or terminal reaches it. Dropping a
-//! [`Process`] leaves QEMU running. It never decides whether QEMU should run. The main type is [`Process`].
+//! [`Process`] leaves QEMU running. Only a probe, which has no guest, ends with the agent. It never decides whether QEMU should run. The main type is [`Process`].
 
 mod cgroup;
+mod connecting;
 mod launch;
 mod locate;
 pub mod swtpm;
@@ -30,6 +31,7 @@ use tokio::sync::watch;
 use self::cgroup::Cgroup;
 #[cfg(test)]
 use self::cgroup::Placement;
+use self::launch::Life;
 use crate::command_line::CommandLine;
 use crate::qmp::{ConnectError, Qmp};
 
@@ -175,7 +177,18 @@ impl Process {
         run_directory: &Path,
         log: &Path,
     ) -> Result<Self, SpawnError> {
-        launch::spawn(emulator, line, run_directory, log).await
+        launch::spawn(emulator, line, run_directory, log, Life::Own).await
+    }
+
+    /// The same for a QEMU that ends with the agent, even with one that is killed: it has no guest, and no other agent
+    /// would look for it. Where the agent's service is stopped, it is stopped too.
+    pub(crate) async fn spawn_probe(
+        emulator: &Path,
+        line: &CommandLine,
+        run_directory: &Path,
+        log: &Path,
+    ) -> Result<Self, SpawnError> {
+        launch::spawn(emulator, line, run_directory, log, Life::Agents).await
     }
 
     /// Finds the QEMU of a run directory again, as after a restart of the agent; `None` where none lives, in which
@@ -199,6 +212,15 @@ impl Process {
     /// How it ended; `None` while it lives.
     pub fn exit(&self) -> Option<Exit> {
         *self.watched.exit.borrow()
+    }
+
+    /// Breaks the TCP connections that it is still making, as those of a migration that was cancelled before the target
+    /// answered. Says how many there were.
+    ///
+    /// # Errors
+    /// Those of reading `/proc` and of `pidfd_getfd(2)`, which wants the right to trace the process.
+    pub fn break_off_connecting(&self) -> io::Result<usize> {
+        connecting::break_off(self.pid(), &self.watched.pidfd)
     }
 
     /// Sends SIGKILL. The guest stops at once and nothing of its memory is left. Killing what is gone does nothing.

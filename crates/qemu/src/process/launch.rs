@@ -16,7 +16,10 @@ use std::process::{Command, Stdio};
 use std::time::SystemTime;
 
 use command_fds::{CommandFdExt, FdMapping};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::io::Errno;
+use rustix::process::{
+    Pid, PidfdFlags, Signal, getpid, getppid, pidfd_open, set_parent_process_death_signal,
+};
 
 use super::cgroup::{Cgroup, Placement, scope_arguments};
 use super::locate::{connect, living};
@@ -31,11 +34,21 @@ const QMP_SOCKET_FD: i32 = 3;
 const DIRECTORY_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 
+/// How long a QEMU lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Life {
+    /// As long as it likes: a guest.
+    Own,
+    /// No longer than the agent: a probe, which nobody would look for.
+    Agents,
+}
+
 pub(super) async fn spawn(
     emulator: &Path,
     line: &CommandLine,
     run_directory: &Path,
     log: &Path,
+    life: Life,
 ) -> Result<Process, SpawnError> {
     let prepare = |step, path: &Path| {
         let path = path.to_owned();
@@ -54,8 +67,11 @@ pub(super) async fn spawn(
         open_log(log, emulator, &arguments).map_err(prepare("write to the log", log))?;
     let log = Log { path: log, start: log_start };
 
-    let placement = Placement::prepare(run_directory);
-    let executed = execute(emulator, &arguments, listener, &log_file, placement);
+    let placement = match life {
+        Life::Own => Placement::prepare(run_directory),
+        Life::Agents => Placement::Inherited,
+    };
+    let executed = execute(emulator, &arguments, listener, &log_file, placement, life);
     let (child, cgroup) =
         executed.map_err(|source| SpawnError::Execute { emulator: emulator.to_owned(), source })?;
     let process = greet(run_directory, child, cgroup, &log).await?;
@@ -110,7 +126,7 @@ async fn greet(
 }
 
 fn pin(pid: u32) -> io::Result<OwnedFd> {
-    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(rustix::io::Errno::SRCH)?;
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)?;
     Ok(pidfd_open(pid, PidfdFlags::NONBLOCK)?)
 }
 
@@ -253,6 +269,7 @@ fn execute(
     listener: UnixListener,
     log: &File,
     placement: Placement,
+    life: Life,
 ) -> io::Result<Started> {
     let (mut command, cgroup, procs) = match placement {
         Placement::Leaf { cgroup, procs } => (Command::new(emulator), Some(cgroup), Some(procs)),
@@ -264,6 +281,9 @@ fn execute(
         Placement::Inherited => (Command::new(emulator), None, None),
     };
     command.args(arguments).current_dir("/").stdin(Stdio::null());
+    if life == Life::Agents {
+        end_with_agent(&mut command);
+    }
     match try_execute(command, OwnedFd::from(listener), log, procs) {
         Ok(child) => Ok((child, cgroup)),
         Err(error) => {
@@ -304,6 +324,29 @@ pub(super) fn detach(command: &mut Command, procs: Option<File>) {
     };
     // SAFETY: the hook runs in the forked child of a threaded process, so it may only do what is async-signal-safe
     // and must not allocate. It makes two system calls, setsid and write, without memory of its own.
+    unsafe {
+        command.pre_exec(hook);
+    }
+}
+
+/// Makes the child end when the agent does, however that comes.
+///
+/// The kernel tells a child when the *thread* ends that forked it (`PR_SET_PDEATHSIG`, prctl(2)). Here that is the one
+/// that polls the caller: a worker of the runtime, or the thread in `block_on`. Both live as long as the agent; a worker
+/// that called `block_in_place` would not, and clippy.toml forbids that. A thread of `spawn_blocking` ends when it has
+/// had nothing to do for a while, but it polls nothing.
+#[expect(unsafe_code, reason = "the signal can only be asked for in the child between fork and exec")]
+fn end_with_agent(command: &mut Command) {
+    let agent = getpid();
+    let hook = move || {
+        set_parent_process_death_signal(Some(Signal::KILL))?;
+        // An agent that ended before that is no news any more.
+        if getppid() != Some(agent) {
+            return Err(Errno::SRCH.into());
+        }
+        Ok(())
+    };
+    // SAFETY: as in `detach`: two system calls, prctl and getppid, and an error that is a number.
     unsafe {
         command.pre_exec(hook);
     }
