@@ -175,6 +175,9 @@ pub(crate) enum Failure {
     NoTime { text: String },
     #[error("there is no such endpoint")]
     NoEndpoint,
+    /// `words` are axum's.
+    #[error("the request cannot be taken: {words}")]
+    Request { status: u16, words: String },
     #[error("the agent is stopping")]
     Stopping,
 }

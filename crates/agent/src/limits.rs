@@ -14,6 +14,9 @@ pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest request body in bytes; a definition is the longest thing that is sent.
 pub(crate) const BODY_BYTES_MAX: usize = 4 << 20;
 
+/// Longest sentence of axum's that is passed on with a refusal, in bytes.
+pub(crate) const REFUSAL_BYTES_MAX: usize = 4096;
+
 /// Between two signs of life that a source asks of its target while memory goes over.
 pub(crate) const PULSE_EVERY: Duration = Duration::from_millis(1000);
 

@@ -132,11 +132,12 @@ fn bodies_that_nobody_can_mean_are_refused_and_the_agent_goes_on() {
     let check = |body: &[u8], status: &str, says: &str| {
         let answer = post(&socket, body);
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+        assert!(answer.contains("content-type: application/problem+json"), "{answer}");
         assert!(answer.contains(says), "{answer}");
     };
-    check(&vec![b' '; 50 << 20], "413", "length limit exceeded");
+    check(&vec![b' '; 50 << 20], "413", "\"mend\":\"send at most 4194304 bytes\"");
     check(b"{\"xml\":\"<domain>\xff\xfe</domain>\"}", "400", "invalid unicode");
-    check(&b"[".repeat(1 << 20), "422", "");
+    check(&b"[".repeat(1 << 20), "422", "\"code\":\"request-invalid\"");
     check(b"{\"xml\":\"<!DOCTYPE d [<!ENTITY a 'b'>]><domain>&a;</domain>\"}", "422", "remove the <!DOCTYPE");
     let long = format!("{{\"xml\":\"{}\"}}", "<a>".repeat(1 << 20));
     check(long.as_bytes(), "422", "give a definition of at most");

@@ -72,12 +72,14 @@ fn endpoints() -> OpenApiRouter<Arc<Node>> {
         .routes(routes!(migrations::events::events))
         .routes(routes!(migrations::cancel::cancel))
         .routes(routes!(migrations::resolve::resolve))
+        .route_layer(middleware::map_response(problem::in_form))
         .route_layer(middleware::from_fn(asker::only_local));
     let agents = OpenApiRouter::new()
         .routes(routes!(agents::offer::offer))
         .routes(routes!(agents::status::status, agents::abandon::abandon))
         .routes(routes!(agents::pledge::pledge))
         .routes(routes!(agents::settlement::settlement))
+        .route_layer(middleware::map_response(problem::in_form))
         .route_layer(middleware::from_fn(asker::only_agents));
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(version::version))

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::rows::{self, Row};
 use crate::failure::{CopyFailure, Failure, ImportFailure, InstallFailure, PlugFailure, ScreenFailure};
+use crate::limits::{BODY_BYTES_MAX, REFUSAL_BYTES_MAX};
 
 /// A failure on its way to the one who asked.
 pub(crate) struct Refusal(pub(crate) Problem);
@@ -35,6 +36,21 @@ impl IntoResponse for Refusal {
             .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         response
     }
+}
+
+/// Gives what axum refuses by itself, in a sentence of plain text, the form of all other refusals: a body that is too long
+/// or is not what the endpoint takes, a query that it does not know.
+pub(crate) async fn in_form(response: Response) -> Response {
+    let refused = response.status().is_client_error() || response.status().is_server_error();
+    let plain = |kind: &HeaderValue| kind.as_bytes().starts_with(b"text/plain");
+    if !refused || !response.headers().get(header::CONTENT_TYPE).is_some_and(plain) {
+        return response;
+    }
+    let status = response.status().as_u16();
+    // A sentence that is not to be had is missed less than the status.
+    let words = axum::body::to_bytes(response.into_body(), REFUSAL_BYTES_MAX).await.unwrap_or_default();
+    let words = String::from_utf8_lossy(&words).into_owned();
+    Refusal::from(Failure::Request { status, words }).into_response()
 }
 
 fn join<T: std::fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
@@ -130,8 +146,16 @@ fn row(failure: &Failure) -> Row {
         Failure::Plug(failure) => plug(failure),
         Failure::NoTime { .. } => rows::NO_TIME,
         Failure::NoEndpoint => rows::NO_ENDPOINT,
+        Failure::Request { status, .. } => request(*status),
         Failure::Stopping => rows::STOPPING,
     }
+}
+
+fn request(status: u16) -> Row {
+    if status == rows::REQUEST_TOO_LONG.status {
+        return rows::REQUEST_TOO_LONG.say(format!("send at most {BODY_BYTES_MAX} bytes"));
+    }
+    Row { status, ..rows::REQUEST_INVALID }
 }
 
 fn copy(failure: &CopyFailure) -> Row {

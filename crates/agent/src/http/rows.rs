@@ -134,6 +134,9 @@ pub(super) const QMP_FAILED: Row = row(500, "qmp-failed", "QEMU's own words are 
 pub(super) const REBOOT_TIMED_OUT: Row =
     row(504, "reboot-timed-out", "look at its console; `ferry reset` boots it again without asking it");
 pub(super) const REFUSED_BY_TARGET: Row = row(409, "refused-by-target", "");
+pub(super) const REQUEST_INVALID: Row =
+    row(400, "request-invalid", "`/api/v1/openapi.json` says what each endpoint takes");
+pub(super) const REQUEST_TOO_LONG: Row = row(413, "request-too-long", "");
 pub(super) const SHUTDOWN_TIMED_OUT: Row =
     row(504, "shutdown-timed-out", "look at its console; `ferry destroy` ends it without asking the guest");
 pub(super) const SNAPSHOT_EXISTS: Row =
