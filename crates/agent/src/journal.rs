@@ -10,6 +10,7 @@ use migration::journal::{Decoded, Opened, Record, decode, encode};
 use migration::phase::Phase;
 
 use crate::limits::JOURNAL_BYTES;
+use crate::store::blocking;
 use crate::tracker::unix_ms;
 
 /// The journal cannot be written.
@@ -94,13 +95,6 @@ fn make(path: &Path) -> std::io::Result<File> {
     let directory = path.parent().unwrap_or(Path::new("."));
     File::open(directory)?.sync_all()?;
     Ok(file)
-}
-
-async fn blocking<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(job).await {
-        Ok(done) => done,
-        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
-    }
 }
 
 #[cfg(test)]

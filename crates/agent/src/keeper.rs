@@ -22,11 +22,13 @@ mod reboot;
 mod show;
 mod told;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use api::{AttachRequest, DetachRequest, MediaRequest, MigrationRequest, Nvram, SizeRequest};
 use domain::Definition;
+use qemu::process::Process;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -40,7 +42,7 @@ use crate::guest::{Guest, GuestRecord};
 use crate::limits::{KEEPER_QUEUE, WRITE_AGAIN_EVERY};
 use crate::metrics::Figures;
 use crate::node::Node;
-use crate::store::DomainRecord;
+use crate::store::{DomainRecord, StoreError, blocking};
 use crate::tracker::Tracker;
 use reboot::{Reboot, Seen};
 
@@ -218,23 +220,65 @@ pub(crate) fn begin(
             keeper.resume_arriving(*resumed, tracker);
         }
     }
-    tokio::spawn(keeper.run(inbox));
+    tokio::spawn(keeper.run(Inbox { asks: inbox, waiting: VecDeque::new() }));
     handle
 }
 
+/// What the domain's task is asked, in order.
+struct Inbox {
+    asks: mpsc::Receiver<Ask>,
+    /// What was asked while something else was being done.
+    waiting: VecDeque<Ask>,
+}
+
+impl Inbox {
+    /// Cancel safe.
+    async fn next(&mut self) -> Option<Ask> {
+        match self.waiting.pop_front() {
+            Some(ask) => Some(ask),
+            None => self.asks.recv().await,
+        }
+    }
+
+    /// Does something while more is asked. A guest that is to be destroyed does not wait until its QEMU has answered
+    /// what is being done, which may hang: it is killed at once, and that ends the other thing too. The answer comes
+    /// in its turn.
+    async fn meanwhile(&mut self, guest: Option<Process>, work: impl Future<Output = ()>) {
+        let mut work = std::pin::pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut work => return,
+                Some(ask) = self.asks.recv(), if self.waiting.len() < KEEPER_QUEUE => {
+                    if let (Ask::Destroy(_), Some(guest)) = (&ask, &guest) {
+                        guest.kill();
+                    }
+                    self.waiting.push_back(ask);
+                }
+            }
+        }
+    }
+}
+
 impl Keeper {
-    async fn run(mut self, mut inbox: mpsc::Receiver<Ask>) {
+    async fn run(mut self, mut inbox: Inbox) {
         self.catch_up().await;
         loop {
             tokio::select! {
-                ask = inbox.recv() => match ask {
-                    Some(ask) => self.answer(ask).await,
+                ask = inbox.next() => match ask {
+                    Some(ask) => {
+                        let guest = self.running();
+                        inbox.meanwhile(guest, self.answer(ask)).await;
+                    }
                     None => break,
                 },
-                happened = happening(&mut self.state) => self.happened(happened).await,
+                happened = happening(&mut self.state) => {
+                    let guest = self.running();
+                    inbox.meanwhile(guest, self.happened(happened)).await;
+                }
                 () = sleep(WRITE_AGAIN_EVERY), if self.unwritten.is_some() => {
                     if let Some(tracker) = self.unwritten.take() {
-                        self.write_down(tracker);
+                        self.write_down(tracker).await;
                     }
                 }
             }
@@ -297,17 +341,30 @@ impl Keeper {
 
     /// Writes down what an ended migration made of the definition, and then its report. A disk that does not take them is
     /// tried again; until then the journal has no report, so that the next agent takes the migration up once more.
-    fn write_down(&mut self, tracker: Tracker) {
-        let store = &self.node.store;
-        let written = match &self.definition {
-            Some(definition) => store.write_definition(definition, &self.record),
-            None => store.remove_definition(&self.name),
+    async fn write_down(&mut self, tracker: Tracker) {
+        let (store, name, report) = (self.node.store.clone(), self.name.clone(), tracker.migration());
+        let kept = self.definition.clone().map(|definition| (definition, self.record.clone()));
+        let writing = move || {
+            match &kept {
+                Some((definition, record)) => store.write_definition(definition, record)?,
+                None => store.remove_definition(&name)?,
+            }
+            store.write_report(&report)?;
+            store.remove_arrival(report.report.id);
+            Ok::<(), StoreError>(())
         };
-        match written.and_then(|()| store.write_report(&tracker.migration())) {
-            Ok(()) => store.remove_arrival(tracker.id()),
-            Err(error) => {
-                tracing::error!(domain = self.name, migration = %tracker.id(), "not written down yet: {error}");
-                self.unwritten = Some(tracker);
+        if let Err(error) = blocking(writing).await {
+            tracing::error!(domain = self.name, migration = %tracker.id(), "not written down yet: {error}");
+            self.unwritten = Some(tracker);
+        }
+    }
+
+    /// The guest's QEMU, where the domain's task has it.
+    fn running(&self) -> Option<Process> {
+        match &self.state {
+            State::Active { guest, .. } => Some(guest.process.clone()),
+            State::ShutOff { .. } | State::Lent { .. } | State::Leaving { .. } | State::Arriving { .. } => {
+                None
             }
         }
     }
@@ -369,3 +426,6 @@ async fn joined<T>(end: &mut JoinHandle<T>) -> T {
         Err(_cancelled) => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use api::{Outcome, Role};
 use domain::Definition;
+use futures_util::future::join_all;
 use migration::RunRight;
 use migration::journal::{Opened, Side};
 use migration::phase::Phase;
-use qemu::process::Process;
+use qemu::process::{FindError, Process};
 use uuid::Uuid;
 
 use crate::drive::{source, target};
@@ -77,8 +78,10 @@ pub(crate) async fn recover(node: &Arc<Node>) -> Result<(), RecoveryError> {
         let (guest, open) = (records.remove(&uuid), open.remove(&uuid));
         left.push(Left { uuid, definition: None, record: DomainRecord::default(), guest, open });
     }
-    for left in left {
-        find_again(node, left).await;
+    // All at once: each QEMU that hangs keeps who looks for it waiting.
+    let looking = left.iter().map(|left| look_for(node, left));
+    for (found, left) in join_all(looking).await.into_iter().zip(left) {
+        find_again(node, left, found).await;
     }
     Ok(())
 }
@@ -92,20 +95,26 @@ struct Left {
     open: Option<Open>,
 }
 
-/// Looks for the domain's QEMU and takes the domain up. While it is not known whether a QEMU lives, nothing may be done or
-/// said about the domain: it is looked for until it is known.
-async fn find_again(node: &Arc<Node>, left: Left) {
-    let Some(guest) = &left.guest else { return take_up(node, left, None).await };
-    match Process::find(&node.store.run_directory(left.uuid)).await {
+/// The domain's QEMU, where it had one and that lives.
+async fn look_for(node: &Node, left: &Left) -> Result<Option<Process>, FindError> {
+    match left.guest {
+        Some(_) => Process::find(&node.store.run_directory(left.uuid)).await,
+        None => Ok(None),
+    }
+}
+
+/// Takes a domain up. While it is not known whether a QEMU of it lives, nothing may be done or said about it: the QEMU is
+/// looked for until it is known.
+async fn find_again(node: &Arc<Node>, left: Left, found: Result<Option<Process>, FindError>) {
+    match found {
         Ok(process) => take_up(node, left, process).await,
         Err(error) => {
-            tracing::error!(uuid = %guest.uuid, "a QEMU lives and cannot be talked to; it is tried again: {error}");
+            tracing::error!(uuid = %left.uuid, "a QEMU lives and cannot be talked to; it is tried again: {error}");
             let node = Arc::clone(node);
             tokio::spawn(async move {
-                let directory = node.store.run_directory(left.uuid);
                 let process = loop {
                     tokio::time::sleep(FIND_EVERY).await;
-                    if let Ok(process) = Process::find(&directory).await {
+                    if let Ok(process) = look_for(&node, &left).await {
                         break process;
                     }
                 };

@@ -364,5 +364,14 @@ fn remove(path: &Path) -> Result<(), StoreError> {
     }
 }
 
+/// Does what waits for a disk on a thread that nothing else waits for: a disk is slow when it likes, and another domain may
+/// be in its blackout.
+pub(crate) async fn blocking<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(job).await {
+        Ok(done) => done,
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+    }
+}
+
 #[cfg(test)]
 mod tests;

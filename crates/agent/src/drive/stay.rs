@@ -119,13 +119,18 @@ async fn stop_stream(process: &Process) {
             until_over(process, &mut events).await;
         }
     };
-    if timeout(CANCEL_TIMEOUT, cancelling).await.is_ok() {
-        return;
+    if timeout(CANCEL_TIMEOUT, cancelling).await.is_err() {
+        tracing::warn!("migrate_cancel hangs; its connections are broken");
+        _ = process.qmp.execute_oob(Yank { instances: vec![YankInstance::Migration] }).await;
+        if timeout(CANCEL_TIMEOUT, until_over(process, &mut events)).await.is_err() {
+            tracing::error!("QEMU does not leave its migration");
+        }
     }
-    tracing::warn!("migrate_cancel hangs; its connections are broken");
-    _ = process.qmp.execute_oob(Yank { instances: vec![YankInstance::Migration] }).await;
-    if timeout(CANCEL_TIMEOUT, until_over(process, &mut events)).await.is_err() {
-        tracing::error!("QEMU does not leave its migration");
+    // Neither reaches a connection that is still being made, and the next migration would wait for it.
+    match process.break_off_connecting() {
+        Ok(0) => {}
+        Ok(count) => tracing::info!(count, "connections that the target did not answer are broken off"),
+        Err(error) => tracing::warn!(%error, "a connection may hold the next migration up for two minutes"),
     }
 }
 

@@ -42,6 +42,7 @@ use crate::limits::{
 use crate::networks::bridge_of;
 use crate::node::Node;
 use crate::nonvolatile;
+use crate::store::blocking;
 use crate::tracker::{Begin, Tracker, rfc3339, unix_ms};
 
 /// What the task is told while it works.
@@ -207,7 +208,8 @@ async fn prepare(
     let offered = Offered::new(opened.domain, ());
     let journal = Journal::create(node.store.journal_path(id), opened.clone()).await?;
     let ready = async {
-        node.store.write_arrival(id, definition, coming.inactive.as_ref())?;
+        let (store, live, inactive) = (node.store.clone(), definition.clone(), coming.inactive.clone());
+        blocking(move || store.write_arrival(id, &live, inactive.as_ref())).await?;
         let process = launch(&node, definition, &record, Port::Muted, true).await?;
         let opening = async {
             let address = open_door(&node, definition, &record, &process, &offer).await?;

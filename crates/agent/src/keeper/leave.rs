@@ -151,7 +151,7 @@ impl Keeper {
             }
         }
         if tracker.is_settled() {
-            self.write_down(tracker);
+            self.write_down(tracker).await;
         }
     }
 
