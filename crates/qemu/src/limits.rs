@@ -51,7 +51,8 @@ pub const CGROUP_REMOVE_PAUSE: Duration = Duration::from_millis(25);
 pub const INCOMING_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long QEMU may take to clean up after its last migration before the next is refused. It is milliseconds, but for one
-/// that was cancelled while it connected to a host that does not answer: there it is up to two minutes, and nobody waits.
+/// that was cancelled while it connected to a host that does not answer, where nobody broke that connection off: there it
+/// is up to two minutes, and nobody waits.
 pub const CLEANUP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Pause between two looks at `query-migrate` or `query-yank`, where no event tells of what is waited for.

@@ -159,24 +159,31 @@ async fn a_target_that_dies_leaves_a_source_that_runs() {
 #[tokio::test]
 async fn the_next_migration_waits_until_the_last_one_is_cleaned_up() {
     let pair = Pair::start().await;
-    let source = pair.source.qmp();
+    let (source, process) = (pair.source.qmp(), &pair.source.process);
     let means = Means::default();
+    let target = pair.prepare(&means, &means).await;
     let next = || prepare(source, &pair.capabilities, Side::Source, &means);
-    next().await.unwrap();
     // A listener with a full queue answers nobody, so that the connection stays half-open.
     let silent = std::net::TcpListener::bind((LOOPBACK, 0)).unwrap();
     rustix::net::listen(&silent, 0).unwrap();
     let address = silent.local_addr().unwrap();
-    let first = std::net::TcpStream::connect(address).unwrap();
+    let _first = std::net::TcpStream::connect(address).unwrap();
     let mut events = Events::of(source);
     start(source, address).await.unwrap();
     source.execute(MigrateCancel).await.unwrap();
     events.status(&[MigrationStatus::Cancelled]).await.unwrap();
     assert!(timeout(Duration::from_millis(100), next()).await.is_err());
     assert!(source.execute(QueryYank).await.unwrap().contains(&YankInstance::Migration));
-    drop((first, silent));
+    assert_eq!(process.break_off_connecting().unwrap(), 1);
     next().await.unwrap();
     assert!(!source.execute(QueryYank).await.unwrap().contains(&YankInstance::Migration));
+
+    start(source, target).await.unwrap();
+    events.status(&[MigrationStatus::PreSwitchover]).await.unwrap();
+    assert_eq!(process.break_off_connecting().unwrap(), 0, "connections that stand are left alone");
+    let go = MigrateContinue { state: MigrationStatus::PreSwitchover };
+    source.execute(go).await.unwrap();
+    events.status(&[MigrationStatus::Completed]).await.unwrap();
     pair.end().await;
 }
 
