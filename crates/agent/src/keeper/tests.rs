@@ -22,10 +22,12 @@ async fn a_guest_is_destroyed_while_its_qemu_is_busy_with_something_else() {
     inbox.meanwhile(Some(guest.clone()), async { tokio::task::yield_now().await }).await;
     assert_eq!(guest.exit(), None, "nobody asked for that");
     ask(Ask::Destroy(oneshot::channel().0));
-    let busy = async { _ = guest.exited().await };
+    let busy = async { _ = tokio::time::timeout(Duration::from_secs(10), guest.exited()).await };
     inbox.meanwhile(Some(guest.clone()), busy).await;
 
-    assert!(guest.exit().is_some());
+    let ended = guest.exit();
+    guest.kill();
+    assert!(ended.is_some(), "what it was busy with came first");
     assert!(matches!(inbox.next().await, Some(Ask::Show(_))), "in their order");
     assert!(matches!(inbox.next().await, Some(Ask::Destroy(_))), "and each is answered");
 }
