@@ -109,8 +109,8 @@ pub(crate) async fn abandon(live: &Live) {
 /// Cancels QEMU's migration and waits for it to be over. A QEMU that sends the last memory into a cut link answers nothing
 /// but out-of-band commands, so the time is measured from the first question on; then `yank` breaks its connections.
 ///
-/// A QEMU that sends over several encrypted connections can die of either, see `Means::multifd_channels`; no order of
-/// commands mends that, and a target that dies does the same to it.
+/// A QEMU that sends over several encrypted connections can die of a cancel, see `Means::multifd_channels`. Another order
+/// of commands would not help it: a target that dies does the same to it.
 async fn stop_stream(process: &Process) {
     let mut events = Events::of(&process.qmp);
     let cancelling = async {

@@ -81,9 +81,7 @@ fn row(failure: &Failure) -> Row {
         Failure::UuidTaken { .. } => rows::UUID_TAKEN,
         Failure::WrongState { mend, .. } => rows::WRONG_STATE.say((*mend).to_owned()),
         Failure::Migrating { migration, .. } => rows::MIGRATING.say(wait_for(*migration)),
-        Failure::MovedAway { to, .. } => {
-            rows::MOVED_AWAY.say(format!("use it on host {to}, or migrate it back from there"))
-        }
+        Failure::MovedAway { to, .. } => rows::MOVED_AWAY.say(over_there(to)),
         Failure::Fenced { .. } => rows::FENCED,
         Failure::Record { .. } => rows::OWNER_RECORD_UNREADABLE,
         Failure::RecordFile(_) => rows::OWNER_RECORD_FAILED,
@@ -149,6 +147,10 @@ fn row(failure: &Failure) -> Row {
         Failure::Request { status, .. } => request(*status),
         Failure::Stopping => rows::STOPPING,
     }
+}
+
+fn over_there(host: &str) -> String {
+    format!("use it on host {host}, or migrate it back from there")
 }
 
 fn request(status: u16) -> Row {
