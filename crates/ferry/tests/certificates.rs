@@ -76,6 +76,7 @@ fn keys_are_their_owners() {
             "ca.pem",
             "client-cert.pem",
             "client-key.pem",
+            "dh-params.pem",
             "host-key.pem",
             "host.pem",
             "server-cert.pem",

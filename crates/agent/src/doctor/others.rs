@@ -90,6 +90,12 @@ fn certificates(config: &Config, found: &mut Vec<Finding>) -> Option<Neighbours>
             format!("{} is not there: QEMU cannot encrypt memory", config.tls_dir.join(name).display());
         found.push(problem("certificate-missing", said, mend));
     }
+    let group = config.tls_dir.join("dh-params.pem");
+    if !group.exists() {
+        let said =
+            format!("{} is not there: QEMU computes it anew for each migration to here", group.display());
+        found.push(warning("key-exchange-slow", said, mend));
+    }
     Some(Neighbours::new(config, Some(client)))
 }
 
