@@ -25,11 +25,15 @@ const PROGRAMS: [(&str, &str, &str); 7] = [
 /// UEFI firmware for guests: the description that QEMU's firmware packages install, and the package.
 const UEFI: (&str, &str) = ("/usr/share/qemu/firmware", "ovmf");
 
-/// More programs, for the crash matrix.
-const PROGRAMS_OF_ALL: [(&str, &str, &str); 2] = [
-    ("nft", "nftables", "messages that do not arrive"),
-    ("nsenter", "util-linux", "a read-only file system for one agent"),
+/// More programs, for the tests.
+const PROGRAMS_OF_TESTS: [(&str, &str, &str); 3] = [
+    ("sshd", "openssh-server", "reaching an agent through ssh; the package also runs it for this machine"),
+    ("ssh", "openssh-client", "reaching an agent through ssh"),
+    ("nsenter", "util-linux", "programs in a namespace that is there"),
 ];
+
+/// More programs, for the crash matrix.
+const PROGRAMS_OF_ALL: [(&str, &str, &str); 1] = [("nft", "nftables", "messages that do not arrive")];
 
 /// What is going to be done; the test runner is needed for tests only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,8 +121,9 @@ pub(crate) fn is_root() -> bool {
 
 fn missing(target: &Path, purpose: Purpose) -> Missing {
     let mut missing = Missing::default();
+    let tests = if purpose == Purpose::Demo { &[] } else { &PROGRAMS_OF_TESTS[..] };
     let more = if purpose == Purpose::All { &PROGRAMS_OF_ALL[..] } else { &[] };
-    for (program, package, reason) in PROGRAMS.iter().chain(more) {
+    for (program, package, reason) in PROGRAMS.iter().chain(tests).chain(more) {
         if find(program).is_none() {
             missing.said.push(format!("{program} ({reason}): package {package}"));
             if !missing.packages.contains(package) {
@@ -126,7 +131,7 @@ fn missing(target: &Path, purpose: Purpose) -> Missing {
             }
         }
     }
-    if purpose == Purpose::All && !Path::new(lab::host::FAKETIME).is_file() {
+    if purpose != Purpose::Demo && !Path::new(lab::host::FAKETIME).is_file() {
         missing.said.push("libfaketime (an agent with a clock of its own): package libfaketime".to_owned());
         missing.packages.push("libfaketime");
     }

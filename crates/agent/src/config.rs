@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// ```toml
 /// host = "kvm1"                       # this host's name; its certificate carries it
 /// listen = "192.0.2.1:7700"           # where other agents reach it
-/// tls_dir = "/etc/ferry/tls"          # ca.pem, host.pem, host-key.pem, as `ferry ca issue` makes them
+/// tls_dir = "/etc/ferry/tls"          # ca.pem, host.pem, host-key.pem, as `ferry host join` writes them
 /// allowed_paths = ["/srv/guests"]     # no path of a definition is opened outside these
 ///
 /// [networks]
@@ -43,7 +43,7 @@ pub struct Config {
     /// Address and port for Prometheus, unencrypted and open to whoever reaches it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics_listen: Option<SocketAddr>,
-    /// Directory with `ca.pem`, `host.pem`, `host-key.pem` and the names that QEMU wants for the same files.
+    /// Directory with `ca.pem`, `host.pem`, `host-key.pem`, `ca-crl.pem` and the names that QEMU wants for the same files.
     #[serde(default = "tls_dir")]
     pub tls_dir: PathBuf,
     /// Emulators that a definition may name; the first is the default.
@@ -61,7 +61,7 @@ pub struct Config {
     /// libvirt's definitions of networks, one file each: read for the bridge of a network that `networks` lacks.
     #[serde(default = "network_dir")]
     pub network_dir: PathBuf,
-    /// Other hosts by name.
+    /// Other hosts by name, beside those that have joined.
     #[serde(default)]
     pub hosts: BTreeMap<String, HostConfig>,
 }

@@ -1,6 +1,7 @@
 //! Why an agent did not do what it was asked: one enum for the verbs on a domain and on a migration. The words for
 //! HTTP are `http::problem`'s. Main type: [`Failure`].
 
+mod join;
 mod verb;
 
 use std::path::PathBuf;
@@ -10,8 +11,10 @@ use migration::handover::WordRefused;
 use migration::owner::{Fenced, OwnerRecordError};
 use uuid::Uuid;
 
+pub(crate) use self::join::JoinFailure;
 pub(crate) use self::verb::{CopyFailure, ImportFailure, InstallFailure, PlugFailure, ScreenFailure};
 use crate::journal::JournalError;
+use crate::neighbour::NeighboursError;
 use crate::store::StoreError;
 
 /// Why something was not done. Whatever had been made for it was given back.
@@ -95,7 +98,7 @@ pub(crate) enum Failure {
     IdentityEdited { what: &'static str, mend: &'static str },
     #[error("domain {domain} has variables of its UEFI firmware, in {path}")]
     NvramUnsaid { domain: String, path: PathBuf },
-    #[error("host {host} is not in the configuration of host {here}")]
+    #[error("host {here} knows no host {host}")]
     HostUnknown { host: String, here: String, known: Vec<String> },
     #[error("host {host} cannot be asked")]
     Neighbour {
@@ -149,7 +152,7 @@ pub(crate) enum Failure {
     Listen(#[from] qemu::migrate::ListenError),
     #[error("the target's address {address} is none")]
     TicketAddress { address: String },
-    #[error("this agent has no address for other agents; set `listen` in its configuration")]
+    #[error("this agent talks to no other host: it has no certificate, or no address for them")]
     NotListening,
     #[error(
         "a QEMU of domain {domain} still runs here with process id {pid}, though nothing was known of it"
@@ -163,6 +166,10 @@ pub(crate) enum Failure {
     MigrationKnown { id: Uuid },
     #[error(transparent)]
     Copy(#[from] CopyFailure),
+    #[error(transparent)]
+    Join(#[from] JoinFailure),
+    #[error("what this host knows of the others cannot be read or written")]
+    Neighbours(#[from] NeighboursError),
     #[error(transparent)]
     Import(#[from] ImportFailure),
     #[error(transparent)]

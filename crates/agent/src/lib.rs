@@ -4,6 +4,7 @@
 
 mod allocate;
 mod autostart;
+pub mod ca;
 mod clone;
 mod config;
 mod console;
@@ -14,8 +15,10 @@ mod drive;
 mod failure;
 mod guest;
 mod http;
+pub mod identity;
 mod import;
 mod install;
+mod join;
 mod journal;
 mod keeper;
 mod limits;

@@ -8,8 +8,8 @@ pub(crate) const KEEPER_QUEUE: usize = 32;
 /// Requests that wait for one migration's task.
 pub(crate) const DRIVE_QUEUE: usize = 8;
 
-/// How long a TLS handshake may take.
-pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a TLS handshake may take: as long as the side that connects waits for it.
+pub(crate) const HANDSHAKE_TIMEOUT: Duration = client::limits::CONNECT_WITHIN;
 
 /// Longest request body in bytes; a definition is the longest thing that is sent.
 pub(crate) const BODY_BYTES_MAX: usize = 4 << 20;
@@ -143,3 +143,51 @@ pub(crate) const DETACH_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Longest name of a snapshot, in bytes; libvirt and QEMU take more.
 pub(crate) const SNAPSHOT_NAME_BYTES_MAX: usize = 128;
+
+/// How long a CA is valid, in years.
+pub(crate) const CA_YEARS: i32 = 20;
+
+/// How long a host's certificate is valid that somebody carries to it, in years.
+pub(crate) const HOST_YEARS: i32 = 5;
+
+/// How long the certificate of a host that has joined is valid, in days; it is renewed by itself.
+pub(crate) const JOINED_DAYS: i32 = 365;
+
+/// How long before its end a certificate is renewed: the issuer may be away for months.
+pub(crate) const RENEW_BEFORE: Duration = Duration::from_secs(120 * 86_400);
+
+/// How long a token lets a host in where nobody says how long.
+pub(crate) const TOKEN_VALID: Duration = Duration::from_secs(3600);
+
+/// The longest that a token may let a host in.
+pub(crate) const TOKEN_VALID_MAX: Duration = Duration::from_secs(7 * 86_400);
+
+/// How long a token that lets nobody in any more is remembered, so that whoever comes with it is told why.
+pub(crate) const TOKEN_KEPT: Duration = Duration::from_secs(7 * 86_400);
+
+/// Tokens that are remembered at once.
+pub(crate) const TOKENS_MAX: usize = 100;
+
+/// Wrong secrets after which a token lets nobody in any more.
+pub(crate) const TOKEN_ATTEMPTS_MAX: u32 = 5;
+
+/// Random bytes in a token's secret.
+pub(crate) const TOKEN_SECRET_BYTES: usize = 32;
+
+/// How far the clocks of two hosts may be apart when one joins the other: what Kerberos allows (RFC 4120, section 1.6).
+pub(crate) const JOIN_SKEW_MAX: Duration = Duration::from_secs(300);
+
+/// Hosts without a certificate that may talk to this one at the same time.
+pub(crate) const STRANGERS_MAX: usize = 8;
+
+/// How long a host without a certificate may stay.
+pub(crate) const STRANGER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Longest request body of a host without a certificate, in bytes.
+pub(crate) const STRANGER_BODY_BYTES_MAX: usize = 16 << 10;
+
+/// Between two questions of a host that has joined to the issuer: who is there, and who is revoked?
+pub(crate) const ROSTER_EVERY: Duration = Duration::from_secs(60);
+
+/// How long a host may take to say that it is there, when all of them are asked.
+pub(crate) const HOST_TIMEOUT: Duration = Duration::from_secs(3);

@@ -1,6 +1,7 @@
 //! The agent as a process: opens everything, takes up what an earlier agent left, serves until it is told to stop. QEMU
 //! processes outlive it. Main function: [`run`].
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::{Extension, Router};
+use client::tls;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
@@ -15,9 +17,11 @@ use network::Network;
 use rustix::fs::{FlockOperation, fcntl_lock};
 use rustix::io::Errno;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::autostart;
@@ -25,8 +29,9 @@ use crate::config::Config;
 use crate::http;
 use crate::http::asker::Asker;
 use crate::http::router;
-use crate::limits::HANDSHAKE_TIMEOUT;
-use crate::neighbour::{Identity, IdentityError, Neighbours};
+use crate::join::keep::keep_up;
+use crate::limits::{HANDSHAKE_TIMEOUT, STRANGER_TIMEOUT, STRANGERS_MAX};
+use crate::neighbour::{Neighbours, NeighboursError};
 use crate::node::Node;
 use crate::recovery;
 use crate::store::{Store, StoreError};
@@ -44,8 +49,8 @@ enum Fault {
     Recovery(#[from] recovery::RecoveryError),
     #[error("the network cannot be talked to")]
     Network(#[from] network::NetworkError),
-    #[error("this host's identity cannot be used")]
-    Identity(#[from] IdentityError),
+    #[error("what is known of other hosts cannot be used")]
+    Neighbours(#[from] NeighboursError),
     #[error("cannot listen on {address}")]
     Listen {
         address: String,
@@ -64,19 +69,18 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
     end_on_panic();
     let store = Store::open(&config).map_err(Fault::from)?;
     let network = Network::connect().map_err(Fault::from)?;
-    let identity = match config.listen {
-        Some(_) => Some(Identity::load(&config).map_err(Fault::from)?),
-        None => None,
-    };
-    let to_others = identity.as_ref().map(Identity::client).transpose().map_err(Fault::from)?;
-    let neighbours = Neighbours::new(&config, to_others);
+    let neighbours = Neighbours::open(&config).map_err(Fault::from)?;
     let (local, _lock) = listen_local(&config)?;
-    let others = match (config.listen, &identity) {
-        (Some(address), Some(identity)) => {
+    let others = match neighbours.listen().filter(|_| neighbours.server().is_some()) {
+        Some(address) => {
             let listener = bind(address).await?;
-            Some((listener, TlsAcceptor::from(identity.server().map_err(Fault::from)?)))
+            neighbours.opened(address);
+            Some(listener)
         }
-        (Some(_) | None, _) => None,
+        None => {
+            tracing::info!("no other host reaches this one: it has no certificate or no address for them");
+            None
+        }
     };
     let metrics = match config.metrics_listen {
         Some(address) => Some(bind(address).await?),
@@ -93,6 +97,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
         }
     });
     tokio::spawn(autostart::start_domains(Arc::clone(&node)));
+    tokio::spawn(keep_up(Arc::clone(&node)));
     tracing::info!(host = node.config.host, socket = %socket.display(), "the agent is ready");
 
     let router = router(Arc::clone(&node));
@@ -100,8 +105,8 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
         tokio::join!(
             serve_local(local, router.clone()),
             async {
-                if let Some((listener, tls)) = others {
-                    serve_agents(listener, tls, router).await;
+                if let Some(listener) = others {
+                    serve_agents(listener, Arc::clone(&node)).await;
                 }
             },
             async {
@@ -181,26 +186,55 @@ async fn serve_local(listener: UnixListener, router: Router) {
     }
 }
 
-/// Each handshake has a task of its own, so that a slow one holds nobody up.
-async fn serve_agents(listener: TcpListener, tls: TlsAcceptor, router: Router) {
+/// Serves other hosts as long as the agent runs. Each handshake has a task of its own, so that a slow one holds nobody up.
+pub(crate) async fn serve_agents(listener: TcpListener, node: Arc<Node>) {
+    let router = router(Arc::clone(&node));
+    let strangers = Arc::new(Semaphore::new(STRANGERS_MAX));
     loop {
         match listener.accept().await {
             Ok((stream, from)) => {
-                let (tls, router) = (tls.clone(), router.clone());
+                // The certificates may have changed since the last one.
+                let Some(tls) = node.neighbours.server() else { continue };
+                let revoked = node.neighbours.revoked();
+                let (router, strangers) = (router.clone(), Arc::clone(&strangers));
                 tokio::spawn(async move {
                     _ = stream.set_nodelay(true);
-                    match timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
-                        Ok(Ok(stream)) => {
-                            let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
-                            let names = certificates.first().map(client::tls::names).unwrap_or_default();
-                            serve(stream, router, Asker::Agent(names.into())).await;
-                        }
+                    match timeout(HANDSHAKE_TIMEOUT, TlsAcceptor::from(tls).accept(stream)).await {
+                        Ok(Ok(stream)) => serve_agent(stream, from, router, revoked, &strangers).await,
                         Ok(Err(error)) => tracing::warn!(%from, "no TLS: {error}"),
                         Err(_elapsed) => tracing::warn!(%from, "no TLS within {HANDSHAKE_TIMEOUT:?}"),
                     }
                 });
             }
             Err(error) => refused(&error).await,
+        }
+    }
+}
+
+/// Serves a host until it goes, or is removed; one without a certificate for a short time only, and few of those.
+async fn serve_agent(
+    stream: TlsStream<TcpStream>,
+    from: SocketAddr,
+    router: Router,
+    mut revoked: watch::Receiver<BTreeSet<String>>,
+    strangers: &Semaphore,
+) {
+    let Some(certificate) = stream.get_ref().1.peer_certificates().and_then(<[_]>::first) else {
+        match strangers.try_acquire() {
+            Ok(_place) => {
+                if timeout(STRANGER_TIMEOUT, serve(stream, router, Asker::Stranger)).await.is_err() {
+                    tracing::info!(%from, "a host without a certificate stayed too long");
+                }
+            }
+            Err(_full) => tracing::warn!(%from, "too many hosts without a certificate at once"),
+        }
+        return;
+    };
+    let (names, serial) = (tls::names(certificate), tls::serial(certificate));
+    tokio::select! {
+        () = serve(stream, router, Asker::Agent(names.clone().into())) => {}
+        _ = revoked.wait_for(|revoked| revoked.contains(&serial)) => {
+            tracing::info!(%from, ?names, "a connection was ended: the host's certificate is revoked");
         }
     }
 }

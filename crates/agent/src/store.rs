@@ -4,6 +4,8 @@
 //! ```text
 //! state_dir/domains/<name>.xml      the definition
 //! state_dir/domains/<name>.json     DomainRecord: tombstone, autostart
+//! state_dir/hosts.json              the hosts that have joined, and the issuer's tokens (`join::hosts`)
+//! state_dir/ca/                     the CA, on the host that holds its key
 //! state_dir/boot_id                 the boot of this host for which domains were started
 //! state_dir/tpm/<uuid>/             the state of its TPM, swtpm's
 //! state_dir/migrations/<id>.journal
@@ -335,12 +337,18 @@ fn json<T: Serialize>(value: &T) -> Vec<u8> {
     bytes
 }
 
-fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StoreError> {
+/// Reads a record; `None` where there is none.
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StoreError> {
     match std::fs::read(path) {
         Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| read_fault(path, error.into())),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(read_fault(path, source)),
     }
+}
+
+/// Writes a record, for its owner alone.
+pub(crate) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), StoreError> {
+    write(path, &json(value))
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {

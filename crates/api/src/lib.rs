@@ -12,6 +12,7 @@ mod event;
 mod handover;
 mod host;
 mod install;
+mod join;
 mod migration;
 mod problem;
 mod protocol;
@@ -28,6 +29,10 @@ pub use handover::{
 };
 pub use host::{Accelerator, Cpu, Host, Neighbour, Version};
 pub use install::{Chipset, InstallDisk, InstallInterface, InstallNetwork, InstallRequest};
+pub use join::{
+    Admission, Admitted, Certificate, HostState, JoinRequest, Joined, KnownHost, Member, Renewal, Renewed,
+    Roster, Secret, Token, TokenRequest,
+};
 pub use migration::{
     Downtime, Memory, Migration, MigrationEvent, MigrationPhase, MigrationReport, MigrationRequest,
     MigrationStarted, Outcome, Progress, ResolveAs, ResolveRequest, Role, SourceDefinition,

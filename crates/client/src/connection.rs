@@ -15,6 +15,7 @@ use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 
 use crate::limits::{CONNECT_WITHIN, READY_WITHIN, SSH_CONNECT_WITHIN, SSH_EXIT_WITHIN};
+use crate::tls::Distrust;
 use crate::transport::{Said, Transport};
 use crate::{ClientError, ProtocolError};
 
@@ -114,7 +115,7 @@ impl Connection {
         if error.is_parse() {
             return Err(not_http(address, error));
         }
-        Err(ClientError::Tls { address, source: alert(error) })
+        Err(ClientError::Tls { address, source: Distrust::explain(alert(error)) })
     }
 
     /// Waits until the connection can take a request. An error means that it is closed and nothing was sent.

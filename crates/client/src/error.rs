@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use api::Protocols;
 
+use crate::tls::Distrust;
+
 /// Why a request got no good answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -170,6 +172,23 @@ impl ClientError {
         }
     }
 
+    /// Why two sides do not trust each other's certificates, where that is it and it is known.
+    #[must_use]
+    pub fn distrust(&self) -> Option<Distrust> {
+        match self {
+            Self::Tls { source, .. } => Distrust::of(source),
+            Self::Connect { .. }
+            | Self::ServerName { .. }
+            | Self::Ssh { .. }
+            | Self::Io { .. }
+            | Self::Problem(_)
+            | Self::Protocol { .. }
+            | Self::ProtocolVersion { .. }
+            | Self::TimedOut { .. }
+            | Self::EventsCut { .. } => None,
+        }
+    }
+
     /// What the person or program at this end can do about it.
     #[must_use]
     pub fn mend(&self) -> Option<String> {
@@ -186,13 +205,28 @@ impl ClientError {
                 }
                 _ => "check the address, and that the agent runs there".to_owned(),
             },
-            Self::Tls { address, .. } => format!(
-                "give both hosts certificates of the same CA (`ferry ca issue`), with the name that {address} is known by, and check both clocks"
-            ),
+            Self::Tls { address, source } => match Distrust::of(source) {
+                Some(Distrust::CaDiffers { .. }) => format!(
+                    "make a new token on that host and compare its CA's fingerprint; if this one is new, somebody between this host and {address} answers in its place"
+                ),
+                Some(Distrust::RevokedHere) => {
+                    "to let this host in again: `ferry host token` on the host that holds the CA's key, `ferry host join --replace` here".to_owned()
+                }
+                Some(Distrust::RevokedThere) => {
+                    "to let it in again: `ferry host token` on the host that holds the CA's key, `ferry host join --replace` there".to_owned()
+                }
+                Some(Distrust::Clock { .. } | Distrust::ClockThere { .. }) => {
+                    "compare the clocks of both hosts (`timedatectl`) and set the wrong one".to_owned()
+                }
+                Some(Distrust::NotIssuer) => {
+                    "join at the host that made the token: `ferry host list` on any host names it".to_owned()
+                }
+                None => format!(
+                    "give both hosts certificates of the same CA (`ferry host join`, or `ferry ca issue`), with the name that {address} is known by, and check both clocks"
+                ),
+            },
             Self::ServerName { .. } => "use the host's name from its certificate".to_owned(),
-            Self::Ssh { ssh_host, .. } => {
-                format!("try `ssh {ssh_host} ferry version`: it must work by itself")
-            }
+            Self::Ssh { ssh_host, said } => ssh_mend(ssh_host, said),
             Self::Io { sent: true, .. } | Self::TimedOut { .. } => {
                 "look at what the agent did (`ferry list --all`, its log) before asking again".to_owned()
             }
@@ -207,6 +241,31 @@ impl ClientError {
         };
         Some(mend)
     }
+}
+
+/// What to do about the last words of `ssh`, which ends with the same code whatever was wrong, or of what it ran.
+fn ssh_mend(ssh_host: &str, said: &str) -> String {
+    let mends = [
+        // `ferry dial-stdio` at the other end; its own words may hold the ones below.
+        (
+            "cannot connect to the agent",
+            "start the agent there (`systemctl start ferry-agent`), and log in as root, to whom alone its socket belongs",
+        ),
+        (
+            "Host key verification failed",
+            "compare the host's key with the one that you know, as `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` shows it there; only if it is right, forget the old one (`ssh-keygen -R`)",
+        ),
+        ("Permission denied", "let your key in there (`ssh-copy-id`), or name another user: ssh://root@HOST"),
+        (
+            "not found",
+            "install Ferry there, where a login without a terminal finds it: /usr/bin or /usr/local/bin",
+        ),
+        ("Could not resolve", "check the name, or give it a HostName in ssh_config"),
+        ("Connection refused", "check the port, and that sshd runs there"),
+    ];
+    let known = mends.into_iter().find(|(words, _)| said.contains(words));
+    let trial = || format!("try `ssh {ssh_host} ferry version`: it must work by itself");
+    known.map_or_else(trial, |(_, mend)| mend.to_owned())
 }
 
 fn tail(text: &str) -> String {

@@ -12,12 +12,14 @@ mod domains;
 mod error;
 mod events;
 mod handover;
+mod hosts;
 pub mod limits;
 mod migrations;
 mod screen;
 mod stream;
 pub mod tls;
 mod transport;
+mod trust;
 
 pub use client::Client;
 pub use console::{Console, Heard};

@@ -65,3 +65,6 @@ pub const CONSOLE_MESSAGE_BYTES_MAX: usize = 64 * 1024;
 
 /// How long attaching or detaching a device may take; a guest is given time to let go of it.
 pub const DEVICE_WITHIN: Duration = Duration::from_secs(90);
+
+/// How long joining may take: the agent asks another one in between.
+pub const JOIN_WITHIN: Duration = Duration::from_secs(60);

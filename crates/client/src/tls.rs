@@ -1,13 +1,17 @@
-//! TLS between agents: version 1.3 only, both sides with a certificate of the same CA. Reads PEM bytes; it opens
-//! no files and keeps no keys. Main functions: [`client_config`], [`server_config`], [`names`].
+//! TLS between agents: version 1.3 only, both sides with a certificate of the same CA, and none that the CA has revoked.
+//! Reads PEM bytes; it opens no files and keeps no keys. Main functions: [`client_config`], [`server_config`], and for a
+//! host that has no certificate yet [`joining_config`].
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+
+pub use crate::trust::{Distrust, Fingerprint, joining_config};
 
 /// The one application protocol that agents speak (RFC 7301).
 pub const ALPN: &[u8] = b"http/1.1";
@@ -18,7 +22,7 @@ pub enum TlsError {
     /// A file is not PEM.
     #[error("the {what} is not readable as PEM")]
     Pem {
-        /// Which: `CA`, `certificate` or `key`.
+        /// Which: `CA`, `certificate`, `key` or `revocation list`.
         what: &'static str,
         /// What is wrong.
         source: rustls_pki_types::pem::Error,
@@ -26,7 +30,7 @@ pub enum TlsError {
     /// A file holds no certificate.
     #[error("the {what} holds no certificate")]
     NoCertificate {
-        /// Which: `CA` or `certificate`.
+        /// Which: `CA`, `certificate` or `revocation list`.
         what: &'static str,
     },
     /// The CA's certificate is no trust anchor.
@@ -49,41 +53,87 @@ pub enum TlsError {
     },
 }
 
-/// TLS of the side that connects: it trusts `ca_pem` alone and shows the certificate of `cert_pem`.
+/// The PEM texts of a host: whom it trusts, and what it shows.
+#[derive(Clone, Copy)]
+pub struct Papers<'a> {
+    /// The CA's certificate.
+    pub ca: &'a [u8],
+    /// What the CA has revoked, where there is a list.
+    pub revocations: Option<&'a [u8]>,
+    /// The host's certificate.
+    pub certificate: &'a [u8],
+    /// Its key.
+    pub key: &'a [u8],
+}
+
+impl Papers<'_> {
+    /// The host's certificate and the CA's: who knows only the CA's fingerprint wants to see both.
+    fn chain(&self) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+        let mut chain = certificates(self.certificate)?;
+        chain.extend(parse("CA", self.ca)?);
+        Ok(chain)
+    }
+
+    fn crls(&self) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsError> {
+        self.revocations.map(crl).transpose().map(|crl| crl.into_iter().collect())
+    }
+}
+
+/// What becomes of those who connect and show no certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Strangers {
+    /// The handshake fails.
+    Refused,
+    /// They get in, and whoever serves them must know that they are nobody.
+    Admitted,
+}
+
+/// TLS of the side that connects: it trusts the CA of `papers` alone and shows the certificate.
 ///
 /// # Errors
 ///
 /// [`TlsError`] when a PEM text is malformed, empty, or certificate and key do not fit.
-pub fn client_config(ca_pem: &[u8], cert_pem: &[u8], key_pem: &[u8]) -> Result<Arc<ClientConfig>, TlsError> {
+pub fn client_config(papers: Papers<'_>) -> Result<Arc<ClientConfig>, TlsError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let verifier = WebPkiServerVerifier::builder_with_provider(roots(ca_pem)?, Arc::clone(&provider))
+    // A list that another CA left in its place says nothing.
+    let verifier = WebPkiServerVerifier::builder_with_provider(roots(papers.ca)?, Arc::clone(&provider))
+        .with_crls(papers.crls()?)
+        .only_check_end_entity_revocation()
+        .allow_unknown_revocation_status()
         .build()
         .map_err(|source| TlsError::Verifier { source })?;
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(|source| TlsError::Identity { source })?
         .with_webpki_verifier(verifier)
-        .with_client_auth_cert(certificates(cert_pem)?, key(key_pem)?)
+        .with_client_auth_cert(papers.chain()?, key(papers.key)?)
         .map_err(|source| TlsError::Identity { source })?;
     config.alpn_protocols = vec![ALPN.to_vec()];
     Ok(Arc::new(config))
 }
 
-/// TLS of the side that listens: nobody without a certificate of `ca_pem` gets past the handshake.
+/// TLS of the side that listens: nobody with a certificate of another CA gets past the handshake, and without one only
+/// where `strangers` says so.
 ///
 /// # Errors
 ///
 /// [`TlsError`], as for [`client_config`].
-pub fn server_config(ca_pem: &[u8], cert_pem: &[u8], key_pem: &[u8]) -> Result<Arc<ServerConfig>, TlsError> {
+pub fn server_config(papers: Papers<'_>, strangers: Strangers) -> Result<Arc<ServerConfig>, TlsError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let verifier = WebPkiClientVerifier::builder_with_provider(roots(ca_pem)?, Arc::clone(&provider))
-        .build()
-        .map_err(|source| TlsError::Verifier { source })?;
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots(papers.ca)?, Arc::clone(&provider))
+        .with_crls(papers.crls()?)
+        .only_check_end_entity_revocation()
+        .allow_unknown_revocation_status();
+    let verifier = match strangers {
+        Strangers::Refused => verifier,
+        Strangers::Admitted => verifier.allow_unauthenticated(),
+    };
+    let verifier = verifier.build().map_err(|source| TlsError::Verifier { source })?;
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(|source| TlsError::Identity { source })?
         .with_client_cert_verifier(verifier)
-        .with_single_cert(certificates(cert_pem)?, key(key_pem)?)
+        .with_single_cert(papers.chain()?, key(papers.key)?)
         .map_err(|source| TlsError::Identity { source })?;
     config.alpn_protocols = vec![ALPN.to_vec()];
     Ok(Arc::new(config))
@@ -94,6 +144,8 @@ pub fn server_config(ca_pem: &[u8], cert_pem: &[u8], key_pem: &[u8]) -> Result<A
 pub struct Described {
     /// Its DNS names.
     pub names: Vec<String>,
+    /// Its serial number, in hexadecimal digits.
+    pub serial: String,
     /// When it begins to be valid, in seconds since 1970.
     pub from_s: i64,
     /// When it ends to be valid, in seconds since 1970.
@@ -108,6 +160,7 @@ pub fn describe(pem: &[u8]) -> Option<Described> {
     let validity = parsed.validity();
     Some(Described {
         names: names(&certificate),
+        serial: hex(parsed.raw_serial()),
         from_s: validity.not_before.timestamp(),
         until_s: validity.not_after.timestamp(),
     })
@@ -134,7 +187,38 @@ pub fn names(certificate: &CertificateDer<'_>) -> Vec<String> {
         .collect()
 }
 
-fn roots(ca_pem: &[u8]) -> Result<Arc<RootCertStore>, TlsError> {
+/// The serial number of a certificate, as in [`Described::serial`]; empty when it cannot be read.
+#[must_use]
+pub fn serial(certificate: &CertificateDer<'_>) -> String {
+    x509_parser::parse_x509_certificate(certificate)
+        .map(|(_, parsed)| hex(parsed.raw_serial()))
+        .unwrap_or_default()
+}
+
+/// The serial numbers in a CA's revocation list, PEM.
+///
+/// # Errors
+///
+/// [`TlsError::Pem`] where it is none.
+pub fn revoked(crl_pem: &[u8]) -> Result<BTreeSet<String>, TlsError> {
+    let list = crl(crl_pem)?;
+    let (_, parsed) = x509_parser::parse_x509_crl(&list)
+        .map_err(|_| TlsError::NoCertificate { what: "revocation list" })?;
+    Ok(parsed.iter_revoked_certificates().map(|revoked| hex(revoked.raw_serial())).collect())
+}
+
+/// Hexadecimal digits, two a byte.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn crl(pem: &[u8]) -> Result<CertificateRevocationListDer<'static>, TlsError> {
+    CertificateRevocationListDer::from_pem_slice(pem)
+        .map_err(|source| TlsError::Pem { what: "revocation list", source })
+}
+
+pub(crate) fn roots(ca_pem: &[u8]) -> Result<Arc<RootCertStore>, TlsError> {
     let mut roots = RootCertStore::empty();
     for certificate in parse("CA", ca_pem)? {
         roots.add(certificate).map_err(|source| TlsError::Ca { source })?;

@@ -17,6 +17,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::ClientError;
 use crate::limits::SSH_STDERR_BYTES_MAX;
+use crate::tls::Distrust;
 
 /// Where an agent is and how to get there.
 #[derive(Clone)]
@@ -60,7 +61,10 @@ impl Transport {
                     .connect(server_name.clone(), tcp)
                     .await
                     .map(|stream| Stream::Tls(Box::new(stream)))
-                    .map_err(|source| ClientError::Tls { address: address.clone(), source })
+                    .map_err(|source| ClientError::Tls {
+                        address: address.clone(),
+                        source: Distrust::explain(source),
+                    })
             }
             Self::Program { program, arguments, .. } => ProgramStream::spawn(program, arguments)
                 .map(|stream| Stream::Program(Box::new(stream)))

@@ -24,6 +24,11 @@ struct Identity {
     key: String,
 }
 
+fn papers<'a>(ca: &'a str, identity: &'a Identity) -> tls::Papers<'a> {
+    let (certificate, key) = (identity.certificate.as_bytes(), identity.key.as_bytes());
+    tls::Papers { ca: ca.as_bytes(), revocations: None, certificate, key }
+}
+
 impl Ca {
     fn new() -> Self {
         let mut params = CertificateParams::default();
@@ -43,8 +48,7 @@ impl Ca {
     }
 
     fn client(&self, identity: &Identity) -> Arc<rustls::ClientConfig> {
-        tls::client_config(self.pem().as_bytes(), identity.certificate.as_bytes(), identity.key.as_bytes())
-            .expect("a configuration")
+        tls::client_config(papers(&self.pem(), identity)).expect("a configuration")
     }
 }
 
@@ -60,8 +64,14 @@ async fn agent_answering(
     answer: impl Fn(&str) -> Response<Full<Bytes>> + Copy + Send + 'static,
 ) -> (String, Asked) {
     let config =
-        tls::server_config(ca.pem().as_bytes(), identity.certificate.as_bytes(), identity.key.as_bytes())
-            .expect("a configuration");
+        tls::server_config(papers(&ca.pem(), identity), tls::Strangers::Refused).expect("a configuration");
+    listen(config, answer).await
+}
+
+async fn listen(
+    config: Arc<rustls::ServerConfig>,
+    answer: impl Fn(&str) -> Response<Full<Bytes>> + Copy + Send + 'static,
+) -> (String, Asked) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("listens");
     let address = listener.local_addr().expect("an address").to_string();
     let acceptor = TlsAcceptor::from(config);
@@ -85,11 +95,11 @@ async fn agent_answering(
 }
 
 #[track_caller]
-fn check_refused(result: Result<api::Version, ClientError>, asked: &Asked) {
+fn check_refused(result: Result<api::Version, ClientError>, asked: &Asked, mend: &str) {
     let error = result.expect_err("no trust");
     assert!(matches!(error, ClientError::Tls { .. }), "{error:?}");
     assert!(error.is_unreachable() && !error.may_have_arrived());
-    assert!(error.mend().expect("a mend").contains("ferry ca issue"));
+    assert!(error.mend().expect("a mend").contains(mend), "{error:?}");
     assert!(asked.lock().expect("lock").is_empty(), "the server took a request in");
 }
 
@@ -153,7 +163,7 @@ async fn a_server_of_another_ca_is_refused() {
     let (ours, theirs) = (Ca::new(), Ca::new());
     let (address, asked) = agent(&ours, &theirs.issue("kvm2")).await;
     let client = Client::tls(address, "kvm2", ours.client(&ours.issue("kvm1"))).expect("a client");
-    check_refused(client.version().await, &asked);
+    check_refused(client.version().await, &asked, "ferry ca issue");
 }
 
 #[tokio::test]
@@ -161,7 +171,7 @@ async fn a_client_of_another_ca_is_refused() {
     let (ours, theirs) = (Ca::new(), Ca::new());
     let (address, asked) = agent(&ours, &ours.issue("kvm2")).await;
     let client = Client::tls(address, "kvm2", ours.client(&theirs.issue("kvm1"))).expect("a client");
-    check_refused(client.version().await, &asked);
+    check_refused(client.version().await, &asked, "ferry ca issue");
 }
 
 #[tokio::test]
@@ -177,7 +187,7 @@ async fn a_client_without_a_certificate_is_refused() {
         .with_root_certificates(roots)
         .with_no_client_auth();
     let client = Client::tls(address, "kvm2", Arc::new(config)).expect("a client");
-    check_refused(client.version().await, &asked);
+    check_refused(client.version().await, &asked, "join at the host that made the token");
 }
 
 #[tokio::test]
@@ -185,7 +195,7 @@ async fn a_server_with_another_name_is_refused() {
     let ca = Ca::new();
     let (address, asked) = agent(&ca, &ca.issue("kvm3")).await;
     let client = Client::tls(address, "kvm2", ca.client(&ca.issue("kvm1"))).expect("a client");
-    check_refused(client.version().await, &asked);
+    check_refused(client.version().await, &asked, "ferry ca issue");
 }
 
 #[test]
@@ -202,9 +212,8 @@ fn unusable_files_are_named() {
     let identity = ca.issue("kvm1");
     let other = ca.issue("kvm2");
     let say = |ca: &str, certificate: &str, key: &str| {
-        tls::client_config(ca.as_bytes(), certificate.as_bytes(), key.as_bytes())
-            .expect_err("unusable")
-            .to_string()
+        let identity = Identity { certificate: certificate.to_owned(), key: key.to_owned() };
+        tls::client_config(papers(ca, &identity)).expect_err("unusable").to_string()
     };
     assert_eq!(say("", &identity.certificate, &identity.key), "the CA holds no certificate");
     assert_eq!(say(&ca.pem(), &identity.key, &identity.key), "the certificate holds no certificate");
@@ -213,4 +222,27 @@ fn unusable_files_are_named() {
         say(&ca.pem(), &identity.certificate, &other.key),
         "the certificate and its key cannot be used"
     );
+}
+
+#[tokio::test]
+async fn a_ca_is_trusted_by_its_fingerprint_alone() {
+    let (ca, other) = (Ca::new(), Ca::new());
+    let server = ca.issue("kvm1");
+    let config =
+        tls::server_config(papers(&ca.pem(), &server), tls::Strangers::Admitted).expect("a configuration");
+    let (address, _asked) = listen(config, |_| version()).await;
+    let join = |pem: &str, name: &str| {
+        let fingerprint = tls::Fingerprint::of_pem(pem.as_bytes()).expect("a certificate");
+        let config = tls::joining_config(fingerprint).expect("a configuration");
+        let client = Client::tls(address.clone(), name, config).expect("a client");
+        async move { client.version().await }
+    };
+    join(&ca.pem(), "kvm1").await.expect("it shows the CA that was asked for");
+    let shown = tls::Fingerprint::of_pem(ca.pem().as_bytes()).expect("a certificate").to_string();
+    let error = join(&other.pem(), "kvm1").await.expect_err("another CA");
+    assert_eq!(error.distrust(), Some(tls::Distrust::CaDiffers { shown: vec![shown] }));
+    // Another host of the same CA does not answer for this one.
+    assert!(matches!(join(&ca.pem(), "kvm2").await, Err(ClientError::Tls { .. })));
+    // The fingerprint of the host's own certificate is none of a CA.
+    assert!(matches!(join(&server.certificate, "kvm1").await, Err(ClientError::Tls { .. })));
 }

@@ -4,6 +4,7 @@ mod ca;
 mod copies;
 mod devices;
 mod domains;
+mod hosts;
 mod install;
 mod migrations;
 mod screen;
@@ -21,6 +22,7 @@ pub(crate) use devices::{
 pub(crate) use domains::{
     Autostart, Define, Dumpxml, List, OneDomain, Reboot, Rename, Setmem, Setvcpus, Shutdown, Undefine,
 };
+pub(crate) use hosts::{Host, HostJoin, HostToken};
 pub(crate) use install::{Card, Create, Graphics, Machine, NewDomain};
 pub(crate) use migrations::{Migrate, Migrations, Resolve, Word};
 pub(crate) use screen::{Console, Events, Screenshot};
@@ -161,7 +163,7 @@ pub(crate) enum Command {
     /// Look at migrations, stop them, end those in doubt
     #[command(subcommand)]
     Migrations(Migrations),
-    /// Look at hosts
+    /// Let hosts join each other, look at them, remove them
     #[command(subcommand)]
     Host(Host),
     /// Print the version of this program and of the agent
@@ -198,12 +200,6 @@ pub(crate) struct Generate {
     /// Directory to make man/ and completions/ in
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Host {
-    /// Show facts about the host: processors, memory, accelerators, hosts it knows
-    Info,
 }
 
 #[derive(Debug, Arguments)]

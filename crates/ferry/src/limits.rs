@@ -23,12 +23,6 @@ pub(crate) const WIDTH_MIN: u16 = 40;
 /// Largest definition that is read, in bytes.
 pub(crate) const XML_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
-/// How long a CA is valid, in years.
-pub(crate) const CA_YEARS: i32 = 20;
-
-/// How long a host's certificate is valid, in years.
-pub(crate) const HOST_YEARS: i32 = 5;
-
 /// How many bytes `dial-stdio` moves at a time.
 pub(crate) const DIAL_BUFFER_BYTES: usize = 64 * 1024;
 

@@ -7,8 +7,8 @@ use std::io::Write;
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use anstyle::{AnsiColor, Style};
 use api::{
-    DiskStatistics, Domain, DomainEvent, DomainState, Host, InterfaceStatistics, Migration, Problem,
-    Snapshot, Statistics, Vnc,
+    DiskStatistics, Domain, DomainEvent, DomainState, Host, HostState, InterfaceStatistics, Joined,
+    KnownHost, Migration, Problem, Snapshot, Statistics, Token, Vnc,
 };
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::json;
@@ -361,6 +361,52 @@ pub(crate) fn host(host: &Host, width: usize) -> String {
         facts.add("knows", &format!("{} at {}", neighbour.name, neighbour.address));
     }
     format!("{}\n{}", host.name, facts.render(width))
+}
+
+/// `ferry host token`.
+pub(crate) fn token(token: &Token, width: usize) -> String {
+    let made = "This host has a CA now, and its agent holds the key: keep a copy of its directory `ca` below the state \
+                directory.";
+    let made = if token.ca_made { wrap(made, "", "", width) } else { String::new() };
+    let said = format!("On the host that is to join, before {}:", token.expires_at);
+    let fingerprint = wrap(&format!("The CA's fingerprint: {}", token.ca_fingerprint), "", "  ", width);
+    // Not wrapped: somebody copies it.
+    format!("{made}{said}\n  ferry host join {} --token {}\n{fingerprint}", token.address, token.token.0)
+}
+
+/// `ferry host join`.
+pub(crate) fn joined(joined: &Joined, width: usize) -> String {
+    let others: Vec<_> = joined.hosts.iter().map(|host| host.name.as_str()).collect();
+    let said = format!(
+        "Host {} has joined {} and is reached at {}. Its certificate ends at {} and is renewed before by {}, which holds the CA's key.",
+        joined.host,
+        others.join(", "),
+        joined.address,
+        joined.certificate_until,
+        joined.issuer
+    );
+    wrap(&said, "", "", width)
+}
+
+/// `ferry host list`.
+pub(crate) fn hosts(hosts: &[KnownHost], width: usize) -> String {
+    let rows = hosts.iter().map(|host| {
+        let state = match host.state {
+            HostState::Here => "here",
+            HostState::Joined if host.configured => "configured",
+            HostState::Joined => "joined",
+            HostState::Unreachable => "unreachable",
+            HostState::Revoked => "revoked",
+        };
+        let mut remarks = Vec::from_iter(host.issuer.then(|| "holds the CA's key".to_owned()));
+        remarks.extend(host.reason.clone());
+        let until = host.certificate_until.as_deref().and_then(|until| until.get(..10)).unwrap_or("-");
+        let ferry = host.ferry.as_deref().unwrap_or("-");
+        let words = [&host.name, &host.address, state, ferry, until];
+        let [name, address, state, ferry, until] = words.map(str::to_owned);
+        [name, address, state, ferry, until, remarks.join("; ")]
+    });
+    table(["NAME", "ADDRESS", "STATE", "FERRY", "CERTIFICATE", "REMARK"], rows.collect(), width)
 }
 
 /// `ferry migrations list`.

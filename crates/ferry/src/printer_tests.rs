@@ -2,13 +2,15 @@
 
 use anstream::adapter::strip_str;
 use api::{
-    Accelerator, Cpu, Detail, Disk, DiskStatistics, Domain, DomainState, Host, Interface,
-    InterfaceStatistics, Migration, Neighbour, Problem, Statistics,
+    Accelerator, Cpu, Detail, Disk, DiskStatistics, Domain, DomainState, Host, HostState, Interface,
+    InterfaceStatistics, Joined, KnownHost, Migration, Neighbour, Problem, Secret, Statistics, Token,
 };
 use insta::assert_snapshot;
 use uuid::Uuid;
 
-use super::{definition_problem, domain, domains, host, migrations, offset, problem, wrap};
+use super::{
+    definition_problem, domain, domains, host, hosts, joined, migrations, offset, problem, token, wrap,
+};
 
 fn web1() -> Domain {
     Domain {
@@ -307,4 +309,60 @@ fn wrapping() {
     assert_eq!(wrap("aaaaaaaaaa b", "- ", "  ", 5), "- aaaaaaaaaa\n  b\n");
     assert_eq!(wrap("a\nb", "- ", "  ", 9), "- a\n  b\n");
     assert_eq!(wrap("1 | x =\n  |    ^", "- ", "  ", 12), "- 1 | x =\n    |    ^\n");
+}
+
+#[test]
+fn a_token_and_who_joined_with_it() {
+    let made = Token {
+        token: Secret("eyJpc3N1ZXIiOiJrdm0xIn0".to_owned()),
+        issuer: "kvm1".to_owned(),
+        address: "192.0.2.1:7700".to_owned(),
+        expires_at: "2026-01-01T01:00:00Z".to_owned(),
+        ca_fingerprint: "0".repeat(64),
+        ca_made: true,
+    };
+    assert_snapshot!("token", token(&made, 80));
+    let has_joined = Joined {
+        host: "kvm3".to_owned(),
+        address: "192.0.2.3:7700".to_owned(),
+        issuer: "kvm1".to_owned(),
+        certificate_until: "2027-01-01T00:00:00Z".to_owned(),
+        hosts: ["kvm1", "kvm2"]
+            .map(|name| Neighbour { name: name.to_owned(), address: String::new() })
+            .into(),
+    };
+    assert_snapshot!("joined", joined(&has_joined, 80));
+}
+
+#[test]
+fn host_list() {
+    let here = KnownHost {
+        name: "kvm1".to_owned(),
+        address: "192.0.2.1:7700".to_owned(),
+        state: HostState::Here,
+        reason: None,
+        issuer: true,
+        configured: false,
+        certificate_until: Some("2027-01-01T00:00:00Z".to_owned()),
+        ferry: Some("0.1.0".to_owned()),
+        protocol: Some(1),
+    };
+    let other = |name: &str, state, reason: Option<&str>| KnownHost {
+        name: name.to_owned(),
+        state,
+        reason: reason.map(str::to_owned),
+        issuer: false,
+        ferry: reason.is_none().then(|| "0.1.0".to_owned()),
+        ..here.clone()
+    };
+    let refused =
+        "host kvm3 cannot be asked: cannot connect to the agent at 192.0.2.1:7700: Connection refused";
+    let known = [
+        here.clone(),
+        other("kvm2", HostState::Joined, None),
+        other("kvm3", HostState::Unreachable, Some(refused)),
+        KnownHost { configured: true, certificate_until: None, ..other("kvm4", HostState::Joined, None) },
+        other("kvm5", HostState::Revoked, Some("removed at 2026-01-01T00:00:00Z")),
+    ];
+    assert_snapshot!("host_list", hosts(&known, 80));
 }

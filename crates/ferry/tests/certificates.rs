@@ -5,6 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use client::tls;
+
 fn ferry(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_ferry")).args(arguments).output().expect("runs")
 }
@@ -106,8 +108,9 @@ fn rustls_takes_them() {
     let made = Made::new();
     let (ca, certificate, key) = ("kvm1/ca.pem", "kvm1/host.pem", "kvm1/host-key.pem");
     let (ca, certificate, key) = (made.read(ca), made.read(certificate), made.read(key));
-    client::tls::client_config(&ca, &certificate, &key).expect("a client");
-    client::tls::server_config(&ca, &certificate, &key).expect("a server");
+    let papers = tls::Papers { ca: &ca, revocations: None, certificate: &certificate, key: &key };
+    tls::client_config(papers).expect("a client");
+    tls::server_config(papers, tls::Strangers::Refused).expect("a server");
 }
 
 /// QEMU's answers to commands on its QMP, with these command-line options.
@@ -167,5 +170,62 @@ fn two_hosts_shake_hands_and_strangers_do_not() {
             let said = String::from_utf8_lossy(&output.stderr).into_owned();
             assert_eq!(output.status.success(), verified, "{said}");
         }
+    }
+}
+
+/// An NBD server of QEMU's that takes clients with certificates only.
+struct Nbd {
+    pid: String,
+    port: String,
+}
+
+impl Nbd {
+    fn start(made: &Made, identity: &str) -> Nbd {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
+        let port = port.expect("an address").port().to_string();
+        std::fs::write(made.path("disk"), [0; 512]).expect("writes");
+        let (pid, creds) = (made.path("nbd.pid"), credentials(&made.path(identity), "server"));
+        let output = Command::new("qemu-nbd")
+            .args(["--fork", "-t", "-f", "raw", "-b", "127.0.0.1", "-p", &port, "--pid-file", &pid])
+            .args(["--object", &creds, "--tls-creds", "t", &made.path("disk")])
+            .output()
+            .expect("qemu-nbd is installed");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Nbd { pid: std::fs::read_to_string(pid).expect("it runs").trim().to_owned(), port }
+    }
+
+    /// Whether it takes a client with these certificates.
+    fn takes(&self, directory: &str) -> bool {
+        let image = format!("driver=nbd,host=127.0.0.1,port={},tls-creds=t", self.port);
+        let output = Command::new("qemu-img")
+            .args(["info", "--object", &credentials(directory, "client"), "--image-opts", &image])
+            .output();
+        output.expect("qemu-img is installed").status.success()
+    }
+}
+
+impl Drop for Nbd {
+    fn drop(&mut self) {
+        drop(Command::new("kill").arg(&self.pid).status());
+    }
+}
+
+fn credentials(directory: &str, endpoint: &str) -> String {
+    format!("tls-creds-x509,id=t,dir={directory},endpoint={endpoint},verify-peer=on")
+}
+
+#[test]
+fn qemu_refuses_what_is_revoked() {
+    let made = Made::new();
+    made.issue("nbd", &["127.0.0.1"]);
+    let ca = agent::ca::Ca::load(Path::new(&made.path("ca"))).expect("reads").expect("a CA");
+    let described = tls::describe(&made.read("kvm2/host.pem")).expect("a certificate");
+    for (revoked, taken) in [(vec![], true), (vec![(described.serial, described.from_s)], false)] {
+        let list = ca.revoke(&revoked, 1).expect("signs");
+        std::fs::write(made.path("nbd").to_owned() + "/" + agent::identity::REVOCATIONS, list)
+            .expect("writes");
+        let nbd = Nbd::start(&made, "nbd");
+        assert!(nbd.takes(&made.path("kvm1")), "kvm1 is not revoked");
+        assert_eq!(nbd.takes(&made.path("kvm2")), taken, "{revoked:?}");
     }
 }

@@ -376,14 +376,26 @@ fn offer(refusals: &Refusals<'_>) -> Result<Value> {
     }))
 }
 
-fn pem(host: &Host, name: &str) -> Result<Vec<u8>> {
-    fs::read(host.directory.join("tls").join(name)).with_context(|| name.to_owned())
+/// The CA's certificate, a host's certificate and its key.
+struct Papers([Vec<u8>; 3]);
+
+impl Papers {
+    fn read(host: &Host) -> Result<Papers> {
+        let read =
+            |name: &str| fs::read(host.directory.join("tls").join(name)).with_context(|| name.to_owned());
+        Ok(Papers([read("ca.pem")?, read("host.pem")?, read("host-key.pem")?]))
+    }
+
+    fn show(&self) -> tls::Papers<'_> {
+        let [ca, certificate, key] = &self.0;
+        tls::Papers { ca, revocations: None, certificate, key }
+    }
 }
 
 /// An offer from one agent to another, by hand: as the version says, and with the certificate that it has.
 fn ask(from: &Host, to: &Host, version: &str, body: &Value) -> Result<(u16, Value)> {
-    let config =
-        tls::client_config(&pem(from, "ca.pem")?, &pem(from, "host.pem")?, &pem(from, "host-key.pem")?)?;
+    let papers = Papers::read(from)?;
+    let config = tls::client_config(papers.show())?;
     let address = SocketAddr::from((to.address, PORT));
     let stream = from.namespace.enter(|| TcpStream::connect_timeout(&address, ANSWER))??;
     stream.set_read_timeout(Some(ANSWER))?;
@@ -411,8 +423,7 @@ fn ask(from: &Host, to: &Host, version: &str, body: &Value) -> Result<(u16, Valu
 fn pose_as_agent(host: &Host) -> Result<()> {
     const VERSION: &[u8] = b"HTTP/1.1 200 OK\r\nferry-protocol: 99\r\ncontent-type: application/json\r\n\
         content-length: 66\r\n\r\n{\"ferry\":\"9.9.9\",\"protocol\":99,\"protocol_oldest\":98,\"host\":\"kvm2\"}";
-    let config =
-        tls::server_config(&pem(host, "ca.pem")?, &pem(host, "host.pem")?, &pem(host, "host-key.pem")?)?;
+    let config = tls::server_config(Papers::read(host)?.show(), tls::Strangers::Refused)?;
     let listener = host.namespace.enter(|| TcpListener::bind((host.address, PORT)))??;
     std::thread::spawn(move || -> Result<()> {
         for stream in listener.incoming() {

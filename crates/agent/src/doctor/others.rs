@@ -10,12 +10,11 @@ use client::{Client, tls};
 use super::{problem, rules, warning};
 use crate::config::Config;
 use crate::failure::{Failure, chain};
-use crate::neighbour::{Identity, Neighbours};
+use crate::identity::{GROUP, QEMU_NAMES};
+use crate::neighbour::Neighbours;
 use crate::tracker::unix_ms;
 
-/// What QEMU's tls-creds-x509 wants to find in the directory.
-const QEMU_NAMES: [&str; 5] =
-    ["ca-cert.pem", "server-cert.pem", "server-key.pem", "client-cert.pem", "client-key.pem"];
+const JOIN: &str = "ferry host token makes them on the first host, ferry host join on the others";
 
 pub(super) async fn examine(config: &Config, found: &mut Vec<Finding>) {
     let agent = Client::unix(&config.socket).version().await;
@@ -23,19 +22,30 @@ pub(super) async fn examine(config: &Config, found: &mut Vec<Finding>) {
         let said = format!("no agent answers on {}", config.socket.display());
         found.push(warning("agent-silent", said, "systemctl start ferry-agent"));
     }
-    let Some(listen) = config.listen else {
-        if !config.hosts.is_empty() {
+    let neighbours = match Neighbours::open(config) {
+        Ok(neighbours) => neighbours,
+        Err(error) => {
+            found.push(problem("certificate-unusable", chain(&error), JOIN));
+            return;
+        }
+    };
+    let others = neighbours.list();
+    let Some(listen) = neighbours.listen() else {
+        if !others.is_empty() {
             let said = "hosts are named, and `listen` is not: no domain comes or goes";
             found.push(problem("not-listening", said, "set `listen` to an address of this host"));
         }
         return;
     };
     address(listen, agent.is_ok(), found);
-    let usable = certificates(config, found);
-    if let Some(neighbours) = usable {
-        for name in config.hosts.keys() {
-            neighbour(config, &neighbours, name, found).await;
-        }
+    if neighbours.certificate().is_none() {
+        let said = format!("{} holds no certificate: no domain comes or goes", config.tls_dir.display());
+        found.push(problem("not-joined", said, JOIN));
+        return;
+    }
+    certificates(config, neighbours.hosts().member(&config.host).is_some(), found);
+    for other in others {
+        neighbour(config, &neighbours, &other.name, found).await;
     }
 }
 
@@ -61,42 +71,32 @@ fn address(listen: SocketAddr, agent_runs: bool, found: &mut Vec<Finding>) {
     found.push(finding);
 }
 
-/// The certificates; what is made of them, where they can be used.
-fn certificates(config: &Config, found: &mut Vec<Finding>) -> Option<Neighbours> {
-    let mend = "ferry ca issue makes them; copy its whole directory here";
-    let identity = Identity::load(config).and_then(|identity| {
-        identity.server()?;
-        identity.client()
-    });
-    let client = match identity {
-        Ok(client) => client,
-        Err(error) => {
-            found.push(problem("certificate-unusable", chain(&error), mend));
-            return None;
-        }
-    };
+/// The certificates, which the agent renews by itself where the host has joined.
+fn certificates(config: &Config, has_joined: bool, found: &mut Vec<Finding>) {
     let now_s = i64::try_from(unix_ms() / 1000).unwrap_or(i64::MAX);
     for (name, host) in [("ca.pem", None), ("host.pem", Some(config.host.as_str()))] {
         let path = config.tls_dir.join(name);
         let described = std::fs::read(&path).ok().and_then(|pem| tls::describe(&pem));
-        found.extend(described.and_then(|is| rules::certificate(&path, &is, host, now_s)));
+        found.extend(described.and_then(|is| rules::certificate(&path, &is, host, has_joined, now_s)));
     }
     let key = config.tls_dir.join("host-key.pem");
     if let Ok(metadata) = std::fs::metadata(&key) {
         found.extend(rules::mode(&key, metadata.mode()));
     }
-    for name in QEMU_NAMES.into_iter().filter(|name| !config.tls_dir.join(name).exists()) {
-        let said =
-            format!("{} is not there: QEMU cannot encrypt memory", config.tls_dir.join(name).display());
-        found.push(problem("certificate-missing", said, mend));
+    for path in QEMU_NAMES.map(|(name, _)| config.tls_dir.join(name)) {
+        if !path.exists() {
+            let said = format!("{} is not there: QEMU cannot encrypt memory", path.display());
+            let mend = "ferry ca issue makes it; copy its whole directory here, links too";
+            found.push(problem("certificate-missing", said, mend));
+        }
     }
-    let group = config.tls_dir.join("dh-params.pem");
+    let group = config.tls_dir.join(GROUP);
     if !group.exists() {
         let said =
             format!("{} is not there: QEMU computes it anew for each migration to here", group.display());
+        let mend = "ferry ca issue makes it, for any host; copy it here";
         found.push(warning("key-exchange-slow", said, mend));
     }
-    Some(Neighbours::new(config, Some(client)))
 }
 
 /// It answers over TLS by its own name, speaks a version of ours, and its clock is right.

@@ -10,13 +10,22 @@ use super::{problem, warning};
 use crate::limits::{CERTIFICATE_LEFT_MIN, CLOCK_SKEW_MAX, STATE_BYTES_MIN};
 
 const ISSUE_AGAIN: &str = "make a new one with `ferry ca issue NAME … --replace`, then restart the agent";
+const JOIN_AGAIN: &str = "see that the host that holds the CA's key answers (`ferry host list`): the agent renews it by \
+                          itself; once it has expired, `ferry host join --replace` with a new token";
 
 /// A certificate at a moment, in seconds since 1970; `host` where it must carry a name.
-pub(super) fn certificate(path: &Path, is: &Described, host: Option<&str>, now_s: i64) -> Option<Finding> {
+pub(super) fn certificate(
+    path: &Path,
+    is: &Described,
+    host: Option<&str>,
+    has_joined: bool,
+    now_s: i64,
+) -> Option<Finding> {
     let path = path.display();
+    let again = if has_joined { JOIN_AGAIN } else { ISSUE_AGAIN };
     let left_s = is.until_s - now_s;
     if left_s <= 0 {
-        return Some(problem("certificate-expired", format!("{path} has expired"), ISSUE_AGAIN));
+        return Some(problem("certificate-expired", format!("{path} has expired"), again));
     }
     if is.from_s > now_s {
         let mend = "set this host's clock (timedatectl), or make the certificate again";
@@ -25,12 +34,12 @@ pub(super) fn certificate(path: &Path, is: &Described, host: Option<&str>, now_s
     if let Some(host) = host.filter(|host| !is.names.iter().any(|name| name == host)) {
         let names = is.names.join(", ");
         let said = format!("{path} is for {names}, and this host's name is {host}");
-        return Some(problem("certificate-of-another-host", said, ISSUE_AGAIN));
+        return Some(problem("certificate-of-another-host", said, again));
     }
     let left = Duration::from_secs(left_s.unsigned_abs());
     let days = left.as_secs() / 86_400;
     (left < CERTIFICATE_LEFT_MIN)
-        .then(|| warning("certificate-expires", format!("{path} expires in {days} days"), ISSUE_AGAIN))
+        .then(|| warning("certificate-expires", format!("{path} expires in {days} days"), again))
 }
 
 /// The permission bits of what only root may read.
@@ -73,8 +82,13 @@ mod tests {
 
     #[test]
     fn certificates_are_judged_by_time_and_name() {
-        let is = Described { names: vec!["kvm1".into()], from_s: 10 * DAY_S, until_s: 110 * DAY_S };
-        let at = |day: i64, host| certificate(Path::new("host.pem"), &is, host, day * DAY_S);
+        let is = Described {
+            names: vec!["kvm1".into()],
+            serial: String::new(),
+            from_s: 10 * DAY_S,
+            until_s: 110 * DAY_S,
+        };
+        let at = |day: i64, host| certificate(Path::new("host.pem"), &is, host, false, day * DAY_S);
         check(at(50, Some("kvm1")), None);
         check(at(50, None), None);
         check(at(50, Some("kvm2")), Some("certificate-of-another-host"));

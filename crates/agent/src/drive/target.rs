@@ -257,7 +257,7 @@ async fn open_door(
     process: &Process,
     offer: &Offer,
 ) -> Result<std::net::SocketAddr, Failure> {
-    let listen = node.config.listen.ok_or(Failure::NotListening)?;
+    let listen = node.neighbours.listen().ok_or(Failure::NotListening)?;
     let means = Means {
         multifd_channels: (offer.channels > 1).then_some(offer.channels),
         validate_uuid: true,

@@ -19,13 +19,15 @@ pub(crate) enum Asker {
     Local,
     /// An agent; the names that its certificate carries.
     Agent(Arc<[String]>),
+    /// Somebody over TLS who showed no certificate.
+    Stranger,
 }
 
 impl Asker {
     /// Whether it is that host's agent.
     pub(crate) fn is_host(&self, host: &str) -> bool {
         match self {
-            Asker::Local => false,
+            Asker::Local | Asker::Stranger => false,
             Asker::Agent(names) => names.iter().any(|name| name == host),
         }
     }
@@ -35,7 +37,7 @@ impl Asker {
 pub(crate) async fn only_local(Extension(asker): Extension<Asker>, request: Request, next: Next) -> Response {
     match asker {
         Asker::Local => next.run(request).await,
-        Asker::Agent(_) => Refusal::from(Failure::NotLocal).into_response(),
+        Asker::Agent(_) | Asker::Stranger => Refusal::from(Failure::NotLocal).into_response(),
     }
 }
 
@@ -45,13 +47,26 @@ pub(crate) async fn only_agents(
     request: Request,
     next: Next,
 ) -> Response {
+    speak(matches!(asker, Asker::Agent(_)), request, next).await
+}
+
+/// As [`only_agents`], and lets agents through that have no certificate yet.
+pub(crate) async fn agents_and_strangers(
+    Extension(asker): Extension<Asker>,
+    request: Request,
+    next: Next,
+) -> Response {
+    speak(matches!(asker, Asker::Agent(_) | Asker::Stranger), request, next).await
+}
+
+async fn speak(may_ask: bool, request: Request, next: Next) -> Response {
     let said = request.headers().get(PROTOCOL_HEADER).and_then(|value| value.to_str().ok());
     let spoken = said.and_then(|said| said.parse::<u32>().ok());
     let spoken = spoken.filter(|version| Protocols::OURS.include(*version));
-    let mut response = match (&asker, spoken) {
-        (Asker::Local, _) => Refusal::from(Failure::NotAnAgent).into_response(),
-        (Asker::Agent(_), Some(_)) => next.run(request).await,
-        (Asker::Agent(_), None) => {
+    let mut response = match spoken {
+        _ if !may_ask => Refusal::from(Failure::NotAnAgent).into_response(),
+        Some(_) => next.run(request).await,
+        None => {
             let theirs = said.unwrap_or("none").to_owned();
             Refusal::from(Failure::Protocol { ours: Protocols::OURS, theirs }).into_response()
         }

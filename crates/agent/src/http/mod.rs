@@ -7,6 +7,7 @@ mod domains;
 mod events;
 mod finish;
 mod host;
+mod hosts;
 mod import;
 mod install;
 pub(crate) mod metrics;
@@ -26,7 +27,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::failure::Failure;
-use crate::limits::BODY_BYTES_MAX;
+use crate::limits::{BODY_BYTES_MAX, STRANGER_BODY_BYTES_MAX};
 use crate::node::Node;
 
 #[derive(OpenApi)]
@@ -72,6 +73,10 @@ fn endpoints() -> OpenApiRouter<Arc<Node>> {
         .routes(routes!(migrations::events::events))
         .routes(routes!(migrations::cancel::cancel))
         .routes(routes!(migrations::resolve::resolve))
+        .routes(routes!(hosts::list::list))
+        .routes(routes!(hosts::token::token))
+        .routes(routes!(hosts::join::join))
+        .routes(routes!(hosts::remove::remove))
         .route_layer(middleware::map_response(problem::in_form))
         .route_layer(middleware::from_fn(asker::only_local));
     let agents = OpenApiRouter::new()
@@ -79,12 +84,20 @@ fn endpoints() -> OpenApiRouter<Arc<Node>> {
         .routes(routes!(agents::status::status, agents::abandon::abandon))
         .routes(routes!(agents::pledge::pledge))
         .routes(routes!(agents::settlement::settlement))
+        .routes(routes!(agents::roster::roster, agents::roster::take))
+        .routes(routes!(agents::renew::renew))
         .route_layer(middleware::map_response(problem::in_form))
         .route_layer(middleware::from_fn(asker::only_agents));
+    let strangers = OpenApiRouter::new()
+        .routes(routes!(agents::admit::admit))
+        .route_layer(middleware::map_response(problem::in_form))
+        .route_layer(DefaultBodyLimit::max(STRANGER_BODY_BYTES_MAX))
+        .route_layer(middleware::from_fn(asker::agents_and_strangers));
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(version::version))
         .merge(local)
         .merge(agents)
+        .merge(strangers)
 }
 
 /// The OpenAPI document of `/api/v1`.

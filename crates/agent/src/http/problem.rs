@@ -1,6 +1,8 @@
 //! The one place where a failure becomes HTTP: status, stable code, message, mend, details. Main function:
 //! [`problem`].
 
+mod join;
+
 use std::path::PathBuf;
 
 use api::{Detail, Problem};
@@ -9,7 +11,9 @@ use axum::response::{IntoResponse, Response};
 use uuid::Uuid;
 
 use super::rows::{self, Row};
-use crate::failure::{CopyFailure, Failure, ImportFailure, InstallFailure, PlugFailure, ScreenFailure};
+use crate::failure::{
+    CopyFailure, Failure, ImportFailure, InstallFailure, JoinFailure, PlugFailure, ScreenFailure,
+};
 use crate::limits::{BODY_BYTES_MAX, REFUSAL_BYTES_MAX};
 
 /// A failure on its way to the one who asked.
@@ -60,7 +64,9 @@ fn join<T: std::fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
 
 /// The words for a failure.
 pub(crate) fn problem(failure: &Failure) -> Problem {
-    if let Failure::RefusedByTarget { host, problem } = failure {
+    if let Failure::Join(JoinFailure::Refused { host, problem })
+    | Failure::RefusedByTarget { host, problem } = failure
+    {
         return Problem { detail: format!("host {host} refuses: {}", problem.detail), ..(**problem).clone() };
     }
     let Row { status, code, mend } = row(failure);
@@ -98,7 +104,7 @@ fn row(failure: &Failure) -> Row {
         Failure::NetworkUnknown { network, .. } => rows::NETWORK_UNKNOWN.say(map(network)),
         Failure::DevicesMissing { missing, .. } => rows::DEVICES_MISSING.say(mends(missing)),
         Failure::NoSpicePort { .. } => rows::NO_SPICE_PORT,
-        Failure::Store(_) => rows::STORE_FAILED,
+        Failure::Store(_) | Failure::Neighbours(_) => rows::STORE_FAILED,
         Failure::Journal(_) => rows::JOURNAL_FAILED,
         Failure::ShutdownTimedOut { .. } => rows::SHUTDOWN_TIMED_OUT,
         Failure::RebootTimedOut { .. } => rows::REBOOT_TIMED_OUT,
@@ -140,6 +146,7 @@ fn row(failure: &Failure) -> Row {
         Failure::Copy(failure) => copy(failure),
         Failure::Import(failure) => import(failure),
         Failure::Install(failure) => install(failure),
+        Failure::Join(failure) => join::row(failure),
         Failure::Screen(failure) => screen(failure),
         Failure::Plug(failure) => plug(failure),
         Failure::NoTime { .. } => rows::NO_TIME,
@@ -255,7 +262,7 @@ fn wait_for(migration: Uuid) -> String {
 fn neighbour(error: &client::ClientError) -> Row {
     match error {
         client::ClientError::ProtocolVersion { .. } => rows::PROTOCOL_VERSION,
-        unreachable => rows::HOST_UNREACHABLE.say(unreachable.mend().unwrap_or_default()),
+        other => join::distrusted(other).say(other.mend().unwrap_or_default()),
     }
 }
 

@@ -17,7 +17,7 @@ impl Row {
     }
 }
 
-const fn row(status: u16, code: &'static str, mend: &'static str) -> Row {
+pub(super) const fn row(status: u16, code: &'static str, mend: &'static str) -> Row {
     Row { status, code, mend: Cow::Borrowed(mend) }
 }
 
@@ -91,7 +91,7 @@ pub(super) const NOT_FROZEN: Row = row(422, "not-frozen", "define the domain wit
 pub(super) const NOT_IN_LIBVIRT: Row =
     row(404, "not-in-libvirt", "`virsh list --all` shows its domains; a file can be imported, too");
 pub(super) const NOT_LISTENING: Row =
-    row(409, "not-listening", "add `listen = \"ADDRESS:PORT\"` and restart the agent");
+    row(409, "not-listening", "`ferry host token` or `ferry host join` give it both");
 pub(super) const NOT_LOCAL: Row = row(403, "not-local", "");
 pub(super) const NO_CONSOLE: Row = row(
     409,

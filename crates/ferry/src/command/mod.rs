@@ -13,6 +13,7 @@ mod doctor;
 mod edit;
 mod events;
 mod generate;
+mod hosts;
 mod inspect;
 mod install;
 mod migrate;
@@ -92,6 +93,10 @@ async fn ask(command: Command, place: &resolve::Agent, desk: &Desk<'_>) -> Resul
         Command::Migrations(Migrations::Cancel(typed)) => migrations::cancel(desk, typed.id).await,
         Command::Migrations(Migrations::Resolve(typed)) => migrations::resolve(desk, &typed).await,
         Command::Host(Host::Info) => inspect::host(desk).await,
+        Command::Host(Host::Token(typed)) => hosts::token(desk, &typed).await,
+        Command::Host(Host::Join(typed)) => hosts::join(desk, &typed).await,
+        Command::Host(Host::List) => hosts::list(desk).await,
+        Command::Host(Host::Remove { name }) => hosts::remove(desk, &name).await,
         Command::Version => inspect::version(desk).await,
         Command::DialStdio => dial::dial(place).await,
         Command::Agent(_) | Command::Ca(_) | Command::Doctor(_) | Command::Generate(_) => {

@@ -714,6 +714,6 @@ async fn ssh_that_fails_is_quoted() {
     --- stderr
     error: no connection to an agent through ssh to ssh://root@kvm2: root@kvm2:
       Permission denied (publickey).
-    → try `ssh ssh://root@kvm2 ferry version`: it must work by itself
+    → let your key in there (`ssh-copy-id`), or name another user: ssh://root@HOST
     ");
 }

@@ -1,8 +1,12 @@
-//! What only other agents ask, one a file. Each checks that the asker is the other side of that very migration.
+//! What only other agents ask, one a file. Where it is about a migration, each checks that the asker is the other side of
+//! that very one.
 
 pub(super) mod abandon;
+pub(super) mod admit;
 pub(super) mod offer;
 pub(super) mod pledge;
+pub(super) mod renew;
+pub(super) mod roster;
 pub(super) mod settlement;
 pub(super) mod status;
 
