@@ -188,7 +188,7 @@ mod tests {
     use super::{Consoles, choose};
 
     fn chardev(label: &str, filename: &str) -> Chardev {
-        Chardev { label: label.into(), filename: Some(filename.into()) }
+        Chardev { label: label.into(), filename: Some(filename.into()), frontend_open: true }
     }
 
     #[track_caller]

@@ -56,11 +56,15 @@ pub(crate) async fn discard(made: &[&Path]) {
 
 /// What a disk's image stands on.
 pub(crate) async fn below(node: &Node, disk: &Disk, path: &Path) -> Result<Below, storage::ImageError> {
-    let format = match disk.format {
+    storage::below(path, image_format(disk), |file| node.config.allows(file)).await
+}
+
+/// The format of a disk's image, as `storage` calls it.
+pub(crate) fn image_format(disk: &Disk) -> ImageFormat {
+    match disk.format {
         DiskFormat::Qcow2 => ImageFormat::Qcow2,
         DiskFormat::Raw => ImageFormat::Raw,
-    };
-    storage::below(path, format, |file| node.config.allows(file)).await
+    }
 }
 
 /// The definition without the media that may be missing (`startupPolicy='optional'`), and are.

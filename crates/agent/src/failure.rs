@@ -108,6 +108,8 @@ pub(crate) enum Failure {
     },
     #[error("host {host} refuses to take the domain")]
     RefusedByTarget { host: String, problem: Box<api::Problem> },
+    #[error("the rules of the preflight cannot be selected so")]
+    Rules(#[source] migration::preflight::SelectionError),
     #[error("the domain cannot come to host {host}")]
     Preflight { host: String, findings: Vec<api::Finding> },
     #[error("the migration has ended: {phase}")]

@@ -20,6 +20,7 @@ mod plug;
 mod power;
 mod reboot;
 mod show;
+mod survey;
 mod told;
 
 use std::collections::VecDeque;
@@ -49,6 +50,7 @@ use reboot::{Reboot, Seen};
 pub(crate) use lend::Loan;
 pub(crate) use look::Looked;
 pub(crate) use power::shutdown;
+pub(crate) use survey::Surveyed;
 
 /// Where an answer goes.
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, Failure>>;
@@ -92,7 +94,10 @@ pub(crate) enum Ask {
     Detach(DetachRequest, Reply<api::Domain>),
     /// The disks of a domain that is shut off, for a while.
     Lend(Reply<Loan>),
-    Migrate(MigrationRequest, Reply<Uuid>),
+    /// Whether and how it can move.
+    Survey(Reply<Surveyed>),
+    /// With the warnings of its check.
+    Migrate(MigrationRequest, Vec<api::Finding>, Reply<Uuid>),
     Cancel(Reply<()>),
     Resolve(api::ResolveAs, Reply<()>),
     /// A checked offer and its definitions.
@@ -317,7 +322,8 @@ impl Keeper {
             Ask::Attach(request, reply) => _ = reply.send(self.attach(request).await),
             Ask::ChangeMedia(request, reply) => _ = reply.send(self.change_media(&request).await),
             Ask::Detach(request, reply) => self.detach(request, reply).await,
-            Ask::Migrate(request, reply) => self.migrate(request, reply),
+            Ask::Survey(reply) => _ = reply.send(self.survey()),
+            Ask::Migrate(request, warnings, reply) => self.migrate(request, warnings, reply),
             Ask::Cancel(reply) => _ = reply.send(self.cancel()),
             Ask::Resolve(word, reply) => self.resolve(word, reply).await,
             Ask::Offer(offered, reply) => self.offer(*offered, reply),

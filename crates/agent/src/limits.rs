@@ -109,6 +109,18 @@ pub(crate) const BLACKOUT_BUCKETS_S: [f64; 9] = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0,
 /// Between two tries to write down what a migration changed, while the disk does not take it.
 pub(crate) const WRITE_AGAIN_EVERY: Duration = Duration::from_secs(5);
 
+/// How long finding out one thing for a preflight may take; a storage or a QEMU that does not answer is a finding.
+pub(crate) const FACT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a target may take to say what time it is there, its TLS handshake included, before it counts as silent.
+pub(crate) const REACH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a preflight waits for a connection to a target's port. A firewall that drops packets says nothing.
+pub(crate) const DOOR_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long a target keeps a port open for a preflight.
+pub(crate) const DOOR_OPEN: Duration = Duration::from_secs(15);
+
 /// Longest name of a file made from a domain's name, in bytes.
 pub(crate) const NAME_BYTES_MAX: usize = 200;
 

@@ -41,6 +41,7 @@ pub(crate) struct Begin {
     pub(crate) phase: Phase,
     pub(crate) encrypted: bool,
     pub(crate) suspended: bool,
+    pub(crate) skipped: Vec<String>,
 }
 
 impl Tracker {
@@ -62,6 +63,7 @@ impl Tracker {
             downtime: Downtime::default(),
             encrypted: begin.encrypted,
             suspended: begin.suspended,
+            skipped: begin.skipped,
         };
         let tracker = Tracker::new(begin.role, report, true);
         tracker.enter(begin.phase);
@@ -274,6 +276,7 @@ mod tests {
             phase: Phase::Planned,
             encrypted: true,
             suspended: false,
+            skipped: Vec::new(),
         })
     }
 

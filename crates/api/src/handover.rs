@@ -41,6 +41,9 @@ pub struct Offer {
     pub channels: u8,
     /// Facts of the source that the target checks against its own.
     pub source_facts: SourceFacts,
+    /// Rules of the preflight that are not to be looked at.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skip: Vec<String>,
 }
 
 /// What the target must know of the source to check the offer for itself.
@@ -56,6 +59,9 @@ pub struct SourceFacts {
     pub kvm: bool,
     /// QEMU's migration capabilities there.
     pub migrate_capabilities: Vec<String>,
+    /// CPU features that the domain asks for and that its guest was not given there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_unavailable: Option<Vec<String>>,
 }
 
 /// One answer of a preflight.

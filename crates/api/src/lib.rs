@@ -4,11 +4,13 @@
 //! [`Protocols`].
 #![forbid(unsafe_code)]
 
+mod check;
 mod copy;
 mod definition;
 mod device;
 mod domain;
 mod event;
+mod facts;
 mod handover;
 mod host;
 mod install;
@@ -19,11 +21,16 @@ mod protocol;
 mod screen;
 mod statistics;
 
+pub use check::{CheckMode, CheckReport, CheckRequest, Checked, Severity};
 pub use copy::{CloneRequest, ImportRequest, Imported, Snapshot, SnapshotRequest};
 pub use definition::{AutostartRequest, DefineRequest, EditRequest, Nvram, RenameRequest, SizeRequest};
 pub use device::{AttachRequest, DetachRequest, Device, MediaRequest, Scope};
 pub use domain::{Disk, Domain, DomainState, Interface, RebootRequest, ShutdownRequest};
 pub use event::{DomainEvent, EventKind};
+pub use facts::{
+    BridgeFacts, BridgeFault, CertificateFacts, CheckOffer, DeviceLack, DiskFacts, HostFacts, HugepageFacts,
+    MacUse, NonceSeen, TargetFacts, UnknownFact,
+};
 pub use handover::{
     Finding, Offer, Pledge, Settlement, SourceFacts, TargetPhase, TargetStatus, Ticket, Verdict,
 };

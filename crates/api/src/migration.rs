@@ -29,13 +29,16 @@ pub struct MigrationRequest {
     /// Send memory unencrypted.
     #[serde(default)]
     pub plaintext: bool,
+    /// Rules of the preflight that are not to be looked at, by their codes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skip: Vec<String>,
 }
 
 fn default_blackout_ms_max() -> u64 {
     30
 }
 
-fn default_channels() -> u8 {
+pub(crate) fn default_channels() -> u8 {
     1
 }
 
@@ -51,6 +54,7 @@ impl MigrationRequest {
             bandwidth_bytes_per_s: 0,
             channels: default_channels(),
             plaintext: false,
+            skip: Vec::new(),
         }
     }
 }
@@ -255,6 +259,9 @@ pub struct MigrationReport {
     pub encrypted: bool,
     /// Whether the domain is suspended, before as after.
     pub suspended: bool,
+    /// Rules of the preflight that were not looked at because somebody wanted it so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<String>,
 }
 
 /// A migration as one host knows it.

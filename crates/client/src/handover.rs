@@ -2,15 +2,21 @@
 //! the conversation; another version is an error before the body is looked at. Nothing here is repeated, least of
 //! all a pledge. The order of the calls is in [`api`]'s handover types.
 
-use api::{Offer, Pledge, Settlement, TargetStatus, Ticket, Verdict};
+use api::{CheckOffer, Offer, Pledge, Settlement, TargetFacts, TargetStatus, Ticket, Verdict};
 use uuid::Uuid;
 
 use crate::client::Call;
-use crate::limits::{ABANDON_WITHIN, OFFER_WITHIN, PLEDGE_WITHIN, TARGET_STATUS_WITHIN};
+use crate::limits::{ABANDON_WITHIN, CHECK_WITHIN, OFFER_WITHIN, PLEDGE_WITHIN, TARGET_STATUS_WITHIN};
 use crate::{Client, ClientError};
 
 /// Every method fails with [`ClientError`]; a refusal of the agent is [`ClientError::Problem`].
 impl Client {
+    /// `POST /agent/checks`: asks a host what a domain would find there. It changes nothing.
+    pub async fn facts(&self, offer: &CheckOffer) -> Result<TargetFacts, ClientError> {
+        let call = Call::post("/agent/checks").body(offer).within(CHECK_WITHIN);
+        self.json(call.between_agents()).await
+    }
+
     /// `POST /agent/migrations`: asks a target to make room for a domain.
     pub async fn offer(&self, offer: &Offer) -> Result<Ticket, ClientError> {
         let call = Call::post("/agent/migrations").body(offer).within(OFFER_WITHIN);

@@ -30,6 +30,9 @@ pub const CLONE_WITHIN: Duration = Duration::from_secs(25 * 60 * 60);
 /// How long the first answer to a new migration may take: both hosts check everything before it.
 pub const MIGRATE_WITHIN: Duration = Duration::from_secs(120);
 
+/// How long a host may take to tell what a domain would find there; it bounds each of its own questions first.
+pub const CHECK_WITHIN: Duration = Duration::from_secs(30);
+
 /// How long a target may take to make room for a domain.
 pub const OFFER_WITHIN: Duration = Duration::from_secs(90);
 

@@ -1,6 +1,9 @@
 //! Endpoints of an agent about migrations. One method an endpoint, no decisions.
 
-use api::{Migration, MigrationEvent, MigrationRequest, MigrationStarted, ResolveAs, ResolveRequest};
+use api::{
+    CheckReport, CheckRequest, Migration, MigrationEvent, MigrationRequest, MigrationStarted, ResolveAs,
+    ResolveRequest,
+};
 use futures_util::stream::Stream;
 use uuid::Uuid;
 
@@ -11,6 +14,11 @@ use crate::{Client, ClientError};
 
 /// Every method fails with [`ClientError`]; a refusal of the agent is [`ClientError::Problem`].
 impl Client {
+    /// `POST /domains/{domain}/check`: what stands in the way of a migration. It changes nothing.
+    pub async fn check(&self, domain: &str, request: &CheckRequest) -> Result<CheckReport, ClientError> {
+        self.json(Call::post(path(domain, "/check")).body(request).within(MIGRATE_WITHIN)).await
+    }
+
     /// `POST /domains/{domain}/migrations`: checks everything on both hosts and begins. The answer comes before
     /// any memory moves; the rest is in [`Client::migration_events`].
     pub async fn migrate(

@@ -24,7 +24,7 @@ pub(crate) use domains::{
 };
 pub(crate) use hosts::{Host, HostJoin, HostToken};
 pub(crate) use install::{Card, Create, Graphics, Machine, NewDomain};
-pub(crate) use migrations::{Migrate, Migrations, Resolve, Word};
+pub(crate) use migrations::{Check, Migrate, Migrations, Resolve, Word};
 pub(crate) use screen::{Console, Events, Screenshot};
 
 const EXIT_CODES: &str = "\
@@ -153,7 +153,16 @@ pub(crate) enum Command {
     ///
     /// With --json every event is one object on a line of its own. An agent remembers the last 1000 for --since.
     Events(Events),
+    /// Find out everything that stands in the way of a migration, and how to mend it
+    ///
+    /// Asks both hosts at once and changes nothing: what it writes beside a disk, to see whether the other host reads it, is
+    /// removed again. What fails comes first, each with what both hosts have, why it matters and what to do.
+    ///
+    /// Ends with 0 where nothing forbids the migration, with 4 where something does. docs/preflight.md has all rules.
+    Check(Check),
     /// Move a domain to another host while it runs
+    ///
+    /// Begins with everything that `ferry check` looks at, and changes nothing where that forbids it.
     ///
     /// Watches the migration to its end and prints a short report. Ctrl-C asks the agent to cancel it; a second Ctrl-C
     /// stops watching and leaves it to itself.

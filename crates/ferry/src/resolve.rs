@@ -4,11 +4,11 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use api::{MigrationRequest, ResolveAs, SourceDefinition};
+use api::{CheckMode, CheckRequest, MigrationRequest, ResolveAs, SourceDefinition};
 use client::Client;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::args::{Migrate, Reach, Word};
+use crate::args::{Check, Migrate, Reach, Word};
 
 /// Where an agent listens for its own host.
 pub(crate) const SOCKET: &str = "/run/ferry/ferry.sock";
@@ -100,8 +100,19 @@ pub(crate) fn migration(typed: &Migrate) -> MigrationRequest {
         request.source_definition = SourceDefinition::Keep;
     }
     request.plaintext = typed.plaintext;
+    request.skip.clone_from(&typed.skip);
     request.transient = typed.transient;
     request
+}
+
+/// What is to be checked. What was not typed is left to the domain's state.
+pub(crate) fn check(typed: &Check) -> CheckRequest {
+    let mode = match (typed.live, typed.offline) {
+        (true, _) => Some(CheckMode::Live),
+        (false, true) => Some(CheckMode::Offline),
+        (false, false) => None,
+    };
+    CheckRequest { mode, only: typed.only.clone(), skip: typed.skip.clone(), ..CheckRequest::to(&typed.to) }
 }
 
 /// The word about a migration in doubt.

@@ -103,6 +103,9 @@ pub(crate) fn report(report: &MigrationReport, width: usize) -> String {
     if report.suspended {
         facts.add("state", "suspended, as before");
     }
+    if !report.skipped.is_empty() {
+        facts.add("skipped", &report.skipped.join(", "));
+    }
     facts.add("migration", &report.id.to_string());
     text.push_str(&facts.render(width));
     if let Some(mend) = &report.mend {
@@ -212,6 +215,7 @@ mod tests {
             },
             encrypted: true,
             suspended: false,
+            skipped: Vec::new(),
         }
     }
 

@@ -6,3 +6,12 @@ pub const JOURNAL_RECORD_BYTES_MAX: u32 = 64 * 1024;
 
 /// Longest owner record in bytes; more is not an owner record.
 pub const OWNER_RECORD_BYTES_MAX: usize = 4 * 1024;
+
+/// How far the clocks of two hosts may be apart for a preflight to say nothing, in milliseconds.
+pub(crate) const CLOCK_SKEW_MS_MAX: u64 = 500;
+
+/// Days that a certificate must still be valid for a preflight to say nothing.
+pub(crate) const CERTIFICATE_DAYS_MIN: i64 = 30;
+
+/// Free bytes that a preflight wants where journals and definitions lie.
+pub(crate) const STATE_BYTES_MIN: u64 = 64 << 20;

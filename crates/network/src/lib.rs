@@ -9,12 +9,14 @@
 mod bridge;
 mod counters;
 mod error;
+mod learned;
 mod port;
 mod watch;
 
 pub use bridge::Bridge;
 pub use counters::{Counters, counters};
 pub use error::NetworkError;
+pub use learned::Learned;
 pub use port::{Port, PortState, PortStatus};
 
 use std::time::Duration;
@@ -63,16 +65,17 @@ impl Network {
     /// # Errors
     /// [`NetworkError::Netlink`].
     pub async fn links(&self) -> Result<Vec<String>, NetworkError> {
-        let links: Vec<LinkMessage> = self
+        Ok(self.all().await?.iter().filter_map(name_of).map(str::to_owned).collect())
+    }
+
+    async fn all(&self) -> Result<Vec<LinkMessage>, NetworkError> {
+        let asked = self
             .handle
             .link()
             .get()
             .set_filter_mask(AddressFamily::Unspec, vec![LinkExtentMask::SkipStats])
-            .execute()
-            .try_collect()
-            .await
-            .map_err(|error| failed("list the links of", "this host", error))?;
-        Ok(links.iter().filter_map(name_of).map(str::to_owned).collect())
+            .execute();
+        asked.try_collect().await.map_err(|error| failed("list the links of", "this host", error))
     }
 
     /// Whether a link of this name exists, up or down.

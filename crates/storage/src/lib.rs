@@ -9,13 +9,16 @@
 mod bounded;
 mod chain;
 mod disk;
+mod filesystem;
 mod image;
 mod limits;
+mod nonce;
 mod record;
 mod template;
 
 pub use chain::{Below, below};
 pub use disk::{Disk, DiskError, DiskKind, Identity, open_check};
+pub use filesystem::{Filesystem, filesystem};
 pub use image::{
     Image, ImageError, ImageFormat, Snapshot, SnapshotVerb, check_unused, copy, create, create_qcow2, image,
     make_directory, remove, snapshot,
@@ -24,5 +27,6 @@ pub use limits::{
     COPY_TIMEOUT, DISK_TIMEOUT, FILE_OPERATIONS_MAX, QEMU_IMG_OUTPUT_BYTES_MAX, QEMU_IMG_TIMEOUT,
     RECORD_BYTES_MAX, RECORD_TIMEOUT, SNAPSHOT_TIMEOUT,
 };
+pub use nonce::{NonceRead, lock_nonce, nonce_path, read_nonce, remove_nonce, write_nonce};
 pub use record::{RecordError, create_record, owner_path, read_record, remove_record, write_record};
 pub use template::{TemplateError, copy_template};

@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use api::{MigrationRequest, Offer, Role, SourceFacts, TargetPhase, Ticket};
+use api::{Finding, MigrationRequest, Offer, Role, SourceFacts, TargetPhase, Ticket};
 use client::{Client, ClientError};
 use domain::Definition;
 use migration::RunRight;
@@ -17,6 +17,7 @@ use migration::handover::{SourceQemu, SourceRecovery, recover_source};
 use migration::journal::{Opened, Record, Side};
 use migration::phase::Phase;
 use migration::source::{Kept, Planned, Pledged, Reserved, Stopped, Streaming};
+use qemu::capabilities::cpu::unavailable_features;
 use qemu::command::{
     MigrateContinue, MigrateSetParameters, MigrationParameters, MigrationStatus, QueryMigrate, QueryStatus,
     RunState,
@@ -69,6 +70,8 @@ pub(crate) struct Wish {
     pub(crate) request: MigrationRequest,
     /// The definition that the target keeps, where it keeps one.
     pub(crate) inactive_xml: Option<String>,
+    /// What its check found that does not forbid it.
+    pub(crate) warnings: Vec<Finding>,
 }
 
 /// A source that is taken up again by a new agent.
@@ -119,6 +122,7 @@ pub(crate) fn begin(node: &Node, domain: &str, uuid: Uuid, request: &MigrationRe
         phase: Phase::Planned,
         encrypted: !request.plaintext,
         suspended: false,
+        skipped: request.skip.clone(),
     })
 }
 
@@ -151,7 +155,8 @@ pub(crate) async fn run(begun: Begun, guest: Guest, wish: Wish, reply: Reply<Uui
         // Whoever asked for it has gone away before it began.
         reserved.live.begun.cancelled.cancel();
     }
-    for warning in &ticket.warnings {
+    let known = |warning: &&Finding| !wish.warnings.iter().any(|known| known.code == warning.code);
+    for warning in wish.warnings.iter().chain(ticket.warnings.iter().filter(known)) {
         reserved.live.begun.tracker.note(format!("{}; {}", warning.message, warning.mend));
     }
     match towards_the_pledge(reserved, &wish, &ticket, events).await {
@@ -261,12 +266,6 @@ async fn make_room(live: &mut Live, generation: u64, wish: &Wish) -> Result<Tick
     };
     let suspended = live.suspended;
     live.begun.tracker.record(|report| report.suspended = suspended);
-    if live.target == node.config.host {
-        return Err(Failure::Preflight {
-            host: live.target.clone(),
-            findings: vec![crate::preflight::same_host(&node)],
-        });
-    }
     mend_owner(&node, &live.record).await?;
     let word = node.neighbours.client(&live.target)?;
     let offer = offer(&node, live, generation, wish).await?;
@@ -295,6 +294,10 @@ async fn make_room(live: &mut Live, generation: u64, wish: &Wish) -> Result<Tick
 async fn offer(node: &Node, live: &Live, generation: u64, wish: &Wish) -> Result<Offer, Failure> {
     let facts = host::Facts::read()?;
     let capabilities = node.capabilities(&live.record.emulator).await?;
+    let cpu_unavailable = match &live.process {
+        Some(process) => unavailable_features(&process.qmp).await.ok(),
+        None => None,
+    };
     Ok(Offer {
         migration: live.begun.tracker.id(),
         source: node.config.host.clone(),
@@ -304,12 +307,14 @@ async fn offer(node: &Node, live: &Live, generation: u64, wish: &Wish) -> Result
         inactive_xml: wish.inactive_xml.clone(),
         encrypted: !wish.request.plaintext,
         channels: wish.request.channels,
+        skip: wish.request.skip.clone(),
         source_facts: SourceFacts {
             arch: facts.machine_arch,
             cpu_vendor: facts.cpu_vendor,
             nx: facts.nx,
             kvm: live.record.kvm,
             migrate_capabilities: capabilities.migrate_capability_names().map(str::to_owned).collect(),
+            cpu_unavailable,
         },
     })
 }

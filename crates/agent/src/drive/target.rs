@@ -134,6 +134,7 @@ pub(crate) fn begin(node: &Node, domain: &str, uuid: Uuid, offer: &Offer) -> Tra
         phase: Phase::Offered,
         encrypted: offer.encrypted,
         suspended: offer.suspended,
+        skipped: offer.skip.clone(),
     });
     node.track(uuid, &tracker);
     tracker

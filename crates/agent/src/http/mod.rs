@@ -67,6 +67,7 @@ fn endpoints() -> OpenApiRouter<Arc<Node>> {
         .routes(routes!(snapshots::list::list, snapshots::create::create))
         .routes(routes!(snapshots::delete::delete))
         .routes(routes!(snapshots::revert::revert))
+        .routes(routes!(domains::check::check))
         .routes(routes!(domains::migrate::migrate))
         .routes(routes!(migrations::list::list))
         .routes(routes!(migrations::show::show))
@@ -80,6 +81,7 @@ fn endpoints() -> OpenApiRouter<Arc<Node>> {
         .route_layer(middleware::map_response(problem::in_form))
         .route_layer(middleware::from_fn(asker::only_local));
     let agents = OpenApiRouter::new()
+        .routes(routes!(agents::check::check))
         .routes(routes!(agents::offer::offer))
         .routes(routes!(agents::status::status, agents::abandon::abandon))
         .routes(routes!(agents::pledge::pledge))

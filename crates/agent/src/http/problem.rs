@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use api::{Detail, Problem};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use migration::preflight::{RULES, SelectionError};
 use uuid::Uuid;
 
 use super::rows::{self, Row};
@@ -118,6 +119,10 @@ fn row(failure: &Failure) -> Row {
             rows::REFUSED_BY_TARGET.say(problem.mend.clone().unwrap_or_default())
         }
         Failure::Preflight { .. } => rows::PREFLIGHT_REFUSED,
+        Failure::Rules(SelectionError::Unknown { .. }) => {
+            rows::RULE_UNKNOWN.say(format!("the rules are {}", join(RULES.iter().map(|rule| rule.code))))
+        }
+        Failure::Rules(SelectionError::Needed { .. }) => rows::RULE_NEEDED,
         Failure::MigrationEnded { .. } => rows::MIGRATION_ENDED,
         Failure::WrongSide { .. } => rows::WRONG_SIDE,
         Failure::Word(_) => rows::WORD_REFUSED,

@@ -118,6 +118,8 @@ pub(super) const PICTURE_UNREADABLE: Row =
     row(500, "picture-unreadable", "make room in the agent's run directory");
 pub(super) const PREFLIGHT_REFUSED: Row =
     row(422, "preflight-refused", "mend what is named and migrate again");
+pub(super) const RULE_NEEDED: Row = row(422, "rule-needed", "mend what it finds, or choose another target");
+pub(super) const RULE_UNKNOWN: Row = row(422, "rule-unknown", "");
 pub(super) const PROTOCOL_VERSION: Row =
     row(409, "protocol-version", "update Ferry on the host that speaks the older ones");
 pub(super) const QEMU_DID_NOT_START: Row =

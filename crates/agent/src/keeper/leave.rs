@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use api::{EventKind, MigrationPhase, MigrationRequest, Outcome, SourceDefinition};
+use api::{EventKind, Finding, MigrationPhase, MigrationRequest, Outcome, SourceDefinition};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -17,7 +17,7 @@ use crate::store::MovedTo;
 use crate::tracker::{Tracker, now};
 
 impl Keeper {
-    pub(super) fn migrate(&mut self, request: MigrationRequest, reply: Reply<Uuid>) {
+    pub(super) fn migrate(&mut self, request: MigrationRequest, warnings: Vec<Finding>, reply: Reply<Uuid>) {
         let refusal = self.active().map(|_| ()).and_then(|()| {
             if matches!(&self.state, State::Active { reboot: Some(_), .. }) {
                 return Err(self.wrong_state("rebooting", "migrate it when it has booted"));
@@ -52,7 +52,7 @@ impl Keeper {
         let tracker = source::begin(&self.node, &self.name, self.uuid, &request);
         self.tell(EventKind::Leaving, format!("to {}", request.to));
         let (record, pid) = (guest.record.clone(), guest.process.pid());
-        let wish = source::Wish { request, inactive_xml };
+        let wish = source::Wish { request, inactive_xml, warnings };
         self.leave(record, Some(pid), keep_definition, tracker, |begun| {
             source::run(begun, *guest, wish, reply)
         });

@@ -50,6 +50,7 @@ fn migration(id: u128, role: Role, phase: MigrationPhase, outcome: Option<Outcom
         downtime,
         encrypted: true,
         suspended: false,
+        skipped: Vec::new(),
     };
     Migration { role, report }
 }

@@ -26,6 +26,9 @@ pub(crate) struct Migrate {
     /// Send memory unencrypted
     #[arg(long)]
     pub(crate) plaintext: bool,
+    /// Do not look at these rules of the preflight; the report names them
+    #[arg(long, value_name = "RULE", value_delimiter = ',')]
+    pub(crate) skip: Vec<String>,
     /// Keep the definition on the source too; it does not start while another host owns the domain
     #[arg(long)]
     pub(crate) keep_definition: bool,
@@ -35,6 +38,30 @@ pub(crate) struct Migrate {
     /// Print the migration's id and do not watch it
     #[arg(long)]
     pub(crate) detach: bool,
+}
+
+#[derive(Debug, Arguments)]
+pub(crate) struct Check {
+    /// Name or UUID
+    pub(crate) domain: String,
+    /// Name of the host that it would go to, as the agent's configuration has it
+    #[arg(long, value_name = "HOST")]
+    pub(crate) to: String,
+    /// As for a move while the guest works [default: if it runs]
+    #[arg(long, conflicts_with = "offline")]
+    pub(crate) live: bool,
+    /// As for a move of the domain shut off [default: if it is shut off]
+    #[arg(long)]
+    pub(crate) offline: bool,
+    /// Look at these rules only; may be repeated
+    #[arg(long, value_name = "RULE", value_delimiter = ',')]
+    pub(crate) only: Vec<String>,
+    /// Do not look at these rules; may be repeated
+    #[arg(long, value_name = "RULE", value_delimiter = ',')]
+    pub(crate) skip: Vec<String>,
+    /// Show everything that is in order, too
+    #[arg(long)]
+    pub(crate) all: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -4,6 +4,7 @@
 mod agent;
 mod ca;
 mod change;
+mod check;
 mod console;
 mod copies;
 mod define;
@@ -86,6 +87,7 @@ async fn ask(command: Command, place: &resolve::Agent, desk: &Desk<'_>) -> Resul
         Command::Vncdisplay(typed) => screen::vncdisplay(desk, &typed.domain).await,
         Command::Screenshot(typed) => screen::screenshot(desk, &typed).await,
         Command::Events(typed) => events::events(desk, &typed).await,
+        Command::Check(typed) => check::check(desk, &typed).await,
         Command::Migrate(typed) => migrate::migrate(desk, &typed).await,
         Command::Migrations(Migrations::List) => migrations::list(desk).await,
         Command::Migrations(Migrations::Show(typed)) => migrations::show(desk, typed.id).await,

@@ -58,9 +58,15 @@ pub async fn check_cpu(
     cpu: &str,
 ) -> Result<Vec<String>, ProbeError> {
     let probe = Probe::start(emulator, &CommandLine::probe(machine, accelerator, Some(cpu))).await?;
-    let missing = cpu_property(probe.qmp(), "unavailable-features").await;
+    let missing = unavailable_features(probe.qmp()).await;
     probe.end().await;
-    let mut names: Vec<String> = serde_json::from_value(missing?).unwrap_or_default();
+    missing
+}
+
+/// Features that a QEMU was asked to give its vCPUs and could not (property `unavailable-features`), in order.
+pub async fn unavailable_features(qmp: &Qmp) -> Result<Vec<String>, ProbeError> {
+    let missing = cpu_property(qmp, "unavailable-features").await?;
+    let mut names: Vec<String> = serde_json::from_value(missing).unwrap_or_default();
     names.sort_unstable();
     names.dedup();
     Ok(names)

@@ -327,6 +327,9 @@ pub struct Chardev {
     pub label: String,
     /// Where it is connected, such as `pty:/dev/pts/3`.
     pub filename: Option<String>,
+    /// Whether the guest's side is open: of a virtio port, whether a program in the guest has it open.
+    #[serde(rename = "frontend-open", default)]
+    pub frontend_open: bool,
 }
 
 /// QAPI `set_link`: pulls or plugs the cable of a network card, as the guest sees it.

@@ -34,7 +34,7 @@ async fn take_in(node: &Arc<Node>, offer: Offer) -> Result<Ticket, Failure> {
     if node.migration(offer.migration).is_ok() {
         return Err(Failure::MigrationKnown { id: offer.migration });
     }
-    let coming = preflight::check(node, &offer).await?;
+    let coming = preflight::take_in(node, &offer).await?;
     let domain = coming.live.domain();
     let (uuid, name) = (frozen_uuid(domain), domain.name.clone());
     let handle = node.admit(uuid, &name, || keeper::begin(node, uuid, name.clone(), None, Begin::New))?;

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use api::{MigrationRequest, MigrationStarted};
+use api::{CheckMode, CheckRequest, MigrationRequest, MigrationStarted};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 
+use crate::http::finish::finish;
 use crate::http::problem::Refusal;
 use crate::keeper::Ask;
 use crate::node::Node;
+use crate::preflight;
 
 /// Moves a domain. Answers as soon as both hosts have checked everything and the target has made room.
 #[utoipa::path(post, path = "/domains/{domain}/migrations", tag = "migrations",
@@ -20,6 +22,14 @@ pub(crate) async fn migrate(
     Path(domain): Path<String>,
     Json(request): Json<MigrationRequest>,
 ) -> Result<(StatusCode, Json<MigrationStarted>), Refusal> {
-    let id = node.ask(&domain, |reply| Ask::Migrate(request, reply)).await?;
+    let asked = CheckRequest {
+        mode: Some(CheckMode::Live),
+        skip: request.skip.clone(),
+        channels: request.channels,
+        ..CheckRequest::to(&request.to)
+    };
+    let checked = finish(preflight::check_first(Arc::clone(&node), domain.clone(), asked)).await?;
+    let warnings = checked.map(preflight::permitted).transpose()?.unwrap_or_default();
+    let id = node.ask(&domain, |reply| Ask::Migrate(request, warnings, reply)).await?;
     Ok((StatusCode::ACCEPTED, Json(MigrationStarted { id })))
 }

@@ -1,6 +1,7 @@
 //! The endpoints of domains, one a file.
 
 pub(super) mod autostart;
+pub(super) mod check;
 pub(super) mod clone;
 pub(super) mod console;
 pub(super) mod define;

@@ -1,0 +1,78 @@
+//! A target's own judgement of an offer: it takes nobody's word that the domain can come. Main function: [`take_in`].
+
+use std::path::Path;
+
+use api::{DiskFacts, HostFacts, Offer, Severity};
+use domain::{Definition, Domain};
+use migration::preflight::{Between, Facts, GuestFacts, Selection, judge, permits};
+
+use super::{domain::wants, target};
+use crate::disks::path_of;
+use crate::drive::target::Coming;
+use crate::failure::Failure;
+use crate::guest::{owner_path, read_owner};
+use crate::node::Node;
+
+/// Checks an offer against this host: what to take in, or every reason not to, at once.
+pub(crate) async fn take_in(node: &Node, offer: &Offer) -> Result<Coming, Failure> {
+    let definition = Definition::parse(&offer.xml).map_err(Failure::Definition)?;
+    let domain = definition.domain();
+    let inactive =
+        offer.inactive_xml.as_deref().map(Definition::parse).transpose().map_err(Failure::Definition)?;
+    let other = |kept: &Definition| kept.domain().uuid != domain.uuid || kept.domain().name != domain.name;
+    if domain.uuid.is_none() || inactive.as_ref().is_some_and(other) {
+        return Err(Failure::NotFrozen);
+    }
+    let selection = Selection::of(&[], &offer.skip).map_err(Failure::Rules)?;
+    let mut found = target::gather(node, domain).await?;
+    for disk in &mut found.host.disks {
+        disk.owned_by_source = owned_by_source(domain, disk, offer).await;
+    }
+    let facts = Facts {
+        domain: wants(domain, true, offer.channels),
+        source: source(offer),
+        guest: GuestFacts::default(),
+        target: Ok(found),
+        target_name: node.config.host.clone(),
+        between: Between::default(),
+    };
+    let checked = judge(&facts, &selection);
+    let permitted = permits(&checked);
+    let told = checked.into_iter().filter(|checked| checked.severity > Severity::Pass);
+    let findings = told.map(api::Finding::from).collect();
+    if !permitted {
+        return Err(Failure::Preflight { host: node.config.host.clone(), findings });
+    }
+    Ok(Coming { live: definition, inactive, warnings: findings })
+}
+
+/// What the offer says about the source.
+fn source(offer: &Offer) -> HostFacts {
+    let facts = &offer.source_facts;
+    HostFacts {
+        host: offer.source.clone(),
+        arch: Some(facts.arch.clone()),
+        cpu_vendor: Some(facts.cpu_vendor.clone()),
+        nx: Some(facts.nx),
+        migrate_capabilities: Some(facts.migrate_capabilities.clone()),
+        cpu_unavailable: facts.cpu_unavailable.clone(),
+        ..HostFacts::default()
+    }
+}
+
+/// Whether the owner record beside a disk is the one that the source has; none where the disk carries none.
+async fn owned_by_source(domain: &Domain, facts: &DiskFacts, offer: &Offer) -> Option<bool> {
+    let disk = domain.disks.iter().find(|disk| disk.target == facts.disk)?;
+    let beside = storage::owner_path(path_of(disk)?);
+    let record_path = owner_path(domain).filter(|path| *path == beside && !disk.readonly)?;
+    Some(is_source(&record_path, domain, offer).await)
+}
+
+async fn is_source(record_path: &Path, domain: &Domain, offer: &Offer) -> bool {
+    let record = read_owner(record_path).await.ok().flatten();
+    record.is_some_and(|record| {
+        Some(record.domain) == domain.uuid
+            && record.host == offer.source
+            && record.generation + 1 == offer.generation
+    })
+}

@@ -1,0 +1,96 @@
+//! What QEMU on this host can give a domain: the one that has the guest, or the one that would have it. Main functions:
+//! [`of_guest`], [`of_emulator`].
+
+use std::path::Path;
+
+use ::qemu::capabilities::cpu::unavailable_features;
+use ::qemu::capabilities::{Capabilities, ProbeError};
+use ::qemu::command::{QueryChardev, QueryMigrate, QueryVersion};
+use ::qemu::command_line::{Cpu, Switch};
+use ::qemu::process::Process;
+use api::HostFacts;
+use domain::{CpuMode, Domain, Kind};
+use migration::preflight::GuestFacts;
+
+use super::domain::{agent_channel, sees_host_cpu};
+use super::{known, within};
+use crate::failure::Failure;
+use crate::guest::accelerator;
+use crate::node::{CpuAsked, Node};
+
+/// Asks the QEMU that has a guest.
+pub(super) async fn of_guest(
+    node: &Node,
+    domain: &Domain,
+    emulator: &Path,
+    process: &Process,
+) -> (HostFacts, GuestFacts) {
+    let qmp = &process.qmp;
+    let (version, capabilities, lacks, migrate, ports) = tokio::join!(
+        within("QEMU's version", async { Ok(qmp.execute(QueryVersion).await?) }),
+        within("QEMU's migration capabilities", node.capabilities(emulator)),
+        within("the guest's CPU features", async { Ok(unavailable_features(qmp).await?) }),
+        within("QEMU's reasons against a migration", async { Ok(qmp.execute(QueryMigrate).await?) }),
+        within("the guest's agent", async { Ok(qmp.execute(QueryChardev).await?) }),
+    );
+    let mut unknown = Vec::new();
+    let capabilities = known(capabilities, &mut unknown);
+    let host = HostFacts {
+        qemu_version: known(version, &mut unknown).map(|version| version.to_string()),
+        migrate_capabilities: capabilities.map(|capabilities| names(&capabilities)),
+        cpu_unavailable: known(lacks, &mut unknown),
+        ..HostFacts::default()
+    };
+    let label = agent_channel(domain).map(|place| format!("channel-{place}"));
+    let port = known(ports, &mut unknown)
+        .and_then(|ports| ports.into_iter().find(|port| Some(&port.label) == label.as_ref()));
+    let guest = GuestFacts {
+        blocked_reasons: known(migrate, &mut unknown).map(|info| info.blocked_reasons).unwrap_or_default(),
+        agent_open: port.map(|port| port.frontend_open),
+    };
+    (HostFacts { unknown, ..host }, guest)
+}
+
+/// Asks the emulator that a domain would run with.
+pub(super) async fn of_emulator(node: &Node, domain: &Domain, capabilities: &Capabilities) -> HostFacts {
+    let mut unknown = Vec::new();
+    let lacks = within("CPU features", features_missing(node, domain, capabilities)).await;
+    HostFacts {
+        qemu_version: Some(capabilities.version.clone()),
+        migrate_capabilities: Some(names(capabilities)),
+        cpu_unavailable: known(lacks, &mut unknown).flatten(),
+        unknown,
+        ..HostFacts::default()
+    }
+}
+
+fn names(capabilities: &Capabilities) -> Vec<String> {
+    capabilities.migrate_capability_names().map(str::to_owned).collect()
+}
+
+/// Features of the guest's CPU that this host cannot give it, by a probe with the very `-cpu`; none where that would be
+/// this host's own CPU, or no machine to try it with.
+async fn features_missing(
+    node: &Node,
+    domain: &Domain,
+    capabilities: &Capabilities,
+) -> Result<Option<Vec<String>>, Failure> {
+    let machine = &domain.os.machine;
+    let Ok(emulator) = node.emulator(domain) else { return Ok(None) };
+    let host_model = domain.cpu.as_ref().is_some_and(|cpu| cpu.mode == CpuMode::HostModel);
+    if capabilities.machine(machine).is_none() || sees_host_cpu(domain) || host_model {
+        return Ok(None);
+    }
+    let kvm = domain.kind == Kind::Kvm;
+    if kvm && node.kvm().await.is_err() {
+        return Ok(None);
+    }
+    let value = Cpu::new(domain, accelerator(kvm), None)?.value().unwrap_or_default();
+    let cpu = value.to_string_lossy().into_owned();
+    let asked = CpuAsked { emulator: emulator.to_owned(), kvm, machine: machine.clone(), cpu: cpu.clone() };
+    match node.cpu_features_missing(asked).await {
+        // This QEMU does not even know the model or one of its features.
+        Err(Failure::Probe(ProbeError::Start(_))) => Ok(Some(vec![cpu])),
+        answer => answer.map(Some),
+    }
+}

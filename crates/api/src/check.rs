@@ -1,0 +1,129 @@
+//! The preflight as people and programs see it: what is asked, and what every rule found. Main types:
+//! [`CheckRequest`], [`CheckReport`], [`Checked`].
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::Finding;
+
+/// `POST /domains/{domain}/check`: what stands in the way of a migration. It changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CheckRequest {
+    /// Name of the target host.
+    pub to: String,
+    /// How the domain is to move; absent: as its state has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<CheckMode>,
+    /// The only rules to look at; empty is all of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub only: Vec<String>,
+    /// Rules to leave out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skip: Vec<String>,
+    /// Parallel connections for memory that the migration is to have.
+    #[serde(default = "crate::migration::default_channels")]
+    pub channels: u8,
+}
+
+impl CheckRequest {
+    /// A check of every rule.
+    #[must_use]
+    pub fn to(to: impl Into<String>) -> Self {
+        Self {
+            to: to.into(),
+            mode: None,
+            only: Vec::new(),
+            skip: Vec::new(),
+            channels: crate::migration::default_channels(),
+        }
+    }
+}
+
+/// How a domain is to move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum CheckMode {
+    /// While its guest works.
+    Live,
+    /// Shut off.
+    Offline,
+}
+
+/// How grave an answer is, the gravest last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Severity {
+    /// All is well.
+    Pass,
+    /// It goes on, and somebody should know.
+    Warn,
+    /// The migration is refused.
+    Fail,
+}
+
+/// What one rule found about one thing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Checked {
+    /// The rule's stable code, as in `bridge-missing`.
+    pub rule: String,
+    /// How grave it is.
+    pub severity: Severity,
+    /// What it is about, where the rule looks at several things: a disk, a bridge.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// What the source has; empty where only the target counts.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub source: String,
+    /// What the target has; empty where only the source counts.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub target: String,
+    /// What is so, and where; of a pass, what was looked at.
+    pub message: String,
+    /// Why it matters.
+    pub why: String,
+    /// What to do, as a command where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mend: Option<String>,
+}
+
+impl From<Checked> for Finding {
+    fn from(checked: Checked) -> Self {
+        Finding {
+            code: checked.rule,
+            fatal: checked.severity == Severity::Fail,
+            message: checked.message,
+            mend: checked.mend.unwrap_or_default(),
+        }
+    }
+}
+
+/// Everything that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CheckReport {
+    /// Name of the domain.
+    pub domain: String,
+    /// Its UUID.
+    pub uuid: Uuid,
+    /// The host that has it.
+    pub source: String,
+    /// The host that it is to go to.
+    pub target: String,
+    /// How it is to move.
+    pub mode: CheckMode,
+    /// What the rules found, the gravest first.
+    pub checked: Vec<Checked>,
+    /// Rules that were left out because somebody wanted it so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<String>,
+    /// How long it took, in milliseconds.
+    pub wall_ms: u64,
+}
+
+impl CheckReport {
+    /// The gravest answer.
+    #[must_use]
+    pub fn severity(&self) -> Severity {
+        self.checked.iter().map(|checked| checked.severity).max().unwrap_or(Severity::Pass)
+    }
+}

@@ -1,0 +1,230 @@
+//! What two agents tell each other for a preflight: facts about a host as one domain needs it. What is not known is
+//! absent, and so is what an older agent does not tell. Main types: [`HostFacts`], [`TargetFacts`].
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+/// `POST /agent/checks`: a source asks a host what it would find there.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct CheckOffer {
+    /// The source host.
+    pub source: String,
+    /// The definition, with `host-model` expanded: libvirt domain XML.
+    pub xml: String,
+    /// Whether the guest is to work on while it moves.
+    pub live: bool,
+    /// The check; nonces are named after it.
+    pub check: Uuid,
+    /// The disks, by the guest's names for them, beside which the source has written a nonce.
+    #[serde(default)]
+    pub nonces: Vec<String>,
+}
+
+/// What a nonce was when it was read on the target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "seen", rename_all = "kebab-case")]
+pub enum NonceSeen {
+    /// What the source wrote.
+    Same,
+    /// It is not there.
+    Missing,
+    /// A file of the right length that holds nothing but zeros.
+    Zeros,
+    /// Something else.
+    Other,
+    /// It could not be read.
+    Unreadable {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A host as one domain needs it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct HostFacts {
+    /// Its name.
+    pub host: String,
+    /// Architecture, as in `x86_64`.
+    pub arch: Option<String>,
+    /// `vendor_id` of `/proc/cpuinfo`.
+    pub cpu_vendor: Option<String>,
+    /// `model name` of `/proc/cpuinfo`.
+    pub cpu_model: Option<String>,
+    /// `flags` of `/proc/cpuinfo`, those of every processor.
+    pub cpu_flags: BTreeSet<String>,
+    /// Whether no-execute pages are on.
+    pub nx: Option<bool>,
+    /// Logical processors online.
+    pub cpus: Option<u32>,
+    /// The kernel's clock source, as in `tsc`.
+    pub clock_source: Option<String>,
+    /// What its clock says, in milliseconds since 1970.
+    pub now_ms: Option<u64>,
+    /// `MemAvailable` in bytes.
+    pub memory_available_bytes: Option<u64>,
+    /// The size of a huge page where a definition names none, in bytes.
+    pub hugepage_default_bytes: Option<u64>,
+    /// Huge pages by size.
+    pub hugepages: Vec<HugepageFacts>,
+    /// File descriptors that a QEMU may have open (`RLIMIT_NOFILE`).
+    pub descriptors_max: Option<u64>,
+    /// Free bytes where the agent keeps journals and definitions.
+    pub state_free_bytes: Option<u64>,
+    /// The certificate that it shows to other hosts.
+    pub certificate: Option<CertificateFacts>,
+    /// Version of the QEMU that has the guest, or would have it.
+    pub qemu_version: Option<String>,
+    /// Migration capabilities of that QEMU.
+    pub migrate_capabilities: Option<Vec<String>>,
+    /// What the domain's `-cpu` asks for and that QEMU cannot give here.
+    pub cpu_unavailable: Option<Vec<String>>,
+    /// Disks in the order of the definition.
+    pub disks: Vec<DiskFacts>,
+    /// The bridges of the domain's interfaces, in their order.
+    pub bridges: Vec<BridgeFacts>,
+    /// What could not be found out.
+    pub unknown: Vec<UnknownFact>,
+}
+
+/// Huge pages of one size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct HugepageFacts {
+    /// Bytes of one.
+    pub size_bytes: u64,
+    /// How many are free.
+    pub free: u64,
+}
+
+/// When a certificate is valid, in seconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CertificateFacts {
+    /// From.
+    pub from_s: i64,
+    /// Until.
+    pub until_s: i64,
+}
+
+/// A disk as one host sees it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct DiskFacts {
+    /// The guest's name for it, as in `vda`.
+    pub disk: String,
+    /// Its path.
+    pub path: String,
+    /// Why it cannot be used.
+    pub fault: Option<String>,
+    /// Bytes that the guest sees.
+    pub size_bytes: Option<u64>,
+    /// Bytes that it takes.
+    pub taken_bytes: Option<u64>,
+    /// `st_ino`, for a file.
+    pub inode: Option<u64>,
+    /// What kind of filesystem it lies on, by number (`f_type` of statfs(2)).
+    pub filesystem: Option<u64>,
+    /// Free bytes of that filesystem.
+    pub free_bytes: Option<u64>,
+    /// The images below it.
+    pub backing: Vec<String>,
+    /// Names of the snapshots inside it.
+    pub snapshots: Vec<String>,
+    /// What the source's nonce was here.
+    pub nonce: Option<NonceSeen>,
+    /// Whether the owner record beside it is the source's; absent where it carries none.
+    pub owned_by_source: Option<bool>,
+    /// Why no file beside it can be locked.
+    pub lock_fault: Option<String>,
+}
+
+/// Why a bridge cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum BridgeFault {
+    /// There is no such link.
+    Missing,
+    /// The link is something else.
+    NotABridge,
+    /// The definition names a network, and the host does not know its bridge.
+    NetworkUnknown,
+}
+
+/// The bridge of one interface on one host.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct BridgeFacts {
+    /// The interface's MAC address.
+    pub mac: String,
+    /// The bridge, or the network where its bridge is not known.
+    pub name: String,
+    /// Why it cannot be used.
+    pub fault: Option<BridgeFault>,
+    /// Whether it is up.
+    pub up: Option<bool>,
+    /// Its MTU in bytes.
+    pub mtu: Option<u32>,
+    /// The VLANs of the links that it stands on, lowest first.
+    pub vlans: Vec<u16>,
+}
+
+/// Something that could not be found out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct UnknownFact {
+    /// What.
+    pub what: String,
+    /// Why not.
+    pub reason: String,
+}
+
+/// A device that QEMU lacks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DeviceLack {
+    /// QEMU's name of it.
+    pub device: String,
+    /// What to do.
+    pub mend: String,
+}
+
+/// A MAC address that somebody else has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MacUse {
+    /// The address.
+    pub mac: String,
+    /// Who has it: a domain, or a port of a bridge.
+    pub by: String,
+}
+
+/// What a target found for a domain that may come.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct TargetFacts {
+    /// The host.
+    pub host: HostFacts,
+    /// Why KVM does not work there, where the domain wants it.
+    pub kvm_unusable: Option<String>,
+    /// Whether QEMU there has the machine type.
+    pub has_machine: Option<bool>,
+    /// Devices that QEMU there lacks.
+    pub devices_missing: Vec<DeviceLack>,
+    /// Another domain there of the same name, by its UUID.
+    pub same_name: Option<Uuid>,
+    /// Another domain there with the same UUID, by its name.
+    pub same_uuid: Option<String>,
+    /// Files that the definition names and that cannot be read there.
+    pub files_missing: Vec<String>,
+    /// Files that the definition names outside the directories that are allowed there.
+    pub files_forbidden: Vec<String>,
+    /// The emulator, where it is not allowed there.
+    pub emulator_forbidden: Option<String>,
+    /// The guest's MAC addresses that somebody there has.
+    pub macs_taken: Vec<MacUse>,
+    /// Why the source's agent cannot be asked from there.
+    pub source_fault: Option<String>,
+    /// Where the target waits for a connection, as its QEMU would; it sends [`TargetFacts::door_token`].
+    pub door: Option<String>,
+    /// What is heard at the door.
+    pub door_token: Option<Uuid>,
+}

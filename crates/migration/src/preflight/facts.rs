@@ -1,0 +1,126 @@
+//! Everything that the rules judge. It gathers nothing. Main type: [`Facts`].
+
+use api::{HostFacts, TargetFacts};
+use uuid::Uuid;
+
+/// All that is known of a domain, of the host that has it, of the one it is to go to, and of the way between them.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// The domain.
+    pub domain: DomainFacts,
+    /// The host that has it.
+    pub source: HostFacts,
+    /// Its guest, as the source's QEMU tells.
+    pub guest: GuestFacts,
+    /// The host that it is to go to, or why that was not asked.
+    pub target: Result<TargetFacts, Unasked>,
+    /// Name of that host.
+    pub target_name: String,
+    /// The way.
+    pub between: Between,
+}
+
+impl Facts {
+    /// Whether source and target are one.
+    pub(super) fn is_one_host(&self) -> bool {
+        self.source.host == self.target_name
+    }
+
+    /// What the target told.
+    pub(super) fn told(&self) -> Option<&TargetFacts> {
+        self.target.as_ref().ok()
+    }
+}
+
+/// Why a target told nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unasked {
+    /// It gave no answer.
+    Silent {
+        /// What happened.
+        reason: String,
+        /// What to do.
+        mend: String,
+    },
+    /// Its agent is of a version that cannot be asked.
+    Older,
+    /// It is this host.
+    Same,
+}
+
+/// What a domain wants of a host.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DomainFacts {
+    /// Its name.
+    pub name: String,
+    /// Its UUID.
+    pub uuid: Uuid,
+    /// The versioned machine type.
+    pub machine: String,
+    /// Guest memory in bytes.
+    pub memory_bytes: u64,
+    /// The size of the huge pages that it wants; 0 is the host's default. None wants none.
+    pub hugepage_bytes: Option<u64>,
+    /// Virtual CPUs.
+    pub vcpus: u32,
+    /// Whether it runs under KVM, where the host's CPU shows through.
+    pub kvm: bool,
+    /// Whether the guest sees the host's own CPU.
+    pub host_cpu: bool,
+    /// Whether the guest works on while it moves.
+    pub live: bool,
+    /// Parallel memory connections wanted.
+    pub channels: u8,
+    /// Devices of the source host in the guest's hands, for people: `PCI device 0000:06:02.0`.
+    pub host_devices: Vec<String>,
+    /// Character devices that are bound to something on the source.
+    pub local_characters: Vec<LocalCharacter>,
+    /// Whether an interface of the guest goes through QEMU's own network stack.
+    pub user_networking: bool,
+    /// Its disks.
+    pub disks: Vec<DomainDisk>,
+    /// Whether it has a channel for a guest agent.
+    pub agent_channel: bool,
+}
+
+/// A disk as the definition has it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DomainDisk {
+    /// The guest's name for it, as in `vda`.
+    pub name: String,
+    /// Whether the domain alone writes it.
+    pub writable: bool,
+    /// `cache` of its driver, where it says one.
+    pub cache: Option<String>,
+}
+
+/// A character device that does not lead into a socket or a pseudo terminal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalCharacter {
+    /// The file or device.
+    pub path: String,
+    /// Whether it is a device of the host; else a file that fills.
+    pub device: bool,
+}
+
+/// What the source's QEMU tells about the guest.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GuestFacts {
+    /// `blocked-reasons` of `query-migrate`.
+    pub blocked_reasons: Vec<String>,
+    /// Whether something in the guest has its agent's channel open.
+    pub agent_open: Option<bool>,
+}
+
+/// What is known of the way from source to target.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Between {
+    /// Where a connection like that of memory was tried.
+    pub door: Option<String>,
+    /// Why it was not made.
+    pub door_fault: Option<String>,
+    /// How far the target's clock is ahead of the source's, in milliseconds; at most `round_trip_ms` wrong.
+    pub ahead_ms: Option<i64>,
+    /// How long the question took, in milliseconds.
+    pub round_trip_ms: u64,
+}

@@ -1,0 +1,28 @@
+//! Rule `lock-unavailable`: the storage keeps locks, so that two QEMUs do not write one image.
+
+use super::rule::{Answer, Rule, none};
+
+/// Files beside a disk cannot be locked on the target.
+pub(super) static LOCK_UNAVAILABLE: Rule = Rule {
+    code: "lock-unavailable",
+    what: "a file beside each disk can be locked on the target",
+    why: "QEMU's image locks are the last fence against two guests on one disk; Ferry's owner record is the first",
+    needed: false,
+    judge: |facts| {
+        let Some(target) = facts.told() else { return none() };
+        // A nonce was there to be locked.
+        let tried = target.host.disks.iter().filter(|disk| disk.nonce == Some(api::NonceSeen::Same));
+        let answers = tried.map(|disk| {
+            let answer = match &disk.lock_fault {
+                None => Answer::pass().between("", "locked"),
+                Some(fault) => Answer::warn(
+                    format!("no file beside {} can be locked on {}: {fault}", disk.path, facts.target_name),
+                    "let the lock service of the NFS server run and through the firewall (rpc.statd, nlockmgr), or mount with NFS 4",
+                )
+                .between("", "not locked"),
+            };
+            answer.about(&disk.disk)
+        });
+        answers.collect()
+    },
+};

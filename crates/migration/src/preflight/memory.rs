@@ -1,0 +1,59 @@
+//! Rules about memory: there is enough, in pages of the right size.
+
+use super::rule::{Answer, Rule, mib, none};
+
+/// The target has too little memory.
+pub(super) static MEMORY_SHORT: Rule = Rule {
+    code: "memory-short",
+    what: "free memory for the guest",
+    why: "a host that runs out of memory kills QEMUs, this one or another guest's",
+    needed: false,
+    judge: |facts| {
+        let available = facts.told().and_then(|target| target.host.memory_available_bytes);
+        // What lies in huge pages was taken from the rest long ago.
+        let Some(available) = available.filter(|_| facts.domain.hugepage_bytes.is_none()) else {
+            return none();
+        };
+        let (wanted, to) = (facts.domain.memory_bytes, &facts.target_name);
+        let answer = if wanted <= available {
+            Answer::pass()
+        } else {
+            Answer::fail(
+                format!("the guest has {} of memory, {to} has {} available", mib(wanted), mib(available)),
+                format!(
+                    "free memory on {to} (ferry --host ssh://{to} list shows its guests), or choose another target"
+                ),
+            )
+        };
+        vec![answer.between(mib(wanted), mib(available))]
+    },
+};
+
+/// The target has too few free huge pages.
+pub(super) static HUGEPAGES_SHORT: Rule = Rule {
+    code: "hugepages-short",
+    what: "free huge pages for the guest",
+    why: "QEMU does not start where the huge pages that the definition wants are not free",
+    needed: false,
+    judge: |facts| {
+        let (Some(size), Some(target)) = (facts.domain.hugepage_bytes, facts.told()) else { return none() };
+        let host = &target.host;
+        let size = if size == 0 { host.hugepage_default_bytes.unwrap_or(0) } else { size };
+        if size == 0 {
+            return none();
+        }
+        let wanted = facts.domain.memory_bytes.div_ceil(size);
+        let pool = host.hugepages.iter().find(|pages| pages.size_bytes == size);
+        let free = pool.map_or(0, |pages| pages.free);
+        let (kib, to) = (size >> 10, &facts.target_name);
+        let answer = if wanted <= free {
+            Answer::pass()
+        } else {
+            Answer::fail(
+                format!("the guest wants {wanted} huge pages of {kib} KiB, {to} has {free} free"),
+                format!("on {to}: echo {wanted} > /sys/kernel/mm/hugepages/hugepages-{kib}kB/nr_hugepages"),
+            )
+        };
+        vec![answer.between(format!("{wanted} × {kib} KiB"), format!("{free} × {kib} KiB"))]
+    },
+};

@@ -1,0 +1,214 @@
+//! Every check before anything is changed, as rules over facts: a rule a file, each answer a [`Checked`], and all of
+//! them at once. The facts are gathered by the agents; here they are only judged. Main function: [`judge`].
+//!
+//! ```text
+//! source's agent ─ facts of the source ─┐
+//!        └── asks ─► target's agent     ├─► judge ─► every rule's answers, the gravest first
+//!                └─ facts of the target ┘
+//! ```
+
+mod arch;
+mod blocked;
+mod bridge;
+mod bridge_equal;
+mod cache;
+mod capabilities;
+mod certificate;
+mod clock;
+mod cpu_features;
+mod cpu_model;
+mod cpu_vendor;
+mod cpus;
+mod descriptors;
+mod devices;
+mod disk;
+mod facts;
+mod file;
+mod guest_agent;
+mod host_device;
+mod identity;
+mod image;
+mod kvm;
+mod local_character;
+mod lock;
+mod mac;
+mod machine;
+mod memory;
+mod nx;
+mod path;
+mod qemu_version;
+mod reach;
+mod rule;
+mod same_host;
+mod shared;
+mod snapshots;
+mod space;
+mod unknown;
+mod user_networking;
+
+use api::{Checked, Severity};
+
+pub use capabilities::CAPABILITIES_NEEDED;
+pub use facts::{Between, DomainDisk, DomainFacts, Facts, GuestFacts, LocalCharacter, Unasked};
+pub use rule::Rule;
+
+/// Every rule, in the order in which people read about them.
+pub static RULES: &[&Rule] = &[
+    &same_host::SAME_HOST,
+    &reach::TARGET_UNREACHABLE,
+    &reach::TARGET_OLDER,
+    &reach::SOURCE_UNREACHABLE,
+    &reach::PORT_UNREACHABLE,
+    &certificate::CERTIFICATE_EXPIRES,
+    &clock::CLOCK_SKEW,
+    &clock::CLOCK_SOURCE_DIFFERS,
+    &arch::ARCH_DIFFERS,
+    &cpu_vendor::CPU_VENDOR_DIFFERS,
+    &cpu_model::CPU_MODEL_DIFFERS,
+    &cpu_features::CPU_FEATURES_MISSING,
+    &nx::NX_DIFFERS,
+    &kvm::KVM_UNUSABLE,
+    &machine::MACHINE_MISSING,
+    &devices::DEVICE_MISSING,
+    &qemu_version::QEMU_OLDER,
+    &capabilities::MIGRATE_CAPABILITY_MISSING,
+    &blocked::MIGRATION_BLOCKED,
+    &host_device::HOST_DEVICE,
+    &local_character::LOCAL_CHARACTER,
+    &memory::MEMORY_SHORT,
+    &memory::HUGEPAGES_SHORT,
+    &cpus::CPUS_SHORT,
+    &descriptors::DESCRIPTORS_SHORT,
+    &space::STATE_SPACE_SHORT,
+    &space::DISK_SPACE_SHORT,
+    &identity::NAME_TAKEN,
+    &identity::UUID_TAKEN,
+    &disk::DISK_MISSING,
+    &shared::STORAGE_NOT_SHARED,
+    &image::IMAGE_DIFFERS,
+    &cache::CACHE_UNSAFE,
+    &lock::LOCK_UNAVAILABLE,
+    &snapshots::SNAPSHOTS_INSIDE,
+    &path::PATH_NOT_ALLOWED,
+    &path::EMULATOR_NOT_ALLOWED,
+    &file::FILE_MISSING,
+    &bridge::NETWORK_UNKNOWN,
+    &bridge::BRIDGE_MISSING,
+    &bridge::NOT_A_BRIDGE,
+    &bridge::BRIDGE_DOWN,
+    &bridge_equal::MTU_DIFFERS,
+    &bridge_equal::VLAN_DIFFERS,
+    &mac::MAC_IN_USE,
+    &user_networking::USER_NETWORKING,
+    &guest_agent::GUEST_AGENT_SILENT,
+    &unknown::FACT_UNKNOWN,
+];
+
+/// Which rules are looked at.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Selection {
+    only: Vec<&'static Rule>,
+    skip: Vec<&'static Rule>,
+}
+
+/// Why rules cannot be selected so.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SelectionError {
+    /// There is no such rule.
+    #[error("there is no rule {rule:?}")]
+    Unknown {
+        /// What was asked for.
+        rule: String,
+    },
+    /// The rule guards what is not the asker's to risk.
+    #[error("the rule {rule} cannot be skipped")]
+    Needed {
+        /// The rule.
+        rule: &'static str,
+    },
+}
+
+impl Selection {
+    /// The rules of these codes; `only` empty means all of them.
+    ///
+    /// # Errors
+    /// [`SelectionError`] names the first code that cannot be.
+    pub fn of(only: &[String], skip: &[String]) -> Result<Selection, SelectionError> {
+        let find = |code: &String| {
+            let found = RULES.iter().find(|rule| rule.code == code.as_str());
+            found.copied().ok_or_else(|| SelectionError::Unknown { rule: code.clone() })
+        };
+        let only = only.iter().map(find).collect::<Result<Vec<_>, _>>()?;
+        let skip = skip.iter().map(find).collect::<Result<Vec<_>, _>>()?;
+        match skip.iter().find(|rule| rule.needed) {
+            Some(needed) => Err(SelectionError::Needed { rule: needed.code }),
+            None => Ok(Selection { only, skip }),
+        }
+    }
+
+    /// Whether a rule is looked at.
+    #[must_use]
+    pub fn includes(&self, rule: &Rule) -> bool {
+        let is = |other: &&'static Rule| other.code == rule.code;
+        (self.only.is_empty() || self.only.iter().any(is)) && !self.skip.iter().any(is)
+    }
+
+    /// The codes of the rules that were left out by name.
+    #[must_use]
+    pub fn skipped(&self) -> Vec<String> {
+        self.skip.iter().map(|rule| rule.code.to_owned()).collect()
+    }
+}
+
+/// Judges a migration: what every rule says, the gravest first and else in the order of [`RULES`]. A rule that has
+/// nothing to look at says nothing.
+#[must_use]
+pub fn judge(facts: &Facts, selection: &Selection) -> Vec<Checked> {
+    let mut checked = Vec::new();
+    for rule in RULES.iter().filter(|rule| selection.includes(rule)) {
+        // One host is no pair: all else would be said of it twice.
+        if facts.is_one_host() && rule.code != same_host::SAME_HOST.code {
+            continue;
+        }
+        checked.extend((rule.judge)(facts).into_iter().map(|answer| answer.of(rule)));
+    }
+    checked.sort_by_key(|checked| std::cmp::Reverse(checked.severity));
+    checked
+}
+
+/// Whether nothing of what was found forbids the migration.
+#[must_use]
+pub fn permits(checked: &[Checked]) -> bool {
+    checked.iter().all(|checked| checked.severity < Severity::Fail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{RULES, Selection, SelectionError};
+
+    fn of(only: &[&str], skip: &[&str]) -> Result<Selection, SelectionError> {
+        let owned = |codes: &[&str]| codes.iter().map(|&code| code.to_owned()).collect::<Vec<_>>();
+        Selection::of(&owned(only), &owned(skip))
+    }
+
+    #[test]
+    fn rules_are_selected_by_their_codes() {
+        let codes = |selection: &Selection| -> Vec<&str> {
+            RULES.iter().filter(|rule| selection.includes(rule)).map(|rule| rule.code).collect()
+        };
+        assert_eq!(codes(&of(&[], &[]).unwrap()).len(), RULES.len());
+        assert_eq!(codes(&of(&["nx-differs", "memory-short"], &["nx-differs"]).unwrap()), ["memory-short"]);
+        assert_eq!(codes(&of(&[], &["clock-skew"]).unwrap()).len(), RULES.len() - 1);
+        assert_eq!(of(&["nx"], &[]), Err(SelectionError::Unknown { rule: "nx".into() }));
+        assert_eq!(of(&[], &["name-taken"]), Err(SelectionError::Needed { rule: "name-taken" }));
+    }
+
+    #[test]
+    fn codes_are_unique_and_every_rule_says_why() {
+        let mut codes: Vec<_> = RULES.iter().map(|rule| rule.code).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), RULES.len());
+        assert!(RULES.iter().all(|rule| !rule.why.is_empty() && !rule.what.is_empty()));
+    }
+}

@@ -1,0 +1,47 @@
+//! Rules about what the target's operator allows: directories and emulators. Nobody else may set them aside.
+
+use super::rule::{Answer, Rule, none, or_pass};
+
+/// A file lies outside the directories that the target allows.
+pub(super) static PATH_NOT_ALLOWED: Rule = Rule {
+    code: "path-not-allowed",
+    what: "files lie where the target allows them",
+    why: "a definition names files that QEMU opens as root; a host's operator says where they may lie",
+    needed: true,
+    judge: |facts| {
+        let Some(target) = facts.told() else { return none() };
+        let to = &facts.target_name;
+        let found = target.files_forbidden.iter().map(|file| {
+            Answer::fail(
+                format!("{file} lies outside the directories that {to} allows"),
+                format!("add its directory to `allowed_paths` in /etc/ferry/agent.toml on {to}, and restart the agent there"),
+            )
+            .between(file, "not allowed")
+            .about(file)
+        });
+        or_pass(found.collect(), Answer::pass())
+    },
+};
+
+/// The target does not allow the emulator.
+pub(super) static EMULATOR_NOT_ALLOWED: Rule = Rule {
+    code: "emulator-not-allowed",
+    what: "the target allows the emulator",
+    why: "a definition names a program that runs as root; a host's operator says which may",
+    needed: true,
+    judge: |facts| {
+        let Some(target) = facts.told() else { return none() };
+        let to = &facts.target_name;
+        let answer = match &target.emulator_forbidden {
+            None => Answer::pass(),
+            Some(emulator) => Answer::fail(
+                format!("{to} does not allow the emulator {emulator}"),
+                format!(
+                    "add it to `emulators` in /etc/ferry/agent.toml on {to}, and restart the agent there"
+                ),
+            )
+            .between(emulator, "not allowed"),
+        };
+        vec![answer]
+    },
+};

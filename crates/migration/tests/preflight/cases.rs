@@ -1,0 +1,592 @@
+//! A case for every way in which a rule can be broken, and how it was made for real where it was. Main item: [`CASES`].
+
+use api::{
+    BridgeFacts, BridgeFault, CertificateFacts, DeviceLack, MacUse, NonceSeen, Severity, TargetFacts,
+    UnknownFact,
+};
+use migration::preflight::{Facts, LocalCharacter, Unasked};
+use uuid::Uuid;
+
+use crate::pair;
+
+/// One way to break one rule.
+pub(crate) struct Case {
+    pub(crate) rule: &'static str,
+    pub(crate) severity: Severity,
+    /// What is so, in words.
+    pub(crate) condition: &'static str,
+    /// The test that makes the condition on real hosts, `file::test`; none where only its facts are made.
+    pub(crate) made_by: Option<&'static str>,
+    pub(crate) change: fn(&mut Facts),
+}
+
+fn told(facts: &mut Facts) -> &mut TargetFacts {
+    facts.target.as_mut().expect("the target of a pair has told its facts")
+}
+
+fn bridge(facts: &mut Facts) -> &mut BridgeFacts {
+    &mut told(facts).host.bridges[0]
+}
+
+/// Has the target's certificate end in so many days.
+fn until(facts: &mut Facts, days: i64) {
+    let now_s = i64::try_from(facts.source.now_ms.expect("known") / 1000).expect("small");
+    told(facts).host.certificate = Some(CertificateFacts { from_s: 0, until_s: now_s + days * 86_400 });
+}
+
+fn lacks(facts: &mut Facts, capability: &str) {
+    let has = told(facts).host.migrate_capabilities.as_mut().expect("known");
+    has.retain(|has| has != capability);
+}
+
+fn character(facts: &mut Facts, path: &str, device: bool) {
+    facts.domain.local_characters = vec![LocalCharacter { path: path.into(), device }];
+}
+
+pub(crate) static CASES: &[Case] = &[
+    Case {
+        rule: "same-host",
+        severity: Severity::Fail,
+        condition: "source and target have one name",
+        made_by: None,
+        change: |facts| {
+            facts.target_name = "kvm1".into();
+        },
+    },
+    Case {
+        rule: "target-unreachable",
+        severity: Severity::Fail,
+        condition: "the target's agent is ended",
+        made_by: None,
+        change: |facts| {
+            facts.target =
+                Err(Unasked::Silent { reason: "connection refused".into(), mend: "start the agent".into() });
+        },
+    },
+    Case {
+        rule: "target-older",
+        severity: Severity::Warn,
+        condition: "the target answers as the version before did",
+        made_by: None,
+        change: |facts| {
+            facts.target = Err(Unasked::Older);
+        },
+    },
+    Case {
+        rule: "source-unreachable",
+        severity: Severity::Fail,
+        condition: "the source is not in the target's configuration",
+        made_by: None,
+        change: |facts| {
+            told(facts).source_fault = Some("connection refused".into());
+        },
+    },
+    Case {
+        rule: "port-unreachable",
+        severity: Severity::Fail,
+        condition: "a packet filter drops what comes to QEMU's ports",
+        made_by: None,
+        change: |facts| {
+            facts.between.door_fault = Some("no answer within 3 s".into());
+        },
+    },
+    Case {
+        rule: "certificate-expires",
+        severity: Severity::Warn,
+        condition: "a certificate has 9 days left",
+        made_by: None,
+        change: |facts| {
+            until(facts, 9);
+        },
+    },
+    Case {
+        rule: "certificate-expires",
+        severity: Severity::Fail,
+        condition: "a certificate has expired",
+        made_by: None,
+        change: |facts| {
+            until(facts, -1);
+        },
+    },
+    Case {
+        rule: "clock-skew",
+        severity: Severity::Warn,
+        condition: "the target's clock is 1.5 s ahead",
+        made_by: None,
+        change: |facts| {
+            facts.between.ahead_ms = Some(1500);
+        },
+    },
+    Case {
+        rule: "clock-source-differs",
+        severity: Severity::Warn,
+        condition: "the target's kernel does not trust its TSC",
+        made_by: None,
+        change: |facts| {
+            pair::kvm(facts);
+            told(facts).host.clock_source = Some("hpet".into());
+        },
+    },
+    Case {
+        rule: "arch-differs",
+        severity: Severity::Fail,
+        condition: "the target's kernel has 32 bits",
+        made_by: None,
+        change: |facts| {
+            told(facts).host.arch = Some("i686".into());
+        },
+    },
+    Case {
+        rule: "cpu-vendor-differs",
+        severity: Severity::Fail,
+        condition: "the target's CPU is another vendor's, under KVM",
+        made_by: None,
+        change: |facts| {
+            facts.domain.kvm = true;
+            told(facts).host.cpu_vendor = Some("GenuineIntel".into());
+        },
+    },
+    Case {
+        rule: "cpu-model-differs",
+        severity: Severity::Warn,
+        condition: "the target's CPU is another model, and the guest sees it",
+        made_by: None,
+        change: |facts| {
+            pair::kvm(facts);
+            told(facts).host.cpu_model = Some("AMD EPYC 7763".into());
+        },
+    },
+    Case {
+        rule: "cpu-features-missing",
+        severity: Severity::Fail,
+        condition: "the target cannot give a feature that the guest has",
+        made_by: None,
+        change: |facts| {
+            told(facts).host.cpu_unavailable = Some(vec!["avx2".into(), "pcid".into()]);
+        },
+    },
+    Case {
+        rule: "cpu-features-missing",
+        severity: Severity::Warn,
+        condition: "the target would give a feature that the guest does not have",
+        made_by: None,
+        change: |facts| {
+            told(facts).host.cpu_unavailable = Some(vec![]);
+        },
+    },
+    Case {
+        rule: "cpu-features-missing",
+        severity: Severity::Fail,
+        condition: "the target's own CPU lacks a feature, and the guest sees it",
+        made_by: None,
+        change: |facts| {
+            pair::kvm(facts);
+            told(facts).host.cpu_flags.remove("avx2");
+        },
+    },
+    Case {
+        rule: "nx-differs",
+        severity: Severity::Warn,
+        condition: "NX is off on the target",
+        made_by: None,
+        change: |facts| {
+            told(facts).host.nx = Some(false);
+        },
+    },
+    Case {
+        rule: "nx-differs",
+        severity: Severity::Fail,
+        condition: "NX is off on the target, under KVM",
+        made_by: None,
+        change: |facts| {
+            facts.domain.kvm = true;
+            told(facts).host.nx = Some(false);
+        },
+    },
+    Case {
+        rule: "kvm-unusable",
+        severity: Severity::Fail,
+        condition: "the target has no /dev/kvm, and the domain wants KVM",
+        made_by: None,
+        change: |facts| {
+            facts.domain.kvm = true;
+            told(facts).kvm_unusable = Some("there is no /dev/kvm".into());
+        },
+    },
+    Case {
+        rule: "machine-missing",
+        severity: Severity::Fail,
+        condition: "the target's QEMU lacks the machine type",
+        made_by: None,
+        change: |facts| {
+            told(facts).has_machine = Some(false);
+        },
+    },
+    Case {
+        rule: "device-missing",
+        severity: Severity::Fail,
+        condition: "the target's QEMU lacks a device",
+        made_by: None,
+        change: |facts| {
+            let mend = "apt install qemu-system-modules-spice, or use another <video>".into();
+            told(facts).devices_missing = vec![DeviceLack { device: "qxl-vga".into(), mend }];
+        },
+    },
+    Case {
+        rule: "qemu-older",
+        severity: Severity::Warn,
+        condition: "the target's QEMU is older",
+        made_by: None,
+        change: |facts| {
+            told(facts).host.qemu_version = Some("8.2.2".into());
+        },
+    },
+    Case {
+        rule: "migrate-capability-missing",
+        severity: Severity::Fail,
+        condition: "a QEMU lacks what the handover rests on",
+        made_by: None,
+        change: |facts| {
+            lacks(facts, "return-path");
+        },
+    },
+    Case {
+        rule: "migration-blocked",
+        severity: Severity::Fail,
+        condition: "QEMU says that it cannot send a device",
+        made_by: None,
+        change: |facts| {
+            facts.guest.blocked_reasons = vec!["The vhost-user-fs device does not support migration".into()];
+        },
+    },
+    Case {
+        rule: "host-device",
+        severity: Severity::Fail,
+        condition: "the guest has a PCI device of the source",
+        made_by: None,
+        change: |facts| {
+            facts.domain.host_devices = vec!["PCI device 0000:06:02.0".into()];
+        },
+    },
+    Case {
+        rule: "local-character",
+        severity: Severity::Warn,
+        condition: "a serial line leads into a file",
+        made_by: None,
+        change: |facts| {
+            character(facts, "/var/log/web1.log", false);
+        },
+    },
+    Case {
+        rule: "local-character",
+        severity: Severity::Fail,
+        condition: "a serial line is a device of the source",
+        made_by: None,
+        change: |facts| {
+            character(facts, "/dev/ttyS0", true);
+        },
+    },
+    Case {
+        rule: "memory-short",
+        severity: Severity::Fail,
+        condition: "the target has less memory than the guest",
+        made_by: None,
+        change: |facts| {
+            told(facts).host.memory_available_bytes = Some(1 << 20);
+        },
+    },
+    Case {
+        rule: "hugepages-short",
+        severity: Severity::Fail,
+        condition: "the target has too few free huge pages",
+        made_by: None,
+        change: |facts| {
+            facts.domain.hugepage_bytes = Some(2 << 20);
+            told(facts).host.hugepages[0].free = 100;
+        },
+    },
+    Case {
+        rule: "cpus-short",
+        severity: Severity::Warn,
+        condition: "the target has fewer processors than the guest",
+        made_by: None,
+        change: |facts| {
+            told(facts).host.cpus = Some(1);
+        },
+    },
+    Case {
+        rule: "descriptors-short",
+        severity: Severity::Fail,
+        condition: "a QEMU on the target may open few files",
+        made_by: None,
+        change: |facts| {
+            told(facts).host.descriptors_max = Some(64);
+        },
+    },
+    Case {
+        rule: "state-space-short",
+        severity: Severity::Warn,
+        condition: "the target's disk is all but full",
+        made_by: None,
+        change: |facts| {
+            told(facts).host.state_free_bytes = Some(1 << 20);
+        },
+    },
+    Case {
+        rule: "disk-space-short",
+        severity: Severity::Fail,
+        condition: "a disk must be copied, and the target has no room",
+        made_by: None,
+        change: |facts| {
+            pair::other_ways(facts);
+            told(facts).host.disks[0].free_bytes = Some(1 << 20);
+        },
+    },
+    Case {
+        rule: "name-taken",
+        severity: Severity::Fail,
+        condition: "another domain of that name is defined on the target",
+        made_by: None,
+        change: |facts| {
+            told(facts).same_name = Some(Uuid::from_u128(2));
+        },
+    },
+    Case {
+        rule: "uuid-taken",
+        severity: Severity::Fail,
+        condition: "another domain of that UUID is defined on the target",
+        made_by: None,
+        change: |facts| {
+            told(facts).same_uuid = Some("old".into());
+        },
+    },
+    Case {
+        rule: "disk-missing",
+        severity: Severity::Fail,
+        condition: "the disk is not on the target",
+        made_by: None,
+        change: |facts| {
+            told(facts).host.disks[0].fault = Some("no such file".into());
+        },
+    },
+    Case {
+        rule: "storage-not-shared",
+        severity: Severity::Fail,
+        condition: "another directory is mounted at the disk's path",
+        made_by: None,
+        change: |facts| {
+            told(facts).host.disks[0].nonce = Some(NonceSeen::Missing);
+        },
+    },
+    Case {
+        rule: "storage-not-shared",
+        severity: Severity::Fail,
+        condition: "the NFS server answers READ_PLUS of NFS 4.2 with zeros",
+        made_by: None,
+        change: |facts| {
+            told(facts).host.disks[0].nonce = Some(NonceSeen::Zeros);
+        },
+    },
+    Case {
+        rule: "storage-not-shared",
+        severity: Severity::Fail,
+        condition: "root may not read what root wrote (root_squash)",
+        made_by: None,
+        change: |facts| {
+            told(facts).host.disks[0].nonce =
+                Some(NonceSeen::Unreadable { reason: "permission denied".into() });
+        },
+    },
+    Case {
+        rule: "storage-not-shared",
+        severity: Severity::Fail,
+        condition: "the owner record beside the disk is another one",
+        made_by: None,
+        change: |facts| {
+            told(facts).host.disks[0].owned_by_source = Some(false);
+        },
+    },
+    Case {
+        rule: "image-differs",
+        severity: Severity::Fail,
+        condition: "the disk's file has another size on the target",
+        made_by: None,
+        change: |facts| {
+            told(facts).host.disks[0].size_bytes = Some(1 << 20);
+        },
+    },
+    Case {
+        rule: "image-differs",
+        severity: Severity::Fail,
+        condition: "another file lies over the disk in a shared directory",
+        made_by: None,
+        change: |facts| {
+            told(facts).host.disks[0].inode = Some(18);
+        },
+    },
+    Case {
+        rule: "image-differs",
+        severity: Severity::Fail,
+        condition: "the disk stands on another image on the target",
+        made_by: None,
+        change: |facts| {
+            told(facts).host.disks[0].backing = vec!["/srv/base.qcow2".into()];
+        },
+    },
+    Case {
+        rule: "cache-unsafe",
+        severity: Severity::Fail,
+        condition: "a disk has cache='unsafe'",
+        made_by: None,
+        change: |facts| {
+            facts.domain.disks[0].cache = Some("unsafe".into());
+        },
+    },
+    Case {
+        rule: "lock-unavailable",
+        severity: Severity::Warn,
+        condition: "the NFS server's lock service is not reachable",
+        made_by: None,
+        change: |facts| {
+            told(facts).host.disks[0].lock_fault = Some("no locks available".into());
+        },
+    },
+    Case {
+        rule: "snapshots-inside",
+        severity: Severity::Warn,
+        condition: "the image holds a snapshot",
+        made_by: None,
+        change: |facts| {
+            facts.source.disks[0].snapshots = vec!["before-upgrade".into()];
+        },
+    },
+    Case {
+        rule: "path-not-allowed",
+        severity: Severity::Fail,
+        condition: "the disk lies outside `allowed_paths` of the target",
+        made_by: None,
+        change: |facts| {
+            told(facts).files_forbidden = vec!["/data/web1.qcow2".into()];
+        },
+    },
+    Case {
+        rule: "emulator-not-allowed",
+        severity: Severity::Fail,
+        condition: "the emulator is not in `emulators` of the target",
+        made_by: None,
+        change: |facts| {
+            told(facts).emulator_forbidden = Some("/opt/qemu/bin/qemu-system-x86_64".into());
+        },
+    },
+    Case {
+        rule: "file-missing",
+        severity: Severity::Fail,
+        condition: "the guest's kernel is not on the target",
+        made_by: None,
+        change: |facts| {
+            told(facts).files_missing = vec!["/srv/boot/vmlinuz".into()];
+        },
+    },
+    Case {
+        rule: "network-unknown",
+        severity: Severity::Fail,
+        condition: "the target does not know the bridge of a network",
+        made_by: None,
+        change: |facts| {
+            let bridge = bridge(facts);
+            (bridge.name, bridge.fault) = ("lan".into(), Some(BridgeFault::NetworkUnknown));
+        },
+    },
+    Case {
+        rule: "bridge-missing",
+        severity: Severity::Fail,
+        condition: "the bridge is removed on the target",
+        made_by: None,
+        change: |facts| {
+            bridge(facts).fault = Some(BridgeFault::Missing);
+        },
+    },
+    Case {
+        rule: "not-a-bridge",
+        severity: Severity::Fail,
+        condition: "a veth has the bridge's name on the target",
+        made_by: None,
+        change: |facts| {
+            bridge(facts).fault = Some(BridgeFault::NotABridge);
+        },
+    },
+    Case {
+        rule: "bridge-down",
+        severity: Severity::Fail,
+        condition: "the bridge is set down on the target",
+        made_by: None,
+        change: |facts| {
+            bridge(facts).up = Some(false);
+        },
+    },
+    Case {
+        rule: "mtu-differs",
+        severity: Severity::Fail,
+        condition: "the bridge on the target has an MTU of 1400",
+        made_by: None,
+        change: |facts| {
+            bridge(facts).mtu = Some(1400);
+        },
+    },
+    Case {
+        rule: "mtu-differs",
+        severity: Severity::Warn,
+        condition: "the bridge on the target has an MTU of 9000",
+        made_by: None,
+        change: |facts| {
+            bridge(facts).mtu = Some(9000);
+        },
+    },
+    Case {
+        rule: "vlan-differs",
+        severity: Severity::Warn,
+        condition: "the bridge on the target stands on a VLAN",
+        made_by: None,
+        change: |facts| {
+            bridge(facts).vlans = vec![100];
+        },
+    },
+    Case {
+        rule: "mac-in-use",
+        severity: Severity::Fail,
+        condition: "a tap on the target has the guest's MAC address",
+        made_by: None,
+        change: |facts| {
+            let (mac, by) = ("52:54:00:00:00:01".into(), "domain db1".into());
+            told(facts).macs_taken = vec![MacUse { mac, by }];
+        },
+    },
+    Case {
+        rule: "user-networking",
+        severity: Severity::Warn,
+        condition: "an interface goes through QEMU's own network stack",
+        made_by: None,
+        change: |facts| {
+            facts.domain.user_networking = true;
+        },
+    },
+    Case {
+        rule: "guest-agent-silent",
+        severity: Severity::Warn,
+        condition: "nothing in the guest listens to its agent's channel",
+        made_by: None,
+        change: |facts| {
+            facts.guest.agent_open = Some(false);
+        },
+    },
+    Case {
+        rule: "fact-unknown",
+        severity: Severity::Warn,
+        condition: "the target could not ask its QEMU",
+        made_by: None,
+        change: |facts| {
+            let unknown = UnknownFact { what: "CPU features".into(), reason: "no answer within 10 s".into() };
+            told(facts).host.unknown = vec![unknown];
+        },
+    },
+];

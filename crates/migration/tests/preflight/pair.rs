@@ -1,0 +1,97 @@
+//! Two hosts as alike as two hosts are, and a domain that can go from one to the other. Main function: [`pair`].
+
+use api::{BridgeFacts, CertificateFacts, DiskFacts, HostFacts, HugepageFacts, NonceSeen, TargetFacts};
+use migration::preflight::{Between, DomainDisk, DomainFacts, Facts, GuestFacts};
+use uuid::Uuid;
+
+const NOW_MS: u64 = 1_800_000_000_000;
+const DAY_S: i64 = 86_400;
+
+/// A domain under TCG, from kvm1 to kvm2.
+pub(crate) fn pair() -> Facts {
+    let mut target = host("kvm2");
+    target.disks[0].nonce = Some(NonceSeen::Same);
+    Facts {
+        domain: DomainFacts {
+            name: "web1".into(),
+            uuid: Uuid::from_u128(1),
+            machine: "pc-q35-10.0".into(),
+            memory_bytes: 1 << 30,
+            vcpus: 2,
+            live: true,
+            channels: 2,
+            disks: vec![DomainDisk { name: "vda".into(), writable: true, cache: Some("none".into()) }],
+            agent_channel: true,
+            ..DomainFacts::default()
+        },
+        source: host("kvm1"),
+        guest: GuestFacts { blocked_reasons: vec![], agent_open: Some(true) },
+        target: Ok(TargetFacts { host: target, has_machine: Some(true), ..TargetFacts::default() }),
+        target_name: "kvm2".into(),
+        between: Between {
+            door: Some("10.0.0.2:40000".into()),
+            door_fault: None,
+            ahead_ms: Some(-12),
+            round_trip_ms: 1,
+        },
+    }
+}
+
+/// The same domain under KVM, with the host's own CPU.
+pub(crate) fn kvm(facts: &mut Facts) {
+    facts.domain.kvm = true;
+    facts.domain.host_cpu = true;
+}
+
+/// What a pair has seldom: huge pages; and a disk that must be copied.
+pub(crate) fn other_ways(facts: &mut Facts) {
+    facts.domain.live = false;
+    facts.domain.hugepage_bytes = Some(0);
+    let target = facts.target.as_mut().expect("told");
+    target.host.disks[0] =
+        DiskFacts { fault: Some("no such file".into()), free_bytes: Some(1 << 40), ..DiskFacts::default() };
+}
+
+fn host(name: &str) -> HostFacts {
+    let capabilities = ["events", "return-path", "pause-before-switchover", "multifd"];
+    let now_s = i64::try_from(NOW_MS / 1000).expect("small");
+    HostFacts {
+        host: name.into(),
+        arch: Some("x86_64".into()),
+        cpu_vendor: Some("AuthenticAMD".into()),
+        cpu_model: Some("AMD EPYC 9354".into()),
+        cpu_flags: ["nx", "avx2"].map(String::from).into(),
+        nx: Some(true),
+        cpus: Some(8),
+        clock_source: Some("tsc".into()),
+        now_ms: Some(NOW_MS),
+        memory_available_bytes: Some(4 << 30),
+        hugepage_default_bytes: Some(2 << 20),
+        hugepages: vec![HugepageFacts { size_bytes: 2 << 20, free: 1024 }],
+        descriptors_max: Some(1024),
+        state_free_bytes: Some(1 << 30),
+        certificate: Some(CertificateFacts { from_s: now_s - DAY_S, until_s: now_s + 300 * DAY_S }),
+        qemu_version: Some("10.0.2".into()),
+        migrate_capabilities: Some(capabilities.map(String::from).into()),
+        cpu_unavailable: Some(vec!["pcid".into()]),
+        disks: vec![DiskFacts {
+            disk: "vda".into(),
+            path: "/srv/web1.qcow2".into(),
+            size_bytes: Some(8 << 30),
+            taken_bytes: Some(1 << 30),
+            inode: Some(17),
+            filesystem: Some(0x6969),
+            free_bytes: Some(1 << 40),
+            ..DiskFacts::default()
+        }],
+        bridges: vec![BridgeFacts {
+            mac: "52:54:00:00:00:01".into(),
+            name: "br0".into(),
+            fault: None,
+            up: Some(true),
+            mtu: Some(1500),
+            vlans: vec![],
+        }],
+        unknown: vec![],
+    }
+}
