@@ -12,6 +12,7 @@ mod guest;
 mod kernel;
 mod matrix;
 mod package;
+mod preflight;
 mod previous;
 mod report;
 mod setup;

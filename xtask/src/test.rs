@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::setup::{self, Purpose};
-use crate::{chaos, guest, matrix, package, previous, tidy};
+use crate::{chaos, guest, matrix, package, preflight, previous, tidy};
 
 /// What nextest begins its last line with.
 const SUMMARY: &str = "Summary [";
@@ -68,6 +68,11 @@ pub(crate) fn run(root: &Path, target: &Path, arguments: &TestArguments) -> Resu
         step("faults at random instants (chaos)", &|| chaos::play_for(CHAOS_MIN).map(Some));
     }
 
+    eprintln!(
+        "
+test: rules of the preflight, how their conditions are made, and what they find:"
+    );
+    eprintln!("{}", preflight::table(root)?);
     eprintln!("\ntest: what was run:\n{}", table(&steps));
     eprintln!("test: {:.0} s in all", began.elapsed().as_secs_f64());
     let failed: Vec<&str> = steps.iter().filter(|step| step.result.is_err()).map(|step| step.name).collect();

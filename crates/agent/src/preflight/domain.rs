@@ -13,8 +13,8 @@ const AGENT_CHANNEL: &str = "org.qemu.guest_agent.0";
 pub(super) fn wants(domain: &Domain, live: bool, channels: u8) -> DomainFacts {
     let hugepages = domain.memory_backing.hugepages;
     let local = domain.streams().filter_map(|(backend, _)| match backend {
-        CharacterBackend::File { path, .. } => Some((path, false)),
-        CharacterBackend::Device(path) => Some((path, true)),
+        CharacterBackend::File { path, append } => Some((path, false, *append)),
+        CharacterBackend::Device(path) => Some((path, true, false)),
         CharacterBackend::Pty
         | CharacterBackend::Null
         | CharacterBackend::Pipe(_)
@@ -38,7 +38,7 @@ pub(super) fn wants(domain: &Domain, live: bool, channels: u8) -> DomainFacts {
         channels,
         host_devices: domain.hostdevs.iter().map(|hostdev| hostdev.source.to_string()).collect(),
         local_characters: local
-            .map(|(path, device)| LocalCharacter { path: path.display().to_string(), device })
+            .map(|(path, device, append)| LocalCharacter { path: path.display().to_string(), device, append })
             .collect(),
         user_networking: domain.interfaces.iter().any(|interface| !interface.source.has_tap()),
         disks: domain.disks.iter().filter(|disk| path_of(disk).is_some()).map(wanted_disk).collect(),

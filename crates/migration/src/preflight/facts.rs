@@ -101,6 +101,8 @@ pub struct LocalCharacter {
     pub path: String,
     /// Whether it is a device of the host; else a file that fills.
     pub device: bool,
+    /// Whether what is in the file stays when a QEMU opens it.
+    pub append: bool,
 }
 
 /// What the source's QEMU tells about the guest.

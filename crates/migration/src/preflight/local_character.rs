@@ -1,6 +1,9 @@
 //! Rule `local-character`: what a guest's serial lines lead to.
 
+use api::{DiskFacts, NonceSeen};
+
 use super::rule::{Answer, Rule, or_pass};
+use super::{Facts, LocalCharacter};
 
 /// A serial line or channel leads into a file or a device of the source.
 pub(super) static LOCAL_CHARACTER: Rule = Rule {
@@ -10,7 +13,8 @@ pub(super) static LOCAL_CHARACTER: Rule = Rule {
     needed: false,
     judge: |facts| {
         let from = &facts.source.host;
-        let found = facts.domain.local_characters.iter().map(|local| {
+        let local = facts.domain.local_characters.iter().filter(|local| !goes_along(facts, local));
+        let found = local.map(|local| {
             let path = &local.path;
             let mend = format!(
                 "let it lead into a pty or a socket, and restart the domain: ferry edit {}",
@@ -19,16 +23,24 @@ pub(super) static LOCAL_CHARACTER: Rule = Rule {
             let answer = if local.device {
                 Answer::fail(format!("a serial line of the guest is the device {path} of {from}"), mend)
             } else {
-                Answer::warn(
-                    format!(
-                        "a serial line of the guest fills the file {path}, which begins anew on {}",
-                        facts.target_name
-                    ),
-                    mend,
-                )
+                let to = &facts.target_name;
+                let said =
+                    format!("a serial line of the guest fills the file {path}, which begins anew on {to}");
+                Answer::warn(said, mend)
             };
             answer.between(path, "").about(path)
         });
         or_pass(found.collect(), Answer::pass().between("none", ""))
     },
 };
+
+/// Whether a file that is only added to lies beside a disk on storage that is proven to be shared.
+fn goes_along(facts: &Facts, local: &LocalCharacter) -> bool {
+    let directory = |path: &str| path.rsplit_once('/').map(|(directory, _)| directory.to_owned());
+    let shared = |disk: &DiskFacts| {
+        (disk.nonce == Some(NonceSeen::Same) || disk.owned_by_source == Some(true))
+            && directory(&disk.path) == directory(&local.path)
+    };
+    let disks = facts.told().map(|target| target.host.disks.as_slice()).unwrap_or_default();
+    !local.device && local.append && disks.iter().any(shared)
+}

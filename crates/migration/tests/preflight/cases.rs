@@ -40,7 +40,7 @@ fn lacks(facts: &mut Facts, capability: &str) {
 }
 
 fn character(facts: &mut Facts, path: &str, device: bool) {
-    facts.domain.local_characters = vec![LocalCharacter { path: path.into(), device }];
+    facts.domain.local_characters = vec![LocalCharacter { path: path.into(), device, append: true }];
 }
 
 pub(crate) static CASES: &[Case] = &[
@@ -48,7 +48,7 @@ pub(crate) static CASES: &[Case] = &[
         rule: "same-host",
         severity: Severity::Fail,
         condition: "source and target have one name",
-        made_by: None,
+        made_by: Some("lab_check::conditions_that_a_running_guest_is_checked_under"),
         change: |facts| {
             facts.target_name = "kvm1".into();
         },
@@ -57,7 +57,7 @@ pub(crate) static CASES: &[Case] = &[
         rule: "target-unreachable",
         severity: Severity::Fail,
         condition: "the target's agent is ended",
-        made_by: None,
+        made_by: Some("lab_check::conditions_that_a_running_guest_is_checked_under"),
         change: |facts| {
             facts.target =
                 Err(Unasked::Silent { reason: "connection refused".into(), mend: "start the agent".into() });
@@ -76,7 +76,7 @@ pub(crate) static CASES: &[Case] = &[
         rule: "source-unreachable",
         severity: Severity::Fail,
         condition: "the source is not in the target's configuration",
-        made_by: None,
+        made_by: Some("lab_check::conditions_that_a_running_guest_is_checked_under"),
         change: |facts| {
             told(facts).source_fault = Some("connection refused".into());
         },
@@ -112,7 +112,7 @@ pub(crate) static CASES: &[Case] = &[
         rule: "clock-skew",
         severity: Severity::Warn,
         condition: "the target's clock is 1.5 s ahead",
-        made_by: None,
+        made_by: Some("lab_check::conditions_that_a_running_guest_is_checked_under"),
         change: |facts| {
             facts.between.ahead_ms = Some(1500);
         },
@@ -207,7 +207,7 @@ pub(crate) static CASES: &[Case] = &[
         rule: "kvm-unusable",
         severity: Severity::Fail,
         condition: "the target has no /dev/kvm, and the domain wants KVM",
-        made_by: None,
+        made_by: Some("lab_check::conditions_that_a_definition_brings_along"),
         change: |facts| {
             facts.domain.kvm = true;
             told(facts).kvm_unusable = Some("there is no /dev/kvm".into());
@@ -263,7 +263,7 @@ pub(crate) static CASES: &[Case] = &[
         rule: "host-device",
         severity: Severity::Fail,
         condition: "the guest has a PCI device of the source",
-        made_by: None,
+        made_by: Some("lab_check::conditions_that_a_definition_brings_along"),
         change: |facts| {
             facts.domain.host_devices = vec!["PCI device 0000:06:02.0".into()];
         },
@@ -272,7 +272,7 @@ pub(crate) static CASES: &[Case] = &[
         rule: "local-character",
         severity: Severity::Warn,
         condition: "a serial line leads into a file",
-        made_by: None,
+        made_by: Some("lab_check::conditions_that_a_definition_brings_along"),
         change: |facts| {
             character(facts, "/var/log/web1.log", false);
         },
@@ -289,8 +289,8 @@ pub(crate) static CASES: &[Case] = &[
     Case {
         rule: "memory-short",
         severity: Severity::Fail,
-        condition: "the target has less memory than the guest",
-        made_by: None,
+        condition: "the guest has 4 TiB of memory, the target less",
+        made_by: Some("lab_check::conditions_that_a_definition_brings_along"),
         change: |facts| {
             told(facts).host.memory_available_bytes = Some(1 << 20);
         },
@@ -298,8 +298,8 @@ pub(crate) static CASES: &[Case] = &[
     Case {
         rule: "hugepages-short",
         severity: Severity::Fail,
-        condition: "the target has too few free huge pages",
-        made_by: None,
+        condition: "the guest wants huge pages, and the target has none free",
+        made_by: Some("lab_check::conditions_that_a_definition_brings_along"),
         change: |facts| {
             facts.domain.hugepage_bytes = Some(2 << 20);
             told(facts).host.hugepages[0].free = 100;
@@ -346,7 +346,7 @@ pub(crate) static CASES: &[Case] = &[
         rule: "name-taken",
         severity: Severity::Fail,
         condition: "another domain of that name is defined on the target",
-        made_by: None,
+        made_by: Some("lab_check::conditions_that_a_running_guest_is_checked_under"),
         change: |facts| {
             told(facts).same_name = Some(Uuid::from_u128(2));
         },
@@ -355,7 +355,7 @@ pub(crate) static CASES: &[Case] = &[
         rule: "uuid-taken",
         severity: Severity::Fail,
         condition: "another domain of that UUID is defined on the target",
-        made_by: None,
+        made_by: Some("lab_check::conditions_that_a_running_guest_is_checked_under"),
         change: |facts| {
             told(facts).same_uuid = Some("old".into());
         },
@@ -364,7 +364,7 @@ pub(crate) static CASES: &[Case] = &[
         rule: "disk-missing",
         severity: Severity::Fail,
         condition: "the disk is not on the target",
-        made_by: None,
+        made_by: Some("lab_check::conditions_that_a_running_guest_is_checked_under"),
         change: |facts| {
             told(facts).host.disks[0].fault = Some("no such file".into());
         },
@@ -373,7 +373,7 @@ pub(crate) static CASES: &[Case] = &[
         rule: "storage-not-shared",
         severity: Severity::Fail,
         condition: "another directory is mounted at the disk's path",
-        made_by: None,
+        made_by: Some("lab_check::conditions_that_a_running_guest_is_checked_under"),
         change: |facts| {
             told(facts).host.disks[0].nonce = Some(NonceSeen::Missing);
         },
@@ -419,7 +419,7 @@ pub(crate) static CASES: &[Case] = &[
         rule: "image-differs",
         severity: Severity::Fail,
         condition: "another file lies over the disk in a shared directory",
-        made_by: None,
+        made_by: Some("lab_check::conditions_that_a_running_guest_is_checked_under"),
         change: |facts| {
             told(facts).host.disks[0].inode = Some(18);
         },
@@ -455,7 +455,7 @@ pub(crate) static CASES: &[Case] = &[
         rule: "snapshots-inside",
         severity: Severity::Warn,
         condition: "the image holds a snapshot",
-        made_by: None,
+        made_by: Some("lab_check::conditions_that_a_definition_brings_along"),
         change: |facts| {
             facts.source.disks[0].snapshots = vec!["before-upgrade".into()];
         },
@@ -464,7 +464,7 @@ pub(crate) static CASES: &[Case] = &[
         rule: "path-not-allowed",
         severity: Severity::Fail,
         condition: "the disk lies outside `allowed_paths` of the target",
-        made_by: None,
+        made_by: Some("lab_check::conditions_that_a_running_guest_is_checked_under"),
         change: |facts| {
             told(facts).files_forbidden = vec!["/data/web1.qcow2".into()];
         },
@@ -482,7 +482,7 @@ pub(crate) static CASES: &[Case] = &[
         rule: "file-missing",
         severity: Severity::Fail,
         condition: "the guest's kernel is not on the target",
-        made_by: None,
+        made_by: Some("lab_check::conditions_that_a_running_guest_is_checked_under"),
         change: |facts| {
             told(facts).files_missing = vec!["/srv/boot/vmlinuz".into()];
         },
@@ -491,7 +491,7 @@ pub(crate) static CASES: &[Case] = &[
         rule: "network-unknown",
         severity: Severity::Fail,
         condition: "the target does not know the bridge of a network",
-        made_by: None,
+        made_by: Some("lab_check::conditions_that_a_definition_brings_along"),
         change: |facts| {
             let bridge = bridge(facts);
             (bridge.name, bridge.fault) = ("lan".into(), Some(BridgeFault::NetworkUnknown));
@@ -501,7 +501,7 @@ pub(crate) static CASES: &[Case] = &[
         rule: "bridge-missing",
         severity: Severity::Fail,
         condition: "the bridge is removed on the target",
-        made_by: None,
+        made_by: Some("lab_check::conditions_that_a_running_guest_is_checked_under"),
         change: |facts| {
             bridge(facts).fault = Some(BridgeFault::Missing);
         },
@@ -510,7 +510,7 @@ pub(crate) static CASES: &[Case] = &[
         rule: "not-a-bridge",
         severity: Severity::Fail,
         condition: "a veth has the bridge's name on the target",
-        made_by: None,
+        made_by: Some("lab_check::conditions_that_a_running_guest_is_checked_under"),
         change: |facts| {
             bridge(facts).fault = Some(BridgeFault::NotABridge);
         },
@@ -519,7 +519,7 @@ pub(crate) static CASES: &[Case] = &[
         rule: "bridge-down",
         severity: Severity::Fail,
         condition: "the bridge is set down on the target",
-        made_by: None,
+        made_by: Some("lab_check::conditions_that_a_running_guest_is_checked_under"),
         change: |facts| {
             bridge(facts).up = Some(false);
         },
@@ -528,7 +528,7 @@ pub(crate) static CASES: &[Case] = &[
         rule: "mtu-differs",
         severity: Severity::Fail,
         condition: "the bridge on the target has an MTU of 1400",
-        made_by: None,
+        made_by: Some("lab_check::conditions_that_a_running_guest_is_checked_under"),
         change: |facts| {
             bridge(facts).mtu = Some(1400);
         },
@@ -546,7 +546,7 @@ pub(crate) static CASES: &[Case] = &[
         rule: "vlan-differs",
         severity: Severity::Warn,
         condition: "the bridge on the target stands on a VLAN",
-        made_by: None,
+        made_by: Some("lab_check::conditions_that_a_running_guest_is_checked_under"),
         change: |facts| {
             bridge(facts).vlans = vec![100];
         },
@@ -555,7 +555,7 @@ pub(crate) static CASES: &[Case] = &[
         rule: "mac-in-use",
         severity: Severity::Fail,
         condition: "a tap on the target has the guest's MAC address",
-        made_by: None,
+        made_by: Some("lab_check::conditions_that_a_running_guest_is_checked_under"),
         change: |facts| {
             let (mac, by) = ("52:54:00:00:00:01".into(), "domain db1".into());
             told(facts).macs_taken = vec![MacUse { mac, by }];
@@ -565,7 +565,7 @@ pub(crate) static CASES: &[Case] = &[
         rule: "user-networking",
         severity: Severity::Warn,
         condition: "an interface goes through QEMU's own network stack",
-        made_by: None,
+        made_by: Some("lab_check::conditions_that_a_definition_brings_along"),
         change: |facts| {
             facts.domain.user_networking = true;
         },

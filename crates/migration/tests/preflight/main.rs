@@ -115,6 +115,15 @@ fn what_only_kvm_lets_through_is_judged_for_kvm_only() {
 }
 
 #[test]
+fn a_file_that_is_added_to_on_shared_storage_goes_along() {
+    let character =
+        |path: &str| migration::preflight::LocalCharacter { path: path.into(), device: false, append: true };
+    check(|facts| facts.domain.local_characters = vec![character("/srv/web1.log")], &[]);
+    let elsewhere = |facts: &mut Facts| facts.domain.local_characters = vec![character("/srv/logs/web1.log")];
+    check(elsewhere, &[("local-character", Severity::Warn)]);
+}
+
+#[test]
 fn a_host_of_which_little_is_known_is_judged_by_that() {
     // As in an offer: the target knows of the source what the offer says.
     check(
