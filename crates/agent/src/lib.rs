@@ -36,6 +36,7 @@ mod snapshot;
 mod statistics;
 mod store;
 mod tracker;
+mod verify;
 
 pub use config::{Config, ConfigError, HostConfig};
 pub use http::openapi;

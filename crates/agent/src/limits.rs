@@ -121,6 +121,18 @@ pub(crate) const DOOR_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a target keeps a port open for a preflight.
 pub(crate) const DOOR_OPEN: Duration = Duration::from_secs(15);
 
+/// How long a target looks whether its bridges have learned a guest's addresses: longer than all of [`ANNOUNCE`].
+pub(crate) const LEARN_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Between two looks at what the target is waiting to see.
+pub(crate) const LOOK_AGAIN_EVERY: Duration = Duration::from_millis(20);
+
+/// How long the agent in a guest may take to say what time it is there.
+pub(crate) const GUEST_AGENT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a source waits for what its target saw afterwards. The guest runs meanwhile; only the report waits.
+pub(crate) const VERIFY_TIMEOUT: Duration = Duration::from_secs(8);
+
 /// Longest name of a file made from a domain's name, in bytes.
 pub(crate) const NAME_BYTES_MAX: usize = 200;
 

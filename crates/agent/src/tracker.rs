@@ -64,6 +64,7 @@ impl Tracker {
             encrypted: begin.encrypted,
             suspended: begin.suspended,
             skipped: begin.skipped,
+            verified: None,
         };
         let tracker = Tracker::new(begin.role, report, true);
         tracker.enter(begin.phase);
@@ -127,6 +128,11 @@ impl Tracker {
     /// It has ended, or is in doubt; `in doubt` may be followed by another end.
     pub(crate) fn end(&self, phase: Phase, outcome: Outcome, reason: Option<String>, mend: Option<String>) {
         self.enter(phase);
+        self.conclude(outcome, reason, mend);
+    }
+
+    /// It has ended, in the phase that was entered last.
+    pub(crate) fn conclude(&self, outcome: Outcome, reason: Option<String>, mend: Option<String>) {
         self.change(|story| {
             story.report.outcome = Some(outcome);
             story.report.reason = reason;

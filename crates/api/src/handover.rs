@@ -9,6 +9,7 @@
 //!                                  ←             Verdict
 //!   DELETE /agent/migrations/{id}  →             "it stays here, give everything back"
 //!                                  ←             Verdict
+//!   GET  /agent/migrations/{id}/verified   →     what do you see of it now?  (Verified)
 //! target                                source
 //!   GET  /agent/migrations/{id}/settlement →     what became of it?  (Settlement)
 //! ```

@@ -20,6 +20,7 @@ mod problem;
 mod protocol;
 mod screen;
 mod statistics;
+mod verified;
 
 pub use check::{CheckMode, CheckReport, CheckRequest, Checked, Severity};
 pub use copy::{CloneRequest, ImportRequest, Imported, Snapshot, SnapshotRequest};
@@ -48,6 +49,7 @@ pub use problem::{Detail, Problem};
 pub use protocol::{PROTOCOL_HEADER, Protocols};
 pub use screen::Vnc;
 pub use statistics::{DiskStatistics, InterfaceStatistics, Statistics};
+pub use verified::{DiskSeen, InterfaceSeen, Verified};
 
 /// Path prefix of every endpoint.
 pub const BASE: &str = "/api/v1";

@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::Verified;
+
 /// `POST /domains/{domain}/migrations`: move a domain.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct MigrationRequest {
@@ -262,6 +264,9 @@ pub struct MigrationReport {
     /// Rules of the preflight that were not looked at because somebody wanted it so.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skipped: Vec<String>,
+    /// What the target saw once the guest ran there; absent where it did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verified: Option<Verified>,
 }
 
 /// A migration as one host knows it.

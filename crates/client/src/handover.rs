@@ -2,7 +2,7 @@
 //! the conversation; another version is an error before the body is looked at. Nothing here is repeated, least of
 //! all a pledge. The order of the calls is in [`api`]'s handover types.
 
-use api::{CheckOffer, Offer, Pledge, Settlement, TargetFacts, TargetStatus, Ticket, Verdict};
+use api::{CheckOffer, Offer, Pledge, Settlement, TargetFacts, TargetStatus, Ticket, Verdict, Verified};
 use uuid::Uuid;
 
 use crate::client::Call;
@@ -43,6 +43,11 @@ impl Client {
     pub async fn abandon(&self, id: Uuid) -> Result<Verdict, ClientError> {
         let call = Call::delete(format!("/agent/migrations/{id}")).within(ABANDON_WITHIN);
         self.json(call.between_agents()).await
+    }
+
+    /// `GET /agent/migrations/{id}/verified`: what the target sees of a domain that has moved. The caller bounds it.
+    pub async fn verified(&self, id: Uuid) -> Result<Verified, ClientError> {
+        self.json(Call::get(format!("/agent/migrations/{id}/verified")).between_agents()).await
     }
 
     /// `GET /agent/migrations/{id}/settlement`: asked of the source by a target that has lost its memory of it.

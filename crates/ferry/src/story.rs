@@ -2,7 +2,7 @@
 //! [`crate::progress`]. Main functions: [`phase`], [`progress`], [`report`].
 
 use anstyle::{AnsiColor, Style};
-use api::{Migration, MigrationPhase, MigrationReport, Outcome, Progress, Role};
+use api::{Migration, MigrationPhase, MigrationReport, Outcome, Progress, Role, Verified};
 
 use crate::measure::{bytes, milliseconds, rate};
 use crate::printer::{Facts, wrap};
@@ -103,6 +103,9 @@ pub(crate) fn report(report: &MigrationReport, width: usize) -> String {
     if report.suspended {
         facts.add("state", "suspended, as before");
     }
+    if let Some(verified) = &report.verified {
+        facts.add("afterwards", &afterwards(verified));
+    }
     if !report.skipped.is_empty() {
         facts.add("skipped", &report.skipped.join(", "));
     }
@@ -149,6 +152,29 @@ fn blackout(report: &MigrationReport) -> Option<String> {
     }
 }
 
+/// What the target saw of the guest: its place in the network, its disks, its clock.
+fn afterwards(verified: &Verified) -> String {
+    let mut seen = Vec::new();
+    for interface in &verified.interfaces {
+        let word = if interface.learned { "learned on" } else { "NOT learned on" };
+        seen.push(format!("{} {word} {}", interface.mac, interface.bridge));
+    }
+    let disks = |open: bool| {
+        let names = verified.disks.iter().filter(|disk| disk.open == open).map(|disk| disk.disk.as_str());
+        names.collect::<Vec<_>>().join(", ")
+    };
+    for (open, word) in [(true, "open"), (false, "NOT open")] {
+        let names = disks(open);
+        if !names.is_empty() {
+            seen.push(format!("{names} {word}"));
+        }
+    }
+    if let Some(ahead_ms) = verified.clock_ahead_ms {
+        seen.push(format!("the guest's clock {ahead_ms:+} ms"));
+    }
+    seen.join("; ")
+}
+
 /// What an operator puts at stake with a word about a migration in doubt.
 pub(crate) fn stake(migration: &Migration, word: api::ResolveAs) -> String {
     let MigrationReport { domain, source, target, .. } = &migration.report;
@@ -182,7 +208,8 @@ mod tests {
     use super::{phase, progress, report, stake};
     use anstream::adapter::strip_str;
     use api::{
-        Downtime, Memory, Migration, MigrationPhase, MigrationReport, Outcome, Progress, ResolveAs, Role,
+        DiskSeen, Downtime, InterfaceSeen, Memory, Migration, MigrationPhase, MigrationReport, Outcome,
+        Progress, ResolveAs, Role, Verified,
     };
     use insta::assert_snapshot;
     use uuid::Uuid;
@@ -216,6 +243,7 @@ mod tests {
             encrypted: true,
             suspended: false,
             skipped: Vec::new(),
+            verified: None,
         }
     }
 
@@ -232,6 +260,20 @@ mod tests {
           on the way  encrypted
           migration   01900000-0000-7000-8000-000000000001
         ");
+    }
+
+    #[test]
+    fn what_the_target_saw_afterwards_and_what_was_skipped() {
+        let mut given = ended(Some(Outcome::Moved), MigrationPhase::Moved);
+        let interface = |mac: &str, learned| InterfaceSeen { mac: mac.into(), bridge: "br0".into(), learned };
+        let disk = |disk: &str, open| DiskSeen { disk: disk.into(), open };
+        given.verified = Some(Verified {
+            interfaces: vec![interface("52:54:00:00:00:01", true), interface("52:54:00:00:00:02", false)],
+            disks: vec![disk("vda", true), disk("vdb", true), disk("vdc", false)],
+            clock_ahead_ms: Some(-3),
+        });
+        given.skipped = vec!["clock-skew".into()];
+        assert_snapshot!(shown(&given), @"");
     }
 
     #[test]

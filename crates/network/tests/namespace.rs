@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
-use network::{Bridge, Network, NetworkError, Port, PortState};
+use network::{Bridge, Learned, Network, NetworkError, Port, PortState};
 use rtnetlink::MulticastGroup;
 use rtnetlink::packet_core::NetlinkPayload;
 use rtnetlink::packet_route::RouteNetlinkMessage;
@@ -483,5 +483,35 @@ fn a_tap_that_qemu_made_joins_and_goes_with_it() {
         drop(qemu);
         let gone = network.forwarding("tap0", PATIENCE).await;
         assert!(matches!(gone, Err(NetworkError::NoSuchLink { .. })), "{gone:?}");
+    });
+}
+
+#[test]
+fn what_bridges_have_learned_and_the_vlans_they_stand_on() {
+    in_namespace(|network| async move {
+        ip("link add br0 type bridge");
+        ip("tuntap add dev tap0 mode tap");
+        ip("link set tap0 master br0");
+        veth("port0");
+        ip("link set port0 master br0");
+        assert_eq!(network.vlans("br0").await.unwrap(), []);
+        for vlan in [200, 100] {
+            ip(&format!("link add link port0p name vlan{vlan} type vlan id {vlan}"));
+            ip(&format!("link set vlan{vlan} master br0"));
+        }
+        assert_eq!(network.vlans("br0").await.unwrap(), [100, 200]);
+        assert!(matches!(network.vlans("br1").await, Err(NetworkError::NoSuchLink { .. })));
+
+        let mac = |last| [0x52, 0x54, 0, 0, 0, last];
+        for (last, port) in [(1, "tap0"), (2, "port0")] {
+            let words = format!("fdb add 52:54:00:00:00:0{last} dev {port} master static");
+            let status =
+                Command::new("bridge").args(words.split(' ')).status().expect("iproute2 is installed");
+            assert!(status.success(), "bridge {words}");
+        }
+        let learned = |port: &str, tap| Learned { bridge: "br0".to_owned(), port: port.to_owned(), tap };
+        assert_eq!(network.learned(mac(1)).await.unwrap(), [learned("tap0", true)]);
+        assert_eq!(network.learned(mac(2)).await.unwrap(), [learned("port0", false)]);
+        assert_eq!(network.learned(mac(3)).await.unwrap(), []);
     });
 }

@@ -14,6 +14,7 @@ pub mod command_line;
 pub mod console;
 pub mod event;
 pub mod firmware;
+pub mod guest_agent;
 pub mod limits;
 pub mod migrate;
 mod open_enum;

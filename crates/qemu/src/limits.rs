@@ -57,3 +57,6 @@ pub const CLEANUP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Pause between two looks at `query-migrate` or `query-yank`, where no event tells of what is waited for.
 pub const QUERY_MIGRATE_PAUSE: Duration = Duration::from_millis(5);
+
+/// Longest answer of a guest's agent, in bytes: a time is short, and a guest may say anything.
+pub const GUEST_AGENT_LINE_BYTES_MAX: usize = 4096;

@@ -17,6 +17,7 @@ use crate::guest::{change_owner, give_back, read_owner};
 use crate::keeper::Reply;
 use crate::limits::{QUIT_TIMEOUT, SETTLE_PAUSE_MAX, SETTLE_PAUSE_MIN, VERDICT_TIMEOUT};
 use crate::nonvolatile;
+use crate::verify;
 
 /// What a target answered, and when its guest resumed.
 struct Heard {
@@ -258,7 +259,11 @@ pub(crate) async fn moved(live: Box<Live>, generation: u64) -> Left {
     give_back(&live.begun.node, &live.record, live.process.as_ref()).await;
     nonvolatile::forget_tpm(&live.begun.node, live.record.uuid);
     hand(&live, generation + 1).await;
-    tracker.end(Phase::Moved, Outcome::Moved, None, None);
+    // All is done; what comes after is only looked at, and not counted as the migration's time.
+    tracker.enter(Phase::Moved);
+    let verified = verify::ask(&live.begun.node, &live.target, tracker.id()).await;
+    tracker.record(|report| report.verified = verified);
+    tracker.conclude(Outcome::Moved, None, None);
     Left::Moved
 }
 

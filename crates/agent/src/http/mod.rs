@@ -88,6 +88,7 @@ fn endpoints() -> OpenApiRouter<Arc<Node>> {
         .routes(routes!(agents::settlement::settlement))
         .routes(routes!(agents::roster::roster, agents::roster::take))
         .routes(routes!(agents::renew::renew))
+        .routes(routes!(agents::verified::verified))
         .route_layer(middleware::map_response(problem::in_form))
         .route_layer(middleware::from_fn(asker::only_agents));
     let strangers = OpenApiRouter::new()

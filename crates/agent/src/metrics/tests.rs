@@ -51,6 +51,7 @@ fn migration(id: u128, role: Role, phase: MigrationPhase, outcome: Option<Outcom
         encrypted: true,
         suspended: false,
         skipped: Vec::new(),
+        verified: None,
     };
     Migration { role, report }
 }

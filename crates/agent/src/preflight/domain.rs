@@ -61,6 +61,6 @@ pub(super) fn sees_host_cpu(domain: &Domain) -> bool {
 }
 
 /// The place of the guest agent's channel among the domain's channels.
-pub(super) fn agent_channel(domain: &Domain) -> Option<usize> {
+pub(crate) fn agent_channel(domain: &Domain) -> Option<usize> {
     domain.channels.iter().position(|channel| channel.name == AGENT_CHANNEL)
 }

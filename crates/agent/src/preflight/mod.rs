@@ -12,6 +12,7 @@ mod qemu;
 mod source;
 mod target;
 
+pub(crate) use self::domain::agent_channel;
 pub(crate) use offer::take_in;
 pub(crate) use source::{check, check_first, permitted};
 pub(crate) use target::facts;

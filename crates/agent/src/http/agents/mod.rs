@@ -10,6 +10,7 @@ pub(super) mod renew;
 pub(super) mod roster;
 pub(super) mod settlement;
 pub(super) mod status;
+pub(super) mod verified;
 
 use api::{MigrationPhase, Role, Verdict};
 use uuid::Uuid;
