@@ -24,6 +24,9 @@ pub struct CheckRequest {
     /// Parallel connections for memory that the migration is to have.
     #[serde(default = "crate::migration::default_channels")]
     pub channels: u8,
+    /// Whether memory is to go unencrypted.
+    #[serde(default)]
+    pub plaintext: bool,
 }
 
 impl CheckRequest {
@@ -36,6 +39,7 @@ impl CheckRequest {
             only: Vec::new(),
             skip: Vec::new(),
             channels: crate::migration::default_channels(),
+            plaintext: false,
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::guest::frozen_uuid;
 const AGENT_CHANNEL: &str = "org.qemu.guest_agent.0";
 
 /// What a frozen definition wants.
-pub(super) fn wants(domain: &Domain, live: bool, channels: u8) -> DomainFacts {
+pub(super) fn wants(domain: &Domain, live: bool, channels: u8, encrypted: bool) -> DomainFacts {
     let hugepages = domain.memory_backing.hugepages;
     let local = domain.streams().filter_map(|(backend, _)| match backend {
         CharacterBackend::File { path, append } => Some((path, false, *append)),
@@ -36,6 +36,7 @@ pub(super) fn wants(domain: &Domain, live: bool, channels: u8) -> DomainFacts {
         host_cpu: sees_host_cpu(domain),
         live,
         channels,
+        encrypted,
         host_devices: domain.hostdevs.iter().map(|hostdev| hostdev.source.to_string()).collect(),
         local_characters: local
             .map(|(path, device, append)| LocalCharacter { path: path.display().to_string(), device, append })

@@ -29,7 +29,7 @@ pub(crate) async fn take_in(node: &Node, offer: &Offer) -> Result<Coming, Failur
         disk.owned_by_source = owned_by_source(domain, disk, offer).await;
     }
     let facts = Facts {
-        domain: wants(domain, true, offer.channels),
+        domain: wants(domain, true, offer.channels, offer.encrypted),
         source: source(offer),
         guest: GuestFacts::default(),
         target: Ok(found),

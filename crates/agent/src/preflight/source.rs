@@ -105,7 +105,7 @@ async fn gather(
         tokio::join!(here(node, surveyed), there(node, surveyed, client, live),);
     let unknown = source.unknown.into_iter().chain(unwritten).collect();
     Facts {
-        domain: wants(surveyed.definition.domain(), live, request.channels),
+        domain: wants(surveyed.definition.domain(), live, request.channels, !request.plaintext),
         source: HostFacts { unknown, ..source },
         guest,
         target,

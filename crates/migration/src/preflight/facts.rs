@@ -71,6 +71,8 @@ pub struct DomainFacts {
     pub live: bool,
     /// Parallel memory connections wanted.
     pub channels: u8,
+    /// Whether memory goes encrypted.
+    pub encrypted: bool,
     /// Devices of the source host in the guest's hands, for people: `PCI device 0000:06:02.0`.
     pub host_devices: Vec<String>,
     /// Character devices that are bound to something on the source.

@@ -22,6 +22,7 @@ mod cpus;
 mod descriptors;
 mod devices;
 mod disk;
+mod encrypted_channels;
 mod facts;
 mod file;
 mod guest_agent;
@@ -72,6 +73,7 @@ pub static RULES: &[&Rule] = &[
     &devices::DEVICE_MISSING,
     &qemu_version::QEMU_OLDER,
     &capabilities::MIGRATE_CAPABILITY_MISSING,
+    &encrypted_channels::ENCRYPTED_CHANNELS,
     &blocked::MIGRATION_BLOCKED,
     &host_device::HOST_DEVICE,
     &local_character::LOCAL_CHARACTER,

@@ -251,6 +251,15 @@ pub(crate) static CASES: &[Case] = &[
         },
     },
     Case {
+        rule: "encrypted-channels",
+        severity: Severity::Warn,
+        condition: "memory is to go encrypted over two connections",
+        made_by: None,
+        change: |facts| {
+            facts.domain.encrypted = true;
+        },
+    },
+    Case {
         rule: "migration-blocked",
         severity: Severity::Fail,
         condition: "QEMU says that it cannot send a device",

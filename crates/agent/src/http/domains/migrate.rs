@@ -26,6 +26,7 @@ pub(crate) async fn migrate(
         mode: Some(CheckMode::Live),
         skip: request.skip.clone(),
         channels: request.channels,
+        plaintext: request.plaintext,
         ..CheckRequest::to(&request.to)
     };
     let checked = finish(preflight::check_first(Arc::clone(&node), domain.clone(), asked)).await?;
