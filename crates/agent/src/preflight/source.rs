@@ -8,7 +8,7 @@ use api::{
     CheckMode, CheckOffer, CheckReport, CheckRequest, Checked, Finding, HostFacts, Severity, TargetFacts,
     UnknownFact,
 };
-use client::{Client, ClientError};
+use client::{Client, ClientError, ProtocolError};
 use migration::preflight::{Between, Facts, GuestFacts, Selection, Unasked, judge, permits};
 use uuid::Uuid;
 
@@ -196,7 +196,8 @@ fn ahead_ms(theirs: u64, began_ms: u64, round_trip: Duration) -> i64 {
 
 fn unasked(error: &ClientError) -> Unasked {
     match error {
-        ClientError::Problem(problem) if problem.code == "no-endpoint" => Unasked::Older,
+        // It has said what time it is, so it is an agent; what it does not know it answers without the agents' header.
+        ClientError::Protocol { source: ProtocolError::NoVersion, .. } => Unasked::Older,
         error => Unasked::Silent {
             reason: chain(error),
             mend: error.mend().unwrap_or_else(|| "see that the host is up and its agent runs".to_owned()),
