@@ -2,7 +2,7 @@
 //! It decides nothing. Main type: [`Tracker`].
 
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use api::{
     Downtime, Memory, Migration, MigrationEvent, MigrationPhase, MigrationReport, Outcome, Progress, Role,
@@ -263,12 +263,21 @@ pub(crate) fn unix_ms() -> u64 {
         .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0))
 }
 
+/// How far another clock is ahead of this one, in milliseconds: it was asked at `began_ms`, and is taken to have been
+/// looked at half-way.
+pub(crate) fn ahead_ms(theirs_ms: u64, began_ms: u64, round_trip: Duration) -> i64 {
+    let half_ms = u64::try_from(round_trip.as_millis()).unwrap_or(0) / 2;
+    let ours = i64::try_from(began_ms.saturating_add(half_ms)).unwrap_or(i64::MAX);
+    i64::try_from(theirs_ms).unwrap_or(i64::MAX).saturating_sub(ours)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Begin, Tracker};
+    use super::{Begin, Tracker, ahead_ms};
     use api::{MigrationEvent, MigrationPhase, Outcome, Role};
     use futures_util::StreamExt;
     use migration::phase::Phase;
+    use std::time::Duration;
     use uuid::Uuid;
 
     fn tracker() -> Tracker {
@@ -319,5 +328,11 @@ mod tests {
         let Some(MigrationEvent::Ended(report)) = events.last() else { panic!("no end") };
         assert_eq!(report.outcome, Some(Outcome::Kept));
         assert!(tracker.is_settled());
+    }
+
+    #[test]
+    fn half_of_the_way_is_taken_off_a_clock() {
+        assert_eq!(ahead_ms(10_050, 10_000, Duration::from_millis(100)), 0);
+        assert_eq!(ahead_ms(9_000, 10_000, Duration::from_millis(20)), -1010);
     }
 }

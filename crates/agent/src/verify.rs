@@ -2,7 +2,7 @@
 //! disks are open, what time it is in the guest. It changes nothing. Main functions: [`verify`] on the target, [`ask`] on
 //! the source.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use api::{DiskSeen, InterfaceSeen, Verified};
 use domain::{Domain, Interface};
@@ -21,7 +21,7 @@ use crate::limits::{GUEST_AGENT_TIMEOUT, LEARN_TIMEOUT, LOOK_AGAIN_EVERY, SHOW_T
 use crate::networks::bridge_of;
 use crate::node::Node;
 use crate::preflight::agent_channel;
-use crate::tracker::unix_ms;
+use crate::tracker::{ahead_ms, unix_ms};
 
 /// Asks the target of a migration that has moved; none where it does not say in time, or its agent is too old to.
 pub(crate) async fn ask(node: &Node, target: &str, migration: Uuid) -> Option<Verified> {
@@ -112,26 +112,7 @@ async fn clock(domain: &Domain, process: &Process) -> Option<i64> {
     let ports = process.qmp.execute_within(QueryChardev, SHOW_TIMEOUT).await.ok()?;
     let port = ports.into_iter().find(|port| port.label == label && port.frontend_open)?;
     let channel = Place::of(&port.filename?)?;
-    let began = (Instant::now(), unix_ms());
+    let (began, began_ms) = (Instant::now(), unix_ms());
     let theirs = timeout(GUEST_AGENT_TIMEOUT, qemu::guest_agent::time(&channel)).await.ok()?.ok()?;
-    Some(ahead_ms(theirs, began.1, began.0.elapsed()))
-}
-
-/// The guest is taken to have looked at its clock half-way.
-fn ahead_ms(theirs: Duration, began_ms: u64, round_trip: Duration) -> i64 {
-    let ours = Duration::from_millis(began_ms) + round_trip / 2;
-    let ms = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
-    ms(theirs).saturating_sub(ms(ours))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    #[test]
-    fn a_guest_is_ahead_or_behind() {
-        let at =
-            |theirs_ms| super::ahead_ms(Duration::from_millis(theirs_ms), 1000, Duration::from_millis(20));
-        assert_eq!((at(1010), at(1110), at(910)), (0, 100, -100));
-    }
+    Some(ahead_ms(u64::try_from(theirs.as_millis()).ok()?, began_ms, began.elapsed()))
 }

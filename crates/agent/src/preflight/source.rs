@@ -2,7 +2,7 @@
 //! function: [`check`].
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use api::{
     CheckMode, CheckOffer, CheckReport, CheckRequest, Checked, Finding, HostFacts, Severity, TargetFacts,
@@ -18,7 +18,7 @@ use crate::failure::{Failure, chain};
 use crate::keeper::{Ask, Surveyed};
 use crate::limits::REACH_TIMEOUT;
 use crate::node::Node;
-use crate::tracker::unix_ms;
+use crate::tracker::{ahead_ms, unix_ms};
 
 /// Checks whether a domain can move. It must not be dropped half-way: its nonces would stay.
 pub(crate) async fn check(
@@ -187,13 +187,6 @@ async fn reach(client: &Client) -> Result<Between, Unasked> {
     }
 }
 
-/// How far their clock is ahead, taking the answer to have been given half-way.
-fn ahead_ms(theirs: u64, began_ms: u64, round_trip: Duration) -> i64 {
-    let half = u64::try_from(round_trip.as_millis()).unwrap_or(0) / 2;
-    let ours = i64::try_from(began_ms.saturating_add(half)).unwrap_or(i64::MAX);
-    i64::try_from(theirs).unwrap_or(i64::MAX).saturating_sub(ours)
-}
-
 fn unasked(error: &ClientError) -> Unasked {
     match error {
         // It has said what time it is, so it is an agent; what it does not know it answers without the agents' header.
@@ -202,17 +195,5 @@ fn unasked(error: &ClientError) -> Unasked {
             reason: chain(error),
             mend: error.mend().unwrap_or_else(|| "see that the host is up and its agent runs".to_owned()),
         },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::ahead_ms;
-    use std::time::Duration;
-
-    #[test]
-    fn half_of_the_way_is_taken_off() {
-        assert_eq!(ahead_ms(10_050, 10_000, Duration::from_millis(100)), 0);
-        assert_eq!(ahead_ms(9_000, 10_000, Duration::from_millis(20)), -1010);
     }
 }

@@ -15,7 +15,7 @@ pub(super) static MIGRATION_BLOCKED: Rule = Rule {
         let reasons = facts.guest.blocked_reasons.iter().map(|reason| {
             Answer::fail(
                 format!("QEMU on {} cannot send the guest: {reason}", facts.source.host),
-                format!("take that away from the guest, or shut it off and move it with ferry migrate {} --offline", facts.domain.name),
+                format!("take that away from the guest, and restart it: ferry edit {}", facts.domain.name),
             )
             .between(reason, "")
         });

@@ -16,7 +16,7 @@ pub(super) static NETWORK_UNKNOWN: Rule = Rule {
             Some(BridgeFault::NetworkUnknown) => Some(Answer::fail(
                 format!("{to} does not know the bridge of network {name}"),
                 format!(
-                    "add `{name} = \"BRIDGE\"` to `[networks]` in /etc/ferry/agent.toml on {to}, and restart the agent there"
+                    "add `{name} = \"BRIDGE\"` to `[networks]` in agent.toml on {to}, and restart the agent there"
                 ),
             )),
             Some(BridgeFault::Missing | BridgeFault::NotABridge) | None => Some(Answer::pass()),
@@ -57,7 +57,7 @@ pub(super) static NOT_A_BRIDGE: Rule = Rule {
             Some(BridgeFault::NotABridge) => Some(
                 Answer::fail(
                     format!("{name} on {to} is not a bridge"),
-                    format!("give {to} a bridge of that name (ip link set {name} name OTHER frees it), or name another in the domain's <interface>"),
+                    format!("free the name on {to}: ip link set {name} name OTHER; then make a bridge of that name"),
                 )
                 .between("a bridge", "something else"),
             ),

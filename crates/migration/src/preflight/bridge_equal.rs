@@ -57,7 +57,7 @@ pub(super) static VLAN_DIFFERS: Rule = Rule {
                         there.name, facts.source.host, facts.target_name
                     ),
                     format!(
-                        "put the bridge on the same VLAN: ferry --host ssh://{} bridge create {} --uplink LINK --vlan {from}",
+                        "make it again on the same VLAN: ferry --host ssh://{} bridge create {} --uplink LINK --vlan {from}",
                         facts.target_name, there.name
                     ),
                 )

@@ -18,8 +18,7 @@ pub(super) static CPU_VENDOR_DIFFERS: Rule = Rule {
         } else {
             Answer::fail(
                 format!("the guest runs under KVM on a {from} CPU, {} has {to}", facts.target_name),
-                "choose a target with a CPU of the same vendor, or shut the domain off and move it with \
-                 ferry migrate --offline",
+                "choose a target with a CPU of the same vendor, or shut the domain off and define it there",
             )
         };
         vec![answer.between(from, to)]

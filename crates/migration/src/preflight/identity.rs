@@ -36,7 +36,7 @@ pub(super) static UUID_TAKEN: Rule = Rule {
             None => Answer::pass().between(uuid, "free"),
             Some(name) => Answer::fail(
                 format!("{to} has a domain {name} with the same UUID {uuid}"),
-                format!("if it is an old copy: ferry --host ssh://{to} undefine {name}; else give it a UUID of its own"),
+                format!("ferry --host ssh://{to} undefine {name}, if it is an old copy"),
             )
             .between(uuid, format!("taken by {name}")),
         };

@@ -17,7 +17,7 @@ pub(super) static LOCK_UNAVAILABLE: Rule = Rule {
                 None => Answer::pass().between("", "locked"),
                 Some(fault) => Answer::warn(
                     format!("no file beside {} can be locked on {}: {fault}", disk.path, facts.target_name),
-                    "let the lock service of the NFS server run and through the firewall (rpc.statd, nlockmgr), or mount with NFS 4",
+                    "let the NFS server's lock service through its firewall (rpc.statd, nlockmgr), or mount with NFS 4",
                 )
                 .between("", "not locked"),
             };

@@ -14,7 +14,9 @@ pub(super) static PATH_NOT_ALLOWED: Rule = Rule {
         let found = target.files_forbidden.iter().map(|file| {
             Answer::fail(
                 format!("{file} lies outside the directories that {to} allows"),
-                format!("add its directory to `allowed_paths` in /etc/ferry/agent.toml on {to}, and restart the agent there"),
+                format!(
+                    "add its directory to `allowed_paths` in agent.toml on {to}, and restart the agent there"
+                ),
             )
             .between(file, "not allowed")
             .about(file)
@@ -36,9 +38,7 @@ pub(super) static EMULATOR_NOT_ALLOWED: Rule = Rule {
             None => Answer::pass(),
             Some(emulator) => Answer::fail(
                 format!("{to} does not allow the emulator {emulator}"),
-                format!(
-                    "add it to `emulators` in /etc/ferry/agent.toml on {to}, and restart the agent there"
-                ),
+                format!("add it to `emulators` in agent.toml on {to}, and restart the agent there"),
             )
             .between(emulator, "not allowed"),
         };

@@ -32,9 +32,11 @@ fn judged(facts: &Facts, disk: &DiskFacts) -> Option<Answer> {
         (Some(NonceSeen::Missing | NonceSeen::Other), _) => elsewhere(),
         (Some(NonceSeen::Zeros), _) => Answer::fail(
             format!(
-                "what {from} writes beside {path} reads as zeros on {to}: the NFS server answers READ_PLUS of NFS 4.2 wrongly"
+                "what {from} writes beside {path} reads as zeros on {to}: the server answers NFS 4.2 wrongly"
             ),
-            format!("mount it with NFS 4.1 on {to}: mount -o remount,vers=4.1, or update the server (nfs-ganesha)"),
+            format!(
+                "mount it with NFS 4.1 on {to}: mount -o remount,vers=4.1, or update the server (nfs-ganesha)"
+            ),
         )
         .between("written", "zeros"),
         (Some(NonceSeen::Unreadable { reason }), _) => Answer::fail(
