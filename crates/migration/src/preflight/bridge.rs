@@ -52,18 +52,16 @@ pub(super) static NOT_A_BRIDGE: Rule = Rule {
     why: "a tap can be a port of a bridge only",
     needed: false,
     judge: |facts| {
-        each(facts, |to, name, bridge| {
-            match bridge.fault {
+        each(facts, |to, name, bridge| match bridge.fault {
             Some(BridgeFault::NotABridge) => Some(
                 Answer::fail(
                     format!("{name} on {to} is not a bridge"),
-                    format!("free the name on {to}: ip link set {name} name OTHER; then make a bridge of that name"),
+                    format!("free the name on {to}: ip link set {name} name OTHER; then make a bridge"),
                 )
                 .between("a bridge", "something else"),
             ),
             Some(BridgeFault::Missing | BridgeFault::NetworkUnknown) => None,
             None => Some(Answer::pass()),
-        }
         })
     },
 };
