@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::{no_answer, within};
 use crate::disks::{below, image_format, path_of};
-use crate::failure::{Failure, chain};
+use crate::failure::chain;
 use crate::limits::FACT_TIMEOUT;
 use crate::node::Node;
 
@@ -107,7 +107,7 @@ impl Nonces {
         let writing = files.map(|(disk, file)| async move {
             let path = storage::nonce_path(file, &disk, check);
             let what = format!("whether the directory of {} is shared", file.display());
-            let written = within(&what, async { Ok(storage::write_nonce(&path, check).await?) }).await;
+            let written = within(&what, storage::write_nonce(&path, check)).await;
             (disk, path, written)
         });
         let mut nonces = Nonces { check, written: Vec::new() };
@@ -159,7 +159,7 @@ pub(super) async fn read_nonces(
 }
 
 async fn read_nonce(path: PathBuf, check: Uuid, facts: &mut DiskFacts) {
-    let read = within("a nonce", async { Ok(storage::read_nonce(&path, check).await?) }).await;
+    let read = within("a nonce", storage::read_nonce(&path, check)).await;
     let seen = match read {
         Ok(NonceRead::Same) => NonceSeen::Same,
         Ok(NonceRead::Missing) => NonceSeen::Missing,
@@ -168,8 +168,8 @@ async fn read_nonce(path: PathBuf, check: Uuid, facts: &mut DiskFacts) {
         Err(unknown) => NonceSeen::Unreadable { reason: unknown.reason },
     };
     if seen == NonceSeen::Same {
-        let locked = within("a lock", async { storage::lock_nonce(&path).await.map_err(Failure::from) });
-        facts.lock_fault = locked.await.err().map(|unknown| unknown.reason);
+        let locked = within("a lock", storage::lock_nonce(&path)).await;
+        facts.lock_fault = locked.err().map(|unknown| unknown.reason);
     }
     facts.nonce = Some(seen);
 }

@@ -21,15 +21,18 @@ use std::time::Duration;
 
 use ::api::UnknownFact;
 
-use crate::failure::Failure;
+use crate::failure::chain;
 use crate::limits::FACT_TIMEOUT;
 
 /// Finds something out within its time; else says what could not be found out and why.
-async fn within<T>(what: &str, asked: impl Future<Output = Result<T, Failure>>) -> Result<T, UnknownFact> {
+async fn within<T, E: std::error::Error>(
+    what: &str,
+    asked: impl Future<Output = Result<T, E>>,
+) -> Result<T, UnknownFact> {
     let unknown = |reason: String| UnknownFact { what: what.to_owned(), reason };
     match tokio::time::timeout(FACT_TIMEOUT, asked).await {
         Ok(Ok(found)) => Ok(found),
-        Ok(Err(failure)) => Err(unknown(failure.chain())),
+        Ok(Err(error)) => Err(unknown(chain(&error))),
         Err(_elapsed) => Err(unknown(no_answer(FACT_TIMEOUT))),
     }
 }

@@ -27,11 +27,11 @@ pub(super) async fn of_guest(
 ) -> (HostFacts, GuestFacts) {
     let qmp = &process.qmp;
     let (version, capabilities, lacks, migrate, ports) = tokio::join!(
-        within("QEMU's version", async { Ok(qmp.execute(QueryVersion).await?) }),
+        within("QEMU's version", qmp.execute(QueryVersion)),
         within("QEMU's migration capabilities", node.capabilities(emulator)),
-        within("the guest's CPU features", async { Ok(unavailable_features(qmp).await?) }),
-        within("QEMU's reasons against a migration", async { Ok(qmp.execute(QueryMigrate).await?) }),
-        within("the guest's agent", async { Ok(qmp.execute(QueryChardev).await?) }),
+        within("the guest's CPU features", unavailable_features(qmp)),
+        within("QEMU's reasons against a migration", qmp.execute(QueryMigrate)),
+        within("the guest's agent", qmp.execute(QueryChardev)),
     );
     let mut unknown = Vec::new();
     let capabilities = known(capabilities, &mut unknown);

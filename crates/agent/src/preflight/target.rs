@@ -55,7 +55,7 @@ pub(super) async fn gather(node: &Node, domain: &Domain) -> Result<TargetFacts, 
         of_host,
         kvm_unusable(node, domain),
         files_missing(domain),
-        within("the files below the disks", async { Ok(forbidden_below(node, domain).await) }),
+        within("the files below the disks", async { Ok::<_, Failure>(forbidden_below(node, domain).await) }),
         within("MAC addresses in use", macs_taken(node, domain)),
     );
     let mut host = host;
