@@ -273,7 +273,16 @@ mod tests {
             clock_ahead_ms: Some(-3),
         });
         given.skipped = vec!["clock-skew".into()];
-        assert_snapshot!(shown(&given), @"");
+        assert_snapshot!(shown(&given), @r"
+        web1 moved from kvm1 to kvm2 in 4.2 s
+          blackout    18 ms by QEMU, 21.3 ms from stop to resume by the hosts' clocks
+          memory      1.21 GiB sent in 3 rounds, the guest has 1.00 GiB
+          on the way  encrypted
+          afterwards  52:54:00:00:00:01 learned on br0; 52:54:00:00:00:02 NOT learned on
+                      br0; vda, vdb open; vdc NOT open; the guest's clock -3 ms
+          skipped     clock-skew
+          migration   01900000-0000-7000-8000-000000000001
+        ");
     }
 
     #[test]

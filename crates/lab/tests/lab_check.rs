@@ -152,12 +152,6 @@ fn on_the_network(lab: &Lab, guest: &Guest) -> Result<()> {
     expect(lab, "web1", "mtu-differs", "fail")?;
     on(kvm2, "ip link set br0 mtu 1500")?;
 
-    on(kvm2, "ip link add dummy0 type dummy")?;
-    on(kvm2, "ip link add link dummy0 name dummy0.100 type vlan id 100")?;
-    on(kvm2, "ip link set dummy0.100 master br0")?;
-    expect(lab, "web1", "vlan-differs", "warn")?;
-    on(kvm2, "ip link delete dummy0")?;
-
     on(kvm2, "ip tuntap add dev tap9 mode tap")?;
     on(kvm2, "ip link set tap9 master br0")?;
     on(kvm2, &format!("bridge fdb add {} dev tap9 master static", guest.mac()))?;

@@ -82,3 +82,20 @@ fn vlan_of(link: &LinkMessage) -> Option<u16> {
         _ => None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use rtnetlink::packet_route::link::{InfoKind, LinkAttribute};
+
+    use super::*;
+
+    #[test]
+    fn a_vlan_has_a_number() {
+        let mut link = LinkMessage::default();
+        assert_eq!(vlan_of(&link), None);
+        let info =
+            vec![LinkInfo::Kind(InfoKind::Vlan), LinkInfo::Data(InfoData::Vlan(vec![InfoVlan::Id(100)]))];
+        link.attributes.push(LinkAttribute::LinkInfo(info));
+        assert_eq!(vlan_of(&link), Some(100));
+    }
+}

@@ -119,10 +119,7 @@ fn row(failure: &Failure) -> Row {
             rows::REFUSED_BY_TARGET.say(problem.mend.clone().unwrap_or_default())
         }
         Failure::Preflight { .. } => rows::PREFLIGHT_REFUSED,
-        Failure::Rules(SelectionError::Unknown { .. }) => {
-            rows::RULE_UNKNOWN.say(format!("the rules are {}", join(RULES.iter().map(|rule| rule.code))))
-        }
-        Failure::Rules(SelectionError::Needed { .. }) => rows::RULE_NEEDED,
+        Failure::Rules(error) => rules(error),
         Failure::MigrationEnded { .. } => rows::MIGRATION_ENDED,
         Failure::WrongSide { .. } => rows::WRONG_SIDE,
         Failure::Word(_) => rows::WORD_REFUSED,
@@ -297,6 +294,15 @@ fn details(failure: &Failure) -> Vec<Detail> {
         return findings.iter().filter(|finding| finding.fatal).map(detail).collect();
     }
     Vec::new()
+}
+
+fn rules(error: &SelectionError) -> Row {
+    match error {
+        SelectionError::Unknown { .. } => {
+            rows::RULE_UNKNOWN.say(format!("the rules are {}", join(RULES.iter().map(|rule| rule.code))))
+        }
+        SelectionError::Needed { .. } => rows::RULE_NEEDED,
+    }
 }
 
 fn map(network: &str) -> String {

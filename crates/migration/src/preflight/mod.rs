@@ -35,13 +35,13 @@ mod lock;
 mod mac;
 mod machine;
 mod memory;
+mod nonce;
 mod nx;
 mod path;
 mod qemu_version;
 mod reach;
 mod rule;
 mod same_host;
-mod shared;
 mod snapshots;
 mod space;
 mod unknown;
@@ -86,7 +86,7 @@ pub static RULES: &[&Rule] = &[
     &identity::NAME_TAKEN,
     &identity::UUID_TAKEN,
     &disk::DISK_MISSING,
-    &shared::STORAGE_NOT_SHARED,
+    &nonce::STORAGE_NOT_SHARED,
     &image::IMAGE_DIFFERS,
     &cache::CACHE_UNSAFE,
     &lock::LOCK_UNAVAILABLE,

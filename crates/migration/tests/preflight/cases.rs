@@ -555,7 +555,7 @@ pub(crate) static CASES: &[Case] = &[
         rule: "vlan-differs",
         severity: Severity::Warn,
         condition: "the bridge on the target stands on a VLAN",
-        made_by: Some("lab_check::conditions_that_a_running_guest_is_checked_under"),
+        made_by: None,
         change: |facts| {
             bridge(facts).vlans = vec![100];
         },
