@@ -137,6 +137,15 @@ impl<'a> Editor<'a> {
         self.replace(after..after, format!(" {name}='{}'", escape_attribute(value)));
     }
 
+    /// Takes an attribute away, with the white space before it.
+    pub(crate) fn remove_attribute(&mut self, node: Node<'a>, name: &str) {
+        if let Some(attribute) = node.attribute_node(name) {
+            let range = attribute.range();
+            let start = self.text[..range.start].trim_end().len();
+            self.replace(start..range.end, String::new());
+        }
+    }
+
     /// Puts a text in place of all that is inside an element.
     pub(crate) fn set_text(&mut self, node: Node<'a>, text: &str) {
         match self.content(node) {

@@ -38,6 +38,7 @@ mod memory;
 mod named;
 mod network;
 mod os;
+mod pool;
 mod problem;
 mod read;
 mod reader;
@@ -47,6 +48,7 @@ mod stream;
 mod sysinfo;
 mod tpm;
 mod usb;
+mod volume;
 mod word;
 
 pub use abi::AbiDifference;
@@ -86,9 +88,11 @@ pub use memory::{HostNodeMode, HostNodes, Hugepages, MemoryBacking, MemorySource
 pub use named::{Named, named};
 pub use network::network_bridge;
 pub use os::{BootDevice, BootMenu, MachineFamily, Os};
+pub use pool::{Netfs, Pool, PoolKind};
 pub use problem::{DefinitionError, Problem};
 pub use sound::{Audio, Sound, SoundCodec, SoundModel};
 pub use stream::{CharacterBackend, CharacterLog, CharacterOptions, Endpoint, SocketMode};
 pub use sysinfo::{FwCfgEntry, FwCfgValue, SmbiosKind, SmbiosTable, SystemInformation};
 pub use tpm::{Tpm, TpmModel, TpmVersion};
 pub use usb::{Hub, Redirdev};
+pub use volume::with_volumes_resolved;

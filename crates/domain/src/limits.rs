@@ -81,3 +81,6 @@ pub const INTERFACE_QUEUES_MAX: u32 = 256;
 /// Root ports of a new q35 domain, as virt-install makes them: what its devices leave free is for those that come while it
 /// runs.
 pub const SPARE_ROOT_PORTS: usize = 14;
+
+/// Most mount options of a pool; mount(2) takes a page of them.
+pub const MOUNT_OPTIONS_MAX: usize = 64;

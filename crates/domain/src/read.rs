@@ -210,7 +210,8 @@ fn nodes<'a>(root: Node<'a>, os: Option<Node<'a>>, cpu: Option<Node<'a>>) -> Nod
     }
 }
 
-fn name<'a>(reader: &mut Reader<'a>, root: Node<'a>) -> Option<String> {
+/// `<name>` of a domain or a pool, which becomes a file's name.
+pub(crate) fn name<'a>(reader: &mut Reader<'a>, root: Node<'a>) -> Option<String> {
     let node = reader.required_child(root, "name", "add <name>")?;
     reader.vocabulary(node, &[], &[]);
     let name = text(node);
@@ -232,12 +233,13 @@ fn name<'a>(reader: &mut Reader<'a>, root: Node<'a>) -> Option<String> {
     None
 }
 
-fn uuid<'a>(reader: &mut Reader<'a>, root: Node<'a>) -> Option<Uuid> {
+/// `<uuid>` of a domain or a pool.
+pub(crate) fn uuid<'a>(reader: &mut Reader<'a>, root: Node<'a>) -> Option<Uuid> {
     let text = reader.child_text(root, "uuid")?;
     let uuid = Uuid::try_parse(text.trim()).ok().filter(|uuid| !uuid.is_nil());
     if uuid.is_none() {
         let node = reader.child(root, "uuid")?;
-        let message = format!("`{}` is not a UUID that a domain can have", text.trim());
+        let message = format!("`{}` is not a UUID that can be given", text.trim());
         reader.refuse(node, message, "remove the <uuid>: a fresh one is made");
     }
     uuid

@@ -39,7 +39,7 @@ impl<'a> Reader<'a> {
             problems.push(Problem {
                 line: 1,
                 column: 1,
-                element: "/domain".to_owned(),
+                element: path(self.document.root_element()),
                 message: format!("{} more problems were found", self.more),
                 mend: "mend those above and try again".to_owned(),
             });
