@@ -85,7 +85,7 @@ fn plan(node: &Node, definition: &Definition, request: &CloneRequest) -> Result<
         };
         copies.push(Copy { of: Of::Nvram, from: path.to_owned(), to, format });
     }
-    if let Some(copy) = copies.iter().find(|copy| !node.config.allows(&copy.to)) {
+    if let Some(copy) = copies.iter().find(|copy| !node.allows(&copy.to)) {
         let (path, allowed) = (copy.to.clone(), node.config.allowed_paths.clone());
         return Err(Failure::PathNotAllowed { path, allowed });
     }

@@ -166,10 +166,13 @@ impl Config {
     /// Whether a definition may name `path`: absolute, without `..`, below an allowed directory.
     #[must_use]
     pub fn allows(&self, path: &Path) -> bool {
-        path.is_absolute()
-            && !path.components().any(|part| part == std::path::Component::ParentDir)
-            && self.allowed_paths.iter().any(|allowed| path.starts_with(allowed))
+        is_plain(path) && self.allowed_paths.iter().any(|allowed| path.starts_with(allowed))
     }
+}
+
+/// Absolute, and without `..`.
+pub(crate) fn is_plain(path: &Path) -> bool {
+    path.is_absolute() && !path.components().any(|part| part == std::path::Component::ParentDir)
 }
 
 #[cfg(test)]

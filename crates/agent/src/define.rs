@@ -10,10 +10,11 @@ use crate::guest::{check_devices, check_paths, descriptions, frozen_uuid};
 use crate::keeper::{self, Ask, Begin, Reply};
 use crate::node::Node;
 use crate::store::DomainRecord;
+use crate::volumes;
 
 /// Reads a definition, judges it by this host's rules, and fills in what must not drift.
 pub(crate) async fn freeze(node: &Node, xml: &str) -> Result<Definition, Failure> {
-    let written = Definition::parse(xml).map_err(Failure::Definition)?;
+    let written = Definition::parse(&volumes::resolved(node, xml)?).map_err(Failure::Definition)?;
     check_paths(node, written.domain())?;
     let capabilities = node.capabilities(node.emulator(written.domain())?).await?;
     let mut allocator = Allocator { capabilities: &capabilities, firmware: descriptions(), mac: None };

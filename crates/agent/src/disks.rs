@@ -20,7 +20,7 @@ pub(crate) async fn check(node: &Node, domain: &Domain) -> Result<(), Failure> {
         let Some(path) = path_of(disk) else { continue };
         storage::open_check(path, !disk.readonly).await?;
         let below = below(node, disk, path).await?;
-        let outside = below.backing.iter().chain(&below.data_files).find(|file| !node.config.allows(file));
+        let outside = below.backing.iter().chain(&below.data_files).find(|file| !node.allows(file));
         if let Some(outside) = outside {
             let allowed = node.config.allowed_paths.clone();
             return Err(Failure::PathNotAllowed { path: outside.clone(), allowed });
@@ -37,10 +37,10 @@ pub(crate) async fn check(node: &Node, domain: &Domain) -> Result<(), Failure> {
 pub(crate) async fn forbidden_below(node: &Node, domain: &Domain) -> Vec<PathBuf> {
     let mut forbidden = Vec::new();
     for disk in &domain.disks {
-        let Some(path) = path_of(disk).filter(|path| node.config.allows(path)) else { continue };
+        let Some(path) = path_of(disk).filter(|path| node.allows(path)) else { continue };
         // A disk that cannot be read is a finding of its own.
         let Ok(Below { backing, data_files }) = below(node, disk, path).await else { continue };
-        forbidden.extend(backing.into_iter().chain(data_files).filter(|file| !node.config.allows(file)));
+        forbidden.extend(backing.into_iter().chain(data_files).filter(|file| !node.allows(file)));
     }
     forbidden
 }
@@ -56,7 +56,7 @@ pub(crate) async fn discard(made: &[&Path]) {
 
 /// What a disk's image stands on.
 pub(crate) async fn below(node: &Node, disk: &Disk, path: &Path) -> Result<Below, storage::ImageError> {
-    storage::below(path, image_format(disk), |file| node.config.allows(file)).await
+    storage::below(path, image_format(disk), |file| node.allows(file)).await
 }
 
 /// The format of a disk's image, as `storage` calls it.

@@ -2,6 +2,7 @@
 //! HTTP are `http::problem`'s. Main type: [`Failure`].
 
 mod join;
+mod pool;
 mod verb;
 
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use migration::owner::{Fenced, OwnerRecordError};
 use uuid::Uuid;
 
 pub(crate) use self::join::JoinFailure;
+pub(crate) use self::pool::PoolFailure;
 pub(crate) use self::verb::{CopyFailure, ImportFailure, InstallFailure, PlugFailure, ScreenFailure};
 use crate::journal::JournalError;
 use crate::neighbour::NeighboursError;
@@ -172,6 +174,7 @@ pub(crate) enum Failure {
     Join(#[from] JoinFailure),
     #[error("what this host knows of the others cannot be read or written")]
     Neighbours(#[from] NeighboursError),
+    Pool(#[from] PoolFailure),
     #[error(transparent)]
     Import(#[from] ImportFailure),
     #[error(transparent)]

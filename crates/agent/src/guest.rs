@@ -183,9 +183,9 @@ pub(crate) fn forbidden(node: &Node, domain: &Domain) -> Vec<PathBuf> {
     let allowed = |file: &FileUse<'_>| match file.role {
         FileRole::Emulator => true,
         FileRole::Entropy => ENTROPY.iter().any(|path| file.path == Path::new(path)),
-        FileRole::Firmware => firmware.name(file.path) || node.config.allows(file.path),
+        FileRole::Firmware => firmware.name(file.path) || node.allows(file.path),
         FileRole::Boot | FileRole::Nvram | FileRole::Disk | FileRole::Character => {
-            node.config.allows(file.path)
+            node.allows(file.path)
         }
     };
     domain.files().into_iter().filter(|file| !allowed(file)).map(|file| file.path.to_owned()).collect()

@@ -10,6 +10,7 @@ use crate::define::define;
 use crate::failure::{Failure, ImportFailure};
 use crate::guest::own_disks;
 use crate::node::Node;
+use crate::volumes;
 
 /// Defines the domain here; libvirt's files are left as they are.
 pub(crate) async fn import(node: &Arc<Node>, request: ImportRequest) -> Result<Imported, Failure> {
@@ -17,13 +18,14 @@ pub(crate) async fn import(node: &Arc<Node>, request: ImportRequest) -> Result<I
         ImportRequest::Libvirt(name) if is_file_name(&name) => (name, None),
         ImportRequest::Libvirt(name) => return Err(Failure::Import(ImportFailure::NotInLibvirt { name })),
         ImportRequest::Xml(xml) => {
+            let xml = volumes::resolved(node, &xml)?;
             let definition = Definition::parse(&xml).map_err(Failure::Definition)?;
             (definition.domain().name.clone(), Some(xml))
         }
     };
     let known = host::libvirt_domain(&name)?;
     let not_there = || Failure::Import(ImportFailure::NotInLibvirt { name: name.clone() });
-    let xml = xml.or_else(|| known.xml.clone()).ok_or_else(not_there)?;
+    let xml = volumes::resolved(node, &xml.or_else(|| known.xml.clone()).ok_or_else(not_there)?)?;
     if let Some(pid) = known.pid {
         return Err(Failure::Import(ImportFailure::LibvirtRuns { name, pid }));
     }

@@ -28,6 +28,7 @@ mod networks;
 mod news;
 mod node;
 mod nonvolatile;
+mod pools;
 mod preflight;
 mod recovery;
 mod screen;
@@ -37,6 +38,7 @@ mod statistics;
 mod store;
 mod tracker;
 mod verify;
+mod volumes;
 
 pub use config::{Config, ConfigError, HostConfig};
 pub use http::openapi;

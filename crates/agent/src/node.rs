@@ -12,7 +12,7 @@ use qemu::capabilities::{Capabilities, cpu};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::console::Consoles;
 use crate::failure::Failure;
 use crate::guest::accelerator;
@@ -20,6 +20,7 @@ use crate::keeper::{Ask, KeeperHandle, Reply};
 use crate::limits::REPORTS_KEPT;
 use crate::neighbour::Neighbours;
 use crate::news::News;
+use crate::pools::Pools;
 use crate::store::Store;
 use crate::tracker::Tracker;
 
@@ -31,6 +32,7 @@ pub(crate) struct Node {
     pub(crate) neighbours: Neighbours,
     pub(crate) news: News,
     pub(crate) consoles: Consoles,
+    pub(crate) pools: Pools,
     capabilities: tokio::sync::Mutex<HashMap<PathBuf, Arc<Capabilities>>>,
     kvm: OnceCell<Result<(), String>>,
     cpus: tokio::sync::Mutex<HashMap<CpuAsked, Vec<String>>>,
@@ -53,7 +55,13 @@ struct Registry {
 }
 
 impl Node {
-    pub(crate) fn new(config: Config, store: Store, network: Network, neighbours: Neighbours) -> Arc<Node> {
+    pub(crate) fn new(
+        config: Config,
+        store: Store,
+        network: Network,
+        neighbours: Neighbours,
+        pools: Pools,
+    ) -> Arc<Node> {
         Arc::new(Node {
             config,
             store,
@@ -61,6 +69,7 @@ impl Node {
             neighbours,
             news: News::new(),
             consoles: Consoles::default(),
+            pools,
             capabilities: tokio::sync::Mutex::default(),
             kvm: OnceCell::new(),
             cpus: tokio::sync::Mutex::default(),
@@ -70,6 +79,11 @@ impl Node {
 
     fn registry(&self) -> MutexGuard<'_, Registry> {
         self.registry.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Whether a definition may name a file: below an allowed directory, or in a pool that is started.
+    pub(crate) fn allows(&self, path: &Path) -> bool {
+        self.config.allows(path) || config::is_plain(path) && self.pools.hold(path)
     }
 
     /// The emulator of a domain, where this host allows it.

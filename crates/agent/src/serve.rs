@@ -33,6 +33,7 @@ use crate::join::keep::keep_up;
 use crate::limits::{HANDSHAKE_TIMEOUT, STRANGER_TIMEOUT, STRANGERS_MAX};
 use crate::neighbour::{Neighbours, NeighboursError};
 use crate::node::Node;
+use crate::pools::{self, Pools};
 use crate::recovery;
 use crate::store::{Store, StoreError};
 
@@ -87,7 +88,9 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
         None => None,
     };
     let socket = config.socket.clone();
-    let node = Node::new(config, store, network, neighbours);
+    let pools = Pools::load(&store).map_err(Fault::from)?;
+    let node = Node::new(config, store, network, neighbours, pools);
+    pools::take_up(&node).await;
     recovery::recover(&node).await.map_err(Fault::from)?;
     // The first migration is not to wait for what can be asked now; an answer that fails is asked for again then.
     let warm = Arc::clone(&node);

@@ -8,12 +8,16 @@
 //! state_dir/ca/                     the CA, on the host that holds its key
 //! state_dir/boot_id                 the boot of this host for which domains were started
 //! state_dir/tpm/<uuid>/             the state of its TPM, swtpm's
+//! state_dir/pools/<name>.xml           the definition of a storage pool
+//! state_dir/pools/<name>.json          PoolRecord: autostart
 //! state_dir/migrations/<id>.journal
 //! state_dir/migrations/<id>.xml     what is coming here, until it has come: as it runs
 //! state_dir/migrations/<id>.inactive.xml  the same as this host is to keep it
 //! state_dir/migrations/<id>.json    the report of an ended migration
 //! run_dir/<uuid>/                   what lives as long as its QEMU
 //! ```
+
+mod pools;
 
 use std::io::Write;
 use std::os::unix::fs::DirBuilderExt;
@@ -26,6 +30,7 @@ use uuid::Uuid;
 
 use crate::config::Config;
 use crate::limits::{NAME_BYTES_MAX, REPORTS_KEPT};
+pub(crate) use pools::PoolRecord;
 
 /// A file of the agent's own cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -84,7 +89,13 @@ impl Store {
             run_dir: config.run_dir.clone(),
             log_dir: config.log_dir.clone(),
         };
-        for directory in [store.domains(), store.migrations(), store.run_dir.clone(), store.log_dir.clone()] {
+        for directory in [
+            store.domains(),
+            store.migrations(),
+            store.pools_directory(),
+            store.run_dir.clone(),
+            store.log_dir.clone(),
+        ] {
             make_directory(&directory)?;
         }
         Ok(store)
@@ -98,13 +109,12 @@ impl Store {
         self.state_dir.join("migrations")
     }
 
+    fn pools_directory(&self) -> PathBuf {
+        self.state_dir.join("pools")
+    }
+
     fn definition_path(&self, name: &str, extension: &str) -> Result<PathBuf, StoreError> {
-        let fits =
-            !name.is_empty() && name.len() <= NAME_BYTES_MAX && !name.contains('/') && !name.starts_with('.');
-        if !fits || name.chars().any(char::is_control) {
-            return Err(StoreError::Name { name: name.to_owned() });
-        }
-        Ok(self.domains().join(format!("{name}.{extension}")))
+        named_file(&self.domains(), name, extension)
     }
 
     /// Where a domain's QEMU lives while it lives.
@@ -311,6 +321,16 @@ impl Store {
         journals.sort();
         Ok(journals)
     }
+}
+
+/// The path of a file that is named after something that a person has named.
+fn named_file(directory: &Path, name: &str, extension: &str) -> Result<PathBuf, StoreError> {
+    let fits =
+        !name.is_empty() && name.len() <= NAME_BYTES_MAX && !name.contains('/') && !name.starts_with('.');
+    if !fits || name.chars().any(char::is_control) {
+        return Err(StoreError::Name { name: name.to_owned() });
+    }
+    Ok(directory.join(format!("{name}.{extension}")))
 }
 
 fn make_directory(path: &Path) -> Result<(), StoreError> {

@@ -16,6 +16,7 @@ mod host;
 mod install;
 mod join;
 mod migration;
+mod pool;
 mod problem;
 mod protocol;
 mod screen;
@@ -44,6 +45,10 @@ pub use join::{
 pub use migration::{
     Downtime, Memory, Migration, MigrationEvent, MigrationPhase, MigrationReport, MigrationRequest,
     MigrationStarted, Outcome, Progress, ResolveAs, ResolveRequest, Role, SourceDefinition,
+};
+pub use pool::{
+    HostPools, Pool, PoolKind, PoolOrder, PoolParts, PoolRequest, Volume, VolumeFormat, VolumeRequest,
+    VolumeSizeRequest,
 };
 pub use problem::{Detail, Problem};
 pub use protocol::{PROTOCOL_HEADER, Protocols};

@@ -21,6 +21,15 @@ pub const REQUEST_WITHIN: Duration = Duration::from_secs(30);
 /// How long starting a domain may take: QEMU is spawned and probed.
 pub const START_WITHIN: Duration = Duration::from_secs(120);
 
+/// How long starting, stopping or showing a pool may take: a server that is dead is waited for. The agent gives up first.
+pub const POOL_WITHIN: Duration = Duration::from_secs(150);
+
+/// How long sending a volume may take. The agent gives up first where its storage does not answer.
+pub const CONTENT_WITHIN: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// Longest silence while the bytes of a volume come.
+pub const CONTENT_SILENCE: Duration = Duration::from_secs(60);
+
 /// How long making, reverting or deleting a snapshot may take: the tables of large images are written.
 pub const SNAPSHOT_WITHIN: Duration = Duration::from_secs(30 * 60);
 

@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -14,11 +14,9 @@ use serde::Deserialize;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 
-use crate::bounded::{self, NoResult};
 use crate::disk::{DiskError, DiskKind, check_absolute, open_check};
-use crate::limits::{
-    COPY_TIMEOUT, DISK_TIMEOUT, QEMU_IMG_OUTPUT_BYTES_MAX, QEMU_IMG_TIMEOUT, SNAPSHOT_TIMEOUT,
-};
+use crate::fresh::{Fresh, file_operation};
+use crate::limits::{COPY_TIMEOUT, QEMU_IMG_OUTPUT_BYTES_MAX, QEMU_IMG_TIMEOUT, SNAPSHOT_TIMEOUT};
 
 /// The program; found in `PATH`.
 const QEMU_IMG: &str = "qemu-img";
@@ -182,18 +180,18 @@ pub async fn create_qcow2(path: &Path, virtual_size: u64) -> Result<(), ImageErr
 }
 
 /// Creates an empty image of `virtual_size` bytes (rounded up to a multiple of 512 by qemu-img), mode 0600; a raw one
-/// is a hole. Nothing is left behind if it fails.
+/// is a hole. It has its name only once it is complete, and nothing is left behind if it fails.
 ///
 /// # Errors
 /// As [`create_qcow2`].
 pub async fn create(path: &Path, virtual_size: u64, format: ImageFormat) -> Result<(), ImageError> {
-    take_name(path).await?;
+    let fresh = Fresh::begin(path).await?;
     let size = virtual_size.to_string();
     let arguments = ["create", "-q", "-f", format.as_str(), "--"].map(OsStr::new);
-    let arguments = [&arguments[..], &[path.as_os_str(), OsStr::new(&size)]].concat();
+    let arguments = [&arguments[..], &[fresh.temporary().as_os_str(), OsStr::new(&size)]].concat();
     let purpose = Purpose { step: "create", path, format };
     let created = run(QEMU_IMG, QEMU_IMG_TIMEOUT, purpose, &arguments).await;
-    give_name_back(path, created).await
+    fresh.finish_if(created.map(drop)).await
 }
 
 /// Copies an image that nobody writes to, in the same format and with its holes; what it takes from a backing file
@@ -203,12 +201,34 @@ pub async fn create(path: &Path, virtual_size: u64, format: ImageFormat) -> Resu
 /// As [`create_qcow2`]; [`ImageError::Refused`] also while a QEMU has it open.
 pub async fn copy(from: &Path, to: &Path, format: ImageFormat) -> Result<(), ImageError> {
     check_absolute(from)?;
-    take_name(to).await?;
+    let fresh = Fresh::begin(to).await?;
     let arguments = ["convert", "-q", "-f", format.as_str(), "-O", format.as_str(), "--"].map(OsStr::new);
-    let arguments = [&arguments[..], &[from.as_os_str(), to.as_os_str()]].concat();
+    let arguments = [&arguments[..], &[from.as_os_str(), fresh.temporary().as_os_str()]].concat();
     let purpose = Purpose { step: "copy", path: from, format };
     let copied = run(QEMU_IMG, COPY_TIMEOUT, purpose, &arguments).await;
-    give_name_back(to, copied).await
+    fresh.finish_if(copied.map(drop)).await
+}
+
+/// Gives an image that nobody has open another size, in bytes; one that is shrunk loses its end, and only `shrink` allows
+/// that. Its backing files are opened: the caller has looked at them ([`crate::below`]).
+///
+/// # Errors
+/// As [`image()`]; [`ImageError::Refused`] also while a QEMU has it open.
+pub async fn resize(
+    path: &Path,
+    virtual_size: u64,
+    format: ImageFormat,
+    shrink: bool,
+) -> Result<(), ImageError> {
+    check_absolute(path)?;
+    let size = virtual_size.to_string();
+    let mut arguments = ["resize", "-q", "-f", format.as_str()].map(OsStr::new).to_vec();
+    if shrink {
+        arguments.push(OsStr::new("--shrink"));
+    }
+    arguments.extend([OsStr::new("--"), path.as_os_str(), OsStr::new(&size)]);
+    let purpose = Purpose { step: "resize", path, format };
+    run(QEMU_IMG, SNAPSHOT_TIMEOUT, purpose, &arguments).await.map(drop)
 }
 
 /// Whether no QEMU has the image at `path` open for writing (`qemu-img info` without `-U` asks for its lock).
@@ -259,68 +279,23 @@ pub async fn snapshot(path: &Path, verb: SnapshotVerb, name: &str) -> Result<(),
     run(QEMU_IMG, SNAPSHOT_TIMEOUT, purpose, &arguments).await.map(drop)
 }
 
-/// Makes an empty file. qemu-img writes over what it finds, so the name is taken first, in one step with the look.
-async fn take_name(path: &Path) -> Result<(), ImageError> {
-    check_absolute(path)?;
-    let owned = path.to_owned();
-    let taken = bounded::run(DISK_TIMEOUT, move || {
-        std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&owned).map(drop)
-    });
-    let timed_out = || ImageError::TimedOut { step: "create", path: path.to_owned(), after: DISK_TIMEOUT };
-    match taken.await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) if error.kind() == io::ErrorKind::AlreadyExists => {
-            Err(ImageError::Exists { path: path.to_owned() })
-        }
-        Ok(Err(source)) | Err(NoResult::NoThread(source)) => {
-            Err(DiskError::Io { step: "create", path: path.to_owned(), source }.into())
-        }
-        Err(NoResult::TimedOut) => Err(timed_out()),
-    }
-}
-
-/// Removes the file that was made for something that failed.
-async fn give_name_back(path: &Path, made: Result<Vec<u8>, ImageError>) -> Result<(), ImageError> {
-    if made.is_err() {
-        // The first error is the one to tell; an empty file that stays is refused as `Exists` next time.
-        let _ = remove(path).await;
-    }
-    made.map(drop)
-}
-
 /// Makes a directory for images, and those above it, where it is missing: as libvirt's, only root lists what is in it.
 ///
 /// # Errors
 /// [`ImageError::Disk`], [`ImageError::TimedOut`].
 pub async fn make_directory(path: &Path) -> Result<(), ImageError> {
     let owned = path.to_owned();
-    let make = move || std::fs::DirBuilder::new().recursive(true).mode(0o711).create(&owned);
-    match bounded::run(DISK_TIMEOUT, make).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(source)) | Err(NoResult::NoThread(source)) => {
-            Err(DiskError::Io { step: "create", path: path.to_owned(), source }.into())
-        }
-        Err(NoResult::TimedOut) => {
-            Err(ImageError::TimedOut { step: "create", path: path.to_owned(), after: DISK_TIMEOUT })
-        }
-    }
+    let make = move || std::fs::DirBuilder::new().recursive(true).mode(0o711).create(owned);
+    file_operation("create", path, make).await
 }
 
-/// Removes an image that was made for something that came to nothing.
+/// Removes an image.
 ///
 /// # Errors
 /// [`ImageError::Disk`], [`ImageError::TimedOut`].
 pub async fn remove(path: &Path) -> Result<(), ImageError> {
     let owned = path.to_owned();
-    match bounded::run(DISK_TIMEOUT, move || std::fs::remove_file(&owned)).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(source)) | Err(NoResult::NoThread(source)) => {
-            Err(DiskError::Io { step: "remove", path: path.to_owned(), source }.into())
-        }
-        Err(NoResult::TimedOut) => {
-            Err(ImageError::TimedOut { step: "remove", path: path.to_owned(), after: DISK_TIMEOUT })
-        }
-    }
+    file_operation("remove", path, move || std::fs::remove_file(owned)).await
 }
 
 /// What one run of the program is for; every error of it says so.

@@ -1,32 +1,40 @@
 //! Disks of domains as this host sees them: images (through qemu-img), access and identity of a disk,
-//! the owner records that lie beside disks, and files that begin as a copy of a template.
+//! the owner records that lie beside disks, files that begin as a copy of a template; and the pools that volumes lie in:
+//! directories, and NFS exports that are mounted there.
 //!
 //! It never writes an image format itself, opens no backing file that its caller does not allow, knows nothing of what an
 //! owner record says, and decides nothing. Every operation has a time-out of `limits`, since a hard NFS
-//! mount whose server is gone makes any file operation hang. The main types are [`Disk`] and [`Image`]; the
+//! mount whose server is gone makes any file operation hang. The main types are [`Disk`], [`Image`] and [`Volume`]; the
 //! operations are free functions.
 
 mod bounded;
 mod chain;
 mod disk;
 mod filesystem;
+mod fresh;
 mod image;
 mod limits;
+mod mount;
 mod nonce;
+mod pool;
 mod record;
 mod template;
+mod volume;
 
 pub use chain::{Below, below};
 pub use disk::{Disk, DiskError, DiskKind, Identity, open_check};
 pub use filesystem::{Filesystem, filesystem};
 pub use image::{
     Image, ImageError, ImageFormat, Snapshot, SnapshotVerb, check_unused, copy, create, create_qcow2, image,
-    make_directory, remove, snapshot,
+    make_directory, remove, resize, snapshot,
 };
 pub use limits::{
-    COPY_TIMEOUT, DISK_TIMEOUT, FILE_OPERATIONS_MAX, QEMU_IMG_OUTPUT_BYTES_MAX, QEMU_IMG_TIMEOUT,
-    RECORD_BYTES_MAX, RECORD_TIMEOUT, SNAPSHOT_TIMEOUT,
+    CONTENT_BYTES, COPY_TIMEOUT, DISK_TIMEOUT, FILE_OPERATIONS_MAX, MOUNT_TIMEOUT, QEMU_IMG_OUTPUT_BYTES_MAX,
+    QEMU_IMG_TIMEOUT, RECORD_BYTES_MAX, RECORD_TIMEOUT, SNAPSHOT_TIMEOUT,
 };
+pub use mount::{Mounted, mount, mounted, unmount};
 pub use nonce::{NonceRead, lock_nonce, nonce_path, read_nonce, remove_nonce, write_nonce};
-pub use record::{RecordError, create_record, owner_path, read_record, remove_record, write_record};
+pub use pool::{PoolError, Space, check_writable, make_mount_point, space};
+pub use record::{OWNER_SUFFIX, RecordError, create_record, owner_path, read_record, remove_record, write_record};
 pub use template::{TemplateError, copy_template};
+pub use volume::{Download, Upload, Volume, volume, volumes};

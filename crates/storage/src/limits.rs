@@ -29,3 +29,19 @@ pub const FILE_OPERATIONS_MAX: usize = 64;
 
 /// Images that may stand on each other. A chain of this length would be slow, and a circle has no end.
 pub(crate) const CHAIN_IMAGES_MAX: usize = 200;
+
+/// For one run of mount or umount. mount.nfs is told not to try again by itself, and a server that is there answers in
+/// seconds.
+pub const MOUNT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Bytes of a volume that are read or written at once while it goes up or down.
+pub const CONTENT_BYTES: usize = 1 << 20;
+
+/// A run of zeros of this length, in bytes, is left out of a file: it is a block of the common filesystems.
+pub(crate) const HOLE_BYTES: usize = 4096;
+
+/// Of the nonce that is written into a pool: a block, which O_DIRECT can read anywhere.
+pub(crate) const NONCE_BYTES: usize = 4096;
+
+/// Of what mount and umount say about a failure, in bytes.
+pub(crate) const MOUNT_OUTPUT_BYTES_MAX: u64 = 64 << 10;

@@ -23,7 +23,7 @@ use crate::bounded::{self, NoResult};
 use crate::limits::{RECORD_BYTES_MAX, RECORD_TIMEOUT};
 
 /// What is appended to a disk's path for its owner record.
-const OWNER_SUFFIX: &str = ".ferry";
+pub const OWNER_SUFFIX: &str = ".ferry";
 
 /// Why a record could not be read, written or removed.
 #[derive(Debug, thiserror::Error)]
@@ -241,14 +241,14 @@ fn remove(path: &Path) -> Result<(), RecordError> {
     }
 }
 
-fn directory_of(path: &Path) -> &Path {
+pub(crate) fn directory_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
     }
 }
 
-fn sync_directory(path: &Path) -> io::Result<()> {
+pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(directory_of(path))?.sync_all()
 }
 

@@ -12,10 +12,12 @@ mod import;
 mod install;
 pub(crate) mod metrics;
 mod migrations;
+mod pools;
 pub(crate) mod problem;
 mod rows;
 mod snapshots;
 mod version;
+mod volumes;
 
 use std::sync::Arc;
 
@@ -68,6 +70,17 @@ fn endpoints() -> OpenApiRouter<Arc<Node>> {
         .routes(routes!(snapshots::delete::delete))
         .routes(routes!(snapshots::revert::revert))
         .routes(routes!(domains::check::check))
+        .routes(routes!(pools::list::list, pools::define::define))
+        .routes(routes!(pools::orders::everywhere))
+        .routes(routes!(pools::show::show, pools::undefine::undefine))
+        .routes(routes!(pools::xml::xml))
+        .routes(routes!(pools::start::start))
+        .routes(routes!(pools::stop::stop))
+        .routes(routes!(pools::autostart::autostart))
+        .routes(routes!(volumes::list::list, volumes::create::create))
+        .routes(routes!(volumes::show::show, volumes::delete::delete))
+        .routes(routes!(volumes::resize::resize))
+        .routes(routes!(volumes::download::download, volumes::upload::upload))
         .routes(routes!(domains::migrate::migrate))
         .routes(routes!(migrations::list::list))
         .routes(routes!(migrations::show::show))
@@ -89,6 +102,7 @@ fn endpoints() -> OpenApiRouter<Arc<Node>> {
         .routes(routes!(agents::roster::roster, agents::roster::take))
         .routes(routes!(agents::renew::renew))
         .routes(routes!(agents::verified::verified))
+        .routes(routes!(agents::pools::pools))
         .route_layer(middleware::map_response(problem::in_form))
         .route_layer(middleware::from_fn(asker::only_agents));
     let strangers = OpenApiRouter::new()

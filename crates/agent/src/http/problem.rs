@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::rows::{self, Row};
 use crate::failure::{
-    CopyFailure, Failure, ImportFailure, InstallFailure, JoinFailure, PlugFailure, ScreenFailure,
+    CopyFailure, Failure, ImportFailure, InstallFailure, JoinFailure, PlugFailure, PoolFailure, ScreenFailure,
 };
 use crate::limits::{BODY_BYTES_MAX, REFUSAL_BYTES_MAX};
 
@@ -146,6 +146,7 @@ fn row(failure: &Failure) -> Row {
         Failure::NotFrozen => rows::NOT_FROZEN,
         Failure::MigrationKnown { .. } => rows::MIGRATION_KNOWN,
         Failure::Copy(failure) => copy(failure),
+        Failure::Pool(failure) => pool(failure),
         Failure::Import(failure) => import(failure),
         Failure::Install(failure) => install(failure),
         Failure::Join(failure) => join::row(failure),
@@ -185,6 +186,33 @@ fn copy(failure: &CopyFailure) -> Row {
         CopyFailure::SnapshotExists { .. } => rows::SNAPSHOT_EXISTS,
         CopyFailure::SnapshotNotFound { .. } => rows::SNAPSHOT_NOT_FOUND,
         CopyFailure::SnapshotLacking { .. } => rows::SNAPSHOT_LACKING,
+    }
+}
+
+fn pool(failure: &PoolFailure) -> Row {
+    match failure {
+        PoolFailure::NotFound { .. } => rows::POOL_NOT_FOUND,
+        PoolFailure::NameTaken { .. } => rows::POOL_NAME_TAKEN,
+        PoolFailure::UuidTaken { .. } => rows::POOL_UUID_TAKEN,
+        PoolFailure::PathTaken { .. } => rows::POOL_PATH_TAKEN,
+        PoolFailure::Source { .. } | PoolFailure::NoSource => {
+            rows::POOL_INCOMPLETE.say("name server and export, as in nfs.example:/export".to_owned())
+        }
+        PoolFailure::DirHas { .. } => {
+            rows::POOL_INCOMPLETE.say("leave it out, or define a pool of type netfs".to_owned())
+        }
+        PoolFailure::PlaceInUse { .. } => rows::POOL_PLACE_IN_USE,
+        PoolFailure::Active { .. } => rows::POOL_ACTIVE,
+        PoolFailure::Inactive { .. } => rows::POOL_INACTIVE,
+        PoolFailure::Busy { .. } => rows::POOL_BUSY,
+        PoolFailure::Storage { .. } => rows::POOL_UNUSABLE,
+        PoolFailure::VolumeName { .. } => rows::VOLUME_NAME,
+        PoolFailure::VolumeNotFound { .. } => rows::VOLUME_NOT_FOUND,
+        PoolFailure::VolumeExists { .. } => rows::VOLUME_EXISTS,
+        PoolFailure::VolumeUsed { .. } => rows::VOLUME_USED,
+        PoolFailure::VolumeOwned { .. } => rows::VOLUME_OWNED,
+        PoolFailure::VolumeBelow { .. } => rows::VOLUME_BELOW,
+        PoolFailure::ContentCut { .. } => rows::VOLUME_CUT,
     }
 }
 

@@ -116,6 +116,24 @@ pub(super) const NVRAM_UNSAID: Row = row(
 pub(super) const PATH_NOT_ALLOWED: Row = row(422, "path-not-allowed", "");
 pub(super) const PICTURE_UNREADABLE: Row =
     row(500, "picture-unreadable", "make room in the agent's run directory");
+pub(super) const POOL_ACTIVE: Row = row(409, "pool-active", "`ferry pool stop` stops it");
+pub(super) const POOL_BUSY: Row = row(409, "pool-busy", "ask again when that has ended");
+pub(super) const POOL_INACTIVE: Row = row(409, "pool-inactive", "`ferry pool start` starts it");
+pub(super) const POOL_INCOMPLETE: Row = row(422, "pool-incomplete", "");
+pub(super) const POOL_NAME_TAKEN: Row = row(
+    409,
+    "pool-name-taken",
+    "choose another name, or leave <uuid> out to define that pool anew",
+);
+pub(super) const POOL_NOT_FOUND: Row = row(404, "pool-not-found", "`ferry pool list` shows all pools");
+pub(super) const POOL_PATH_TAKEN: Row = row(409, "pool-path-taken", "choose another directory, or undefine that pool");
+pub(super) const POOL_PLACE_IN_USE: Row = row(
+    409,
+    "pool-place-in-use",
+    "define it on that host itself, or add the directory to `allowed_paths` in that agent's configuration",
+);
+pub(super) const POOL_UNUSABLE: Row = row(409, "pool-unusable", "");
+pub(super) const POOL_UUID_TAKEN: Row = row(409, "pool-uuid-taken", "leave <uuid> out to get a new one");
 pub(super) const PREFLIGHT_REFUSED: Row =
     row(422, "preflight-refused", "mend what is named and migrate again");
 pub(super) const RULE_NEEDED: Row = row(422, "rule-needed", "mend what it finds, or choose another target");
@@ -176,6 +194,23 @@ pub(super) const VARIABLES_NOT_MADE: Row = row(
 );
 pub(super) const VERDICT_LOST: Row = row(502, "verdict-lost", "`ferry start` boots the domain afresh");
 pub(super) const VERDICT_REFUSED: Row = row(502, "verdict-refused", "the target agent's log says why");
+pub(super) const VOLUME_BELOW: Row =
+    row(422, "volume-below", "rebase the image onto one in a pool (`qemu-img rebase`)");
+pub(super) const VOLUME_CUT: Row = row(400, "volume-cut", "send it again; nothing of it was kept");
+pub(super) const VOLUME_EXISTS: Row = row(409, "volume-exists", "choose another name, or delete that volume");
+pub(super) const VOLUME_NAME: Row = row(
+    422,
+    "volume-name",
+    "write a file's name of at most 200 bytes that does not begin with `.` and does not end in `.ferry`",
+);
+pub(super) const VOLUME_NOT_FOUND: Row = row(404, "volume-not-found", "`ferry vol list POOL` shows all volumes");
+pub(super) const VOLUME_OWNED: Row = row(
+    409,
+    "volume-owned",
+    "do it where the domain is, after `ferry undefine`; if there is no such domain any more, remove the record (its name ends in .ferry)",
+);
+pub(super) const VOLUME_USED: Row =
+    row(409, "volume-used", "shut the domain off, or undefine it to remove the volume");
 pub(super) const WORD_REFUSED: Row =
     row(409, "word-refused", "look at both hosts again with `ferry migrations show`");
 pub(super) const WRONG_SIDE: Row = row(409, "wrong-side", "ask the agent of the source host");

@@ -44,7 +44,7 @@ async fn one(node: &Node, disk: &Disk, path: &Path) -> Result<DiskFacts, (String
     let opened = match storage::open_check(path, !disk.readonly).await {
         Ok(opened) => opened,
         Err(error) => {
-            let directory = path.parent().filter(|_| node.config.allows(path));
+            let directory = path.parent().filter(|_| node.allows(path));
             let free = match directory {
                 Some(directory) => storage::filesystem(directory).await.ok(),
                 None => None,
@@ -59,7 +59,7 @@ async fn one(node: &Node, disk: &Disk, path: &Path) -> Result<DiskFacts, (String
         ..DiskFacts::default()
     };
     // What is forbidden is not looked into: that is a finding of its own.
-    if !node.config.allows(path) {
+    if !node.allows(path) {
         return Ok(facts);
     }
     let looked = tokio::join!(
@@ -101,7 +101,7 @@ impl Nonces {
             .source
             .as_ref()?
         {
-            DiskSource::File(path) if node.config.allows(path) => Some((disk.target.clone(), path)),
+            DiskSource::File(path) if node.allows(path) => Some((disk.target.clone(), path)),
             DiskSource::File(_) | DiskSource::Block(_) | DiskSource::Nfs { .. } => None,
         });
         let writing = files.map(|(disk, file)| async move {
@@ -151,7 +151,7 @@ pub(super) async fn read_nonces(
 ) {
     let reading = facts.iter_mut().filter(|facts| facts.fault.is_none()).filter_map(|facts| {
         let disk = domain.disks.iter().find(|disk| disk.target == facts.disk)?;
-        let path = path_of(disk).filter(|path| node.config.allows(path))?;
+        let path = path_of(disk).filter(|path| node.allows(path))?;
         let asked = offer.nonces.contains(&disk.target);
         asked.then(|| read_nonce(storage::nonce_path(path, &disk.target, offer.check), offer.check, facts))
     });

@@ -8,6 +8,7 @@ pub(super) mod offer;
 pub(super) mod pledge;
 pub(super) mod renew;
 pub(super) mod roster;
+pub(super) mod pools;
 pub(super) mod settlement;
 pub(super) mod status;
 pub(super) mod verified;

@@ -1,0 +1,358 @@
+//! A pool's directory: how much room it has, and whether this host can really work in it. A nonce says more than a mode:
+//! it is written, made durable, and read back from where it lies and not from this host's memory. It never touches a
+//! volume. Main functions: [`check_writable`], [`space`].
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::{Advice, OFlags, fadvise};
+use rustix::io::Errno;
+
+use crate::bounded::{self, NoResult};
+use crate::limits::{DISK_TIMEOUT, NONCE_BYTES};
+
+/// How the name of a nonce begins; it is removed again.
+const NONCE_PREFIX: &str = ".ferry-nonce-";
+
+/// Why a pool's directory does not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum PoolError {
+    /// Nothing is there.
+    #[error("there is no directory {path:?} on this host: make it")]
+    Missing {
+        /// The pool's path.
+        path: PathBuf,
+    },
+    /// Something else is there.
+    #[error("{path:?} is not a directory: give the pool another path, or move it away")]
+    NotADirectory {
+        /// The pool's path.
+        path: PathBuf,
+    },
+    /// The directory is there, and what should be mounted on it is not.
+    #[error("{device} is not mounted on {path:?}: stop the pool and start it again")]
+    NotMounted {
+        /// Server and export.
+        device: String,
+        /// The pool's path.
+        path: PathBuf,
+    },
+    /// Something else is mounted there.
+    #[error("{found} is mounted on {path:?}, and not {device}: unmount it, or give the pool another path")]
+    OtherMount {
+        /// What should be.
+        device: String,
+        /// What is, with its filesystem's type.
+        found: String,
+        /// The pool's path.
+        path: PathBuf,
+    },
+    /// The right export, and another version of NFS than the pool asks for.
+    #[error(
+        "{path:?} is mounted with NFS version {found}, and the pool wants {wanted}: stop it and start it again"
+    )]
+    OtherVersion {
+        /// The pool's path.
+        path: PathBuf,
+        /// The mount's.
+        found: String,
+        /// The definition's.
+        wanted: String,
+    },
+    /// Nothing can be written at all.
+    #[error("{path:?} is read-only: mount or export it writable (`rw`)")]
+    ReadOnly {
+        /// The pool's path.
+        path: PathBuf,
+    },
+    /// This process, which is root as a rule, must not write.
+    #[error(
+        "{path:?} must not be written by this host's root: check the directory's mode and, on NFS, that the server exports it with `no_root_squash`"
+    )]
+    Denied {
+        /// The pool's path.
+        path: PathBuf,
+        /// EACCES or EPERM.
+        source: io::Error,
+    },
+    /// What root writes belongs to somebody else.
+    #[error(
+        "what this host's root writes into {path:?} belongs to user {uid}: the server exports it with `root_squash` or `all_squash`; export it with `no_root_squash`"
+    )]
+    Squashed {
+        /// The pool's path.
+        path: PathBuf,
+        /// Whose it became.
+        uid: u32,
+    },
+    /// The server has forgotten what was mounted.
+    #[error(
+        "the NFS server does not know any more what is mounted on {path:?} (stale file handle): the export was removed or made anew; see to it there, then stop the pool and start it again"
+    )]
+    Stale {
+        /// The pool's path.
+        path: PathBuf,
+    },
+    /// Reads give zeros.
+    #[error(
+        "what is written into {path:?} is read back as zeros: the NFS server answers reads of version 4.2 wrongly (READ_PLUS, known of old nfs-ganesha); mount it with version 4.1 (<protocol ver='4.1'/>, `--nfs-version 4.1`) or update the server"
+    )]
+    ReadsZeros {
+        /// The pool's path.
+        path: PathBuf,
+    },
+    /// Reads give something else.
+    #[error(
+        "what is written into {path:?} is not what is read back: do not use this storage before it is mended"
+    )]
+    ReadsOther {
+        /// The pool's path.
+        path: PathBuf,
+    },
+    /// No space, inode or quota is left.
+    #[error("{path:?} is full: free some space or raise the quota")]
+    NoSpace {
+        /// The pool's path.
+        path: PathBuf,
+    },
+    /// No answer.
+    #[error(
+        "{path:?} did not answer within {} s: is the server of its mount reachable?",
+        after.as_secs_f32()
+    )]
+    TimedOut {
+        /// The pool's path.
+        path: PathBuf,
+        /// How long was waited.
+        after: Duration,
+    },
+    /// A program that is needed cannot be run.
+    #[error("cannot start {program}: install it (Debian and Ubuntu: package {package})")]
+    NoProgram {
+        /// `mount`, `umount`.
+        program: &'static str,
+        /// Where it is in.
+        package: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+    /// mount said no.
+    #[error("{device} was not mounted on {path:?}: {said}")]
+    MountRefused {
+        /// Server and export.
+        device: String,
+        /// The pool's path.
+        path: PathBuf,
+        /// mount's own words.
+        said: String,
+    },
+    /// umount said no.
+    #[error("{path:?} was not unmounted: {said}")]
+    UnmountRefused {
+        /// The pool's path.
+        path: PathBuf,
+        /// umount's own words.
+        said: String,
+    },
+    /// Any other failure.
+    #[error("cannot {step} {path:?}")]
+    Io {
+        /// "look at", "write into" …
+        step: &'static str,
+        /// The pool's path.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+}
+
+/// How much room a filesystem has (statvfs(3)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes in all.
+    pub capacity: u64,
+    /// Bytes that are free for this host's root.
+    pub available: u64,
+}
+
+/// The room of the filesystem that `path` lies on.
+///
+/// # Errors
+/// [`PoolError`]: it is not there, does not answer, or is stale.
+pub async fn space(path: &Path) -> Result<Space, PoolError> {
+    bounded("look at", path, |path| {
+        let answer = rustix::fs::statvfs(path)?;
+        Ok(Space { capacity: answer.f_blocks * answer.f_frsize, available: answer.f_bfree * answer.f_frsize })
+    })
+    .await
+}
+
+/// Makes the directory that something is to be mounted on, where it is not there.
+///
+/// # Errors
+/// [`PoolError`]
+pub async fn make_mount_point(path: &Path) -> Result<(), PoolError> {
+    bounded("make", path, |path| std::fs::create_dir_all(path)).await
+}
+
+/// Whether this host's root can write into the directory and reads what it has written. `nonce` makes the content
+/// unlike any other; whatever was written is removed again.
+///
+/// # Errors
+/// [`PoolError`] names what stands in the way.
+pub async fn check_writable(path: &Path, nonce: [u8; 16]) -> Result<(), PoolError> {
+    let found = bounded("write into", path, move |path| {
+        if !path.metadata()?.is_dir() {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        write_and_read(path, &nonce)
+    });
+    let Found { owner, content } = found.await?;
+    let uid = rustix::process::geteuid().as_raw();
+    if owner != uid {
+        return Err(PoolError::Squashed { path: path.to_owned(), uid: owner });
+    }
+    match content {
+        Content::Same => Ok(()),
+        Content::Zeros => Err(PoolError::ReadsZeros { path: path.to_owned() }),
+        Content::Other => Err(PoolError::ReadsOther { path: path.to_owned() }),
+    }
+}
+
+/// What became of a nonce.
+struct Found {
+    owner: u32,
+    content: Content,
+}
+
+/// What is read where a nonce was written.
+#[derive(Debug, PartialEq, Eq)]
+enum Content {
+    Same,
+    Zeros,
+    Other,
+}
+
+impl Content {
+    fn of(written: &[u8], read: &io::Result<Vec<u8>>) -> Content {
+        match read {
+            Ok(read) if read == written => Content::Same,
+            Ok(read) if read.iter().all(|byte| *byte == 0) => Content::Zeros,
+            // The same fault of a server gives EIO for larger reads.
+            Ok(_) | Err(_) => Content::Other,
+        }
+    }
+}
+
+fn write_and_read(directory: &Path, nonce: &[u8; 16]) -> io::Result<Found> {
+    // Removed when this function returns.
+    let mut file = tempfile::Builder::new().prefix(NONCE_PREFIX).tempfile_in(directory)?;
+    let written = nonce.repeat(NONCE_BYTES / nonce.len());
+    file.write_all(&written)?;
+    file.as_file().sync_all()?;
+    let owner = file.as_file().metadata()?.uid();
+    let content = Content::of(&written, &read_past_the_cache(file.path()));
+    file.close()?;
+    Ok(Found { owner, content })
+}
+
+/// Reads a file from where it lies: with O_DIRECT or, on a filesystem that has none, after this host's memory of it was
+/// dropped (posix_fadvise(2)).
+fn read_past_the_cache(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let flags = (OFlags::DIRECT | OFlags::CLOEXEC).bits().cast_signed();
+    let direct = File::options().read(true).custom_flags(flags).open(path);
+    match direct.and_then(|mut file| file.read_to_end(&mut bytes)) {
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::INVAL) => {
+            bytes.clear();
+            let mut file = File::open(path)?;
+            fadvise(&file, 0, None, Advice::DontNeed)?;
+            file.read_to_end(&mut bytes)?;
+        }
+        read => drop(read?),
+    }
+    Ok(bytes)
+}
+
+/// A file operation within its time, and its failure by a name under which somebody can act on it.
+pub(crate) async fn bounded<T: Send + 'static>(
+    step: &'static str,
+    path: &Path,
+    operation: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
+) -> Result<T, PoolError> {
+    let owned = path.to_owned();
+    match bounded::run(DISK_TIMEOUT, move || operation(&owned)).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(source)) => Err(explain(step, path, source)),
+        Err(NoResult::NoThread(source)) => Err(PoolError::Io { step, path: path.to_owned(), source }),
+        Err(NoResult::TimedOut) => Err(PoolError::TimedOut { path: path.to_owned(), after: DISK_TIMEOUT }),
+    }
+}
+
+fn explain(step: &'static str, path: &Path, source: io::Error) -> PoolError {
+    let path = path.to_owned();
+    // By kind: tempfile wraps its errors, and the number is not seen any more.
+    match source.kind() {
+        io::ErrorKind::NotFound => PoolError::Missing { path },
+        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => PoolError::NotADirectory { path },
+        io::ErrorKind::ReadOnlyFilesystem => PoolError::ReadOnly { path },
+        io::ErrorKind::PermissionDenied => PoolError::Denied { path, source },
+        io::ErrorKind::StaleNetworkFileHandle => PoolError::Stale { path },
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => PoolError::NoSpace { path },
+        _ => PoolError::Io { step, path, source },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(errno: Errno, expect: &str) {
+        assert_eq!(explain("write into", Path::new("/srv/a"), errno.into()).to_string(), expect);
+    }
+
+    #[test]
+    fn failures_say_what_to_do() {
+        check(Errno::NOENT, "there is no directory \"/srv/a\" on this host: make it");
+        check(Errno::NOTDIR, "\"/srv/a\" is not a directory: give the pool another path, or move it away");
+        check(Errno::ROFS, "\"/srv/a\" is read-only: mount or export it writable (`rw`)");
+        check(
+            Errno::ACCESS,
+            "\"/srv/a\" must not be written by this host's root: check the directory's mode and, on NFS, that the server exports it with `no_root_squash`",
+        );
+        check(
+            Errno::STALE,
+            "the NFS server does not know any more what is mounted on \"/srv/a\" (stale file handle): the export was removed or made anew; see to it there, then stop the pool and start it again",
+        );
+        check(Errno::DQUOT, "\"/srv/a\" is full: free some space or raise the quota");
+        check(Errno::IO, "cannot write into \"/srv/a\"");
+    }
+
+    #[test]
+    fn what_is_read_is_compared_with_what_was_written() {
+        let is = |read: io::Result<&[u8]>| Content::of(b"nonce", &read.map(<[u8]>::to_vec));
+        assert_eq!(is(Ok(b"nonce")), Content::Same);
+        assert_eq!(is(Ok(b"\0\0\0\0\0")), Content::Zeros);
+        assert_eq!(is(Ok(b"")), Content::Zeros);
+        assert_eq!(is(Ok(b"nonsense")), Content::Other);
+        assert_eq!(is(Err(Errno::IO.into())), Content::Other);
+    }
+
+    #[tokio::test]
+    async fn a_directory_is_written_to_and_left_as_it_was() {
+        let directory = tempfile::tempdir().unwrap();
+        check_writable(directory.path(), [7; 16]).await.unwrap();
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "the nonce is gone");
+        let room = space(directory.path()).await.unwrap();
+        assert!(room.capacity >= room.available && room.available > 0, "{room:?}");
+        let missing = directory.path().join("missing");
+        assert!(matches!(check_writable(&missing, [7; 16]).await, Err(PoolError::Missing { .. })));
+        assert!(matches!(space(&missing).await, Err(PoolError::Missing { .. })));
+        std::fs::write(&missing, "a file").unwrap();
+        assert!(matches!(check_writable(&missing, [7; 16]).await, Err(PoolError::NotADirectory { .. })));
+    }
+}
