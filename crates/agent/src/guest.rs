@@ -184,9 +184,7 @@ pub(crate) fn forbidden(node: &Node, domain: &Domain) -> Vec<PathBuf> {
         FileRole::Emulator => true,
         FileRole::Entropy => ENTROPY.iter().any(|path| file.path == Path::new(path)),
         FileRole::Firmware => firmware.name(file.path) || node.allows(file.path),
-        FileRole::Boot | FileRole::Nvram | FileRole::Disk | FileRole::Character => {
-            node.allows(file.path)
-        }
+        FileRole::Boot | FileRole::Nvram | FileRole::Disk | FileRole::Character => node.allows(file.path),
     };
     domain.files().into_iter().filter(|file| !allowed(file)).map(|file| file.path.to_owned()).collect()
 }

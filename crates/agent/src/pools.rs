@@ -73,7 +73,8 @@ impl Pools {
 fn known(node: &Node, pool: &str) -> Result<Known, Failure> {
     let uuid = pool.parse::<Uuid>().ok();
     let table = node.pools.table();
-    let found = table.values().find(|known| known.pool.name == pool || known.pool.uuid == uuid && uuid.is_some());
+    let found =
+        table.values().find(|known| known.pool.name == pool || known.pool.uuid == uuid && uuid.is_some());
     let missing = || PoolFailure::NotFound { pool: pool.to_owned(), host: node.config.host.clone() };
     Ok(found.cloned().ok_or_else(missing)?)
 }
@@ -124,7 +125,8 @@ fn from_parts(parts: PoolParts) -> Result<Pool, PoolFailure> {
         }
         api::PoolKind::Netfs => {
             let text = source.ok_or(PoolFailure::NoSource)?;
-            let (host, export) = Netfs::split_device(&text).ok_or_else(|| PoolFailure::Source { text: text.clone() })?;
+            let (host, export) =
+                Netfs::split_device(&text).ok_or_else(|| PoolFailure::Source { text: text.clone() })?;
             let (host, export) = (host.to_owned(), export.into());
             PoolKind::Netfs(Netfs { host, export, version, options })
         }
@@ -229,7 +231,9 @@ pub(crate) async fn stop(node: &Node, pool: &str) -> Result<api::Pool, Failure> 
     }
     let unmounted = async {
         match &pool.kind {
-            PoolKind::Netfs(_) if storage::mounted(&pool.path)?.is_some() => storage::unmount(&pool.path).await,
+            PoolKind::Netfs(_) if storage::mounted(&pool.path)?.is_some() => {
+                storage::unmount(&pool.path).await
+            }
             PoolKind::Netfs(_) | PoolKind::Dir => Ok(()),
         }
     };

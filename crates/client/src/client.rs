@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use api::Protocols;
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
+use futures_util::{Stream, TryStreamExt};
+use http_body_util::{BodyExt, Full, Limited, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper::{Method, Request, Response, StatusCode, header};
 use rustls_pki_types::ServerName;
 use serde::Serialize;
@@ -19,7 +20,7 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use crate::connection::Kept;
+use crate::connection::{Body, Kept};
 use crate::limits::{BODY_BYTES_MAX, REQUEST_WITHIN, SSH_ALIVE};
 use crate::transport::Transport;
 use crate::{ClientError, ProtocolError};
@@ -171,8 +172,17 @@ impl Client {
 
     /// A request whose answer is JSON.
     pub(crate) async fn json<T: DeserializeOwned>(&self, call: Call<'_>) -> Result<T, ClientError> {
+        let request = self.request(&call);
+        self.json_of(call, request).await
+    }
+
+    async fn json_of<T: DeserializeOwned>(
+        &self,
+        call: Call<'_>,
+        request: Request<Body>,
+    ) -> Result<T, ClientError> {
         let label = label(&call);
-        let body = self.bytes(call).await?;
+        let body = self.answer(call, request).await?;
         serde_json::from_slice(&body)
             .map_err(|source| self.protocol(ProtocolError::Body { request: label, source }))
     }
@@ -190,11 +200,29 @@ impl Client {
         self.bytes(call).await.map(drop)
     }
 
+    /// A request that carries bytes as they come, and whose answer is JSON.
+    pub(crate) async fn send_content<T: DeserializeOwned>(
+        &self,
+        call: Call<'_>,
+        content: impl Stream<Item = std::io::Result<Bytes>> + Send + 'static,
+    ) -> Result<T, ClientError> {
+        let mut request = self.request(&call);
+        let kind = header::HeaderValue::from_static("application/octet-stream");
+        request.headers_mut().insert(header::CONTENT_TYPE, kind);
+        *request.body_mut() = StreamBody::new(content.map_ok(Frame::data)).boxed_unsync();
+        self.json_of(call, request).await
+    }
+
     /// A request whose answer is bytes.
     pub(crate) async fn bytes(&self, call: Call<'_>) -> Result<Bytes, ClientError> {
+        let request = self.request(&call);
+        self.answer(call, request).await
+    }
+
+    async fn answer(&self, call: Call<'_>, request: Request<Body>) -> Result<Bytes, ClientError> {
         let label = label(&call);
         let within = call.within;
-        let (connection, response) = self.kept.send(&self.transport, self.request(&call), within).await?;
+        let (connection, response) = self.kept.send(&self.transport, request, within).await?;
         if call.agents {
             self.check_version(&response)?;
         }
@@ -259,7 +287,7 @@ impl Client {
         Ok((connection, upgraded))
     }
 
-    fn request(&self, call: &Call<'_>) -> Request<Full<Bytes>> {
+    fn request(&self, call: &Call<'_>) -> Request<Body> {
         let mut request = Request::builder()
             .method(&call.method)
             .uri(format!("{}{}", api::BASE, call.path))
@@ -276,7 +304,8 @@ impl Client {
             }
             None => Bytes::new(),
         };
-        request.body(Full::new(body)).expect("paths are percent-encoded and header values are visible ASCII")
+        let body = Full::new(body).map_err(|never| match never {}).boxed_unsync();
+        request.body(body).expect("paths are percent-encoded and header values are visible ASCII")
     }
 
     async fn read(&self, label: &str, response: Response<Incoming>) -> Result<Bytes, ClientError> {

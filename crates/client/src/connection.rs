@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use api::{PROTOCOL_HEADER, Protocols, Version};
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::header::HeaderValue;
@@ -19,9 +20,26 @@ use crate::tls::Distrust;
 use crate::transport::{Said, Transport};
 use crate::{ClientError, ProtocolError};
 
+/// What a request carries.
+pub(crate) type Body = UnsyncBoxBody<Bytes, std::io::Error>;
+
+/// Nothing, as a body.
+fn nothing() -> Body {
+    Empty::new().map_err(|never| match never {}).boxed_unsync()
+}
+
+/// A GET request once more; it carries nothing.
+fn again(request: &Request<Body>) -> Request<Body> {
+    let mut again = Request::new(nothing());
+    *again.method_mut() = request.method().clone();
+    *again.uri_mut() = request.uri().clone();
+    *again.headers_mut() = request.headers().clone();
+    again
+}
+
 /// An open connection; closed when dropped.
 pub(crate) struct Connection {
-    sender: SendRequest<Full<Bytes>>,
+    sender: SendRequest<Body>,
     said: Option<Arc<Said>>,
     /// What the agent speaks; not known where it was not asked.
     theirs: Option<Protocols>,
@@ -89,7 +107,7 @@ impl Connection {
     async fn probe(&mut self, transport: &Transport) -> Result<(), ClientError> {
         let request = Request::get(format!("{}/version", api::BASE))
             .header(hyper::header::HOST, transport.host())
-            .body(Full::default())
+            .body(nothing())
             .expect("a constant path makes a request");
         let probing = async {
             let response = self.sender.send_request(request).await?;
@@ -127,7 +145,7 @@ impl Connection {
     async fn send(
         &mut self,
         transport: &Transport,
-        mut request: Request<Full<Bytes>>,
+        mut request: Request<Body>,
     ) -> Result<Response<Incoming>, ClientError> {
         if let Some(spoken) = request.headers_mut().get_mut(PROTOCOL_HEADER) {
             *spoken = HeaderValue::from(self.version(transport)?);
@@ -202,7 +220,7 @@ impl Kept {
     pub(crate) async fn send(
         &self,
         transport: &Transport,
-        request: Request<Full<Bytes>>,
+        request: Request<Body>,
         within: Duration,
     ) -> Result<(Connection, Response<Incoming>), ClientError> {
         let repeatable = request.method() == hyper::Method::GET;
@@ -210,7 +228,7 @@ impl Kept {
         let timed_out =
             || ClientError::TimedOut { address: transport.address(), request: label.clone(), after: within };
         if let Some(mut connection) = self.take().await {
-            let again = repeatable.then(|| request.clone());
+            let again = repeatable.then(|| again(&request));
             let answer = timeout(within, connection.send(transport, request)).await;
             match (answer.map_err(|_elapsed| timed_out())?, again) {
                 (Ok(response), _) => return Ok((connection, response)),
@@ -227,7 +245,7 @@ impl Kept {
     async fn send_anew(
         &self,
         transport: &Transport,
-        request: Request<Full<Bytes>>,
+        request: Request<Body>,
         within: Duration,
         timed_out: impl Fn() -> ClientError,
     ) -> Result<(Connection, Response<Incoming>), ClientError> {

@@ -121,7 +121,6 @@ impl Client {
 }
 
 /// Bytes on their way from an agent.
-#[derive(Debug)]
 pub struct Content {
     body: Incoming,
     client: Client,
@@ -141,11 +140,12 @@ impl Content {
     /// # Errors
     /// [`ClientError::Io`] where fewer come than were promised, [`ClientError::TimedOut`] where none do.
     pub async fn next(&mut self) -> Result<Option<Bytes>, ClientError> {
-        let frame = timeout(CONTENT_SILENCE, self.body.frame()).await.map_err(|_elapsed| ClientError::TimedOut {
-            address: self.client.address(),
-            request: "the next bytes".to_owned(),
-            after: CONTENT_SILENCE,
-        })?;
+        let frame =
+            timeout(CONTENT_SILENCE, self.body.frame()).await.map_err(|_elapsed| ClientError::TimedOut {
+                address: self.client.address(),
+                request: "the next bytes".to_owned(),
+                after: CONTENT_SILENCE,
+            })?;
         match frame {
             Some(Ok(frame)) => Ok(Some(frame.into_data().unwrap_or_default())),
             Some(Err(source)) => Err(ClientError::Io { address: self.client.address(), sent: true, source }),

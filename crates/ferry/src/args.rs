@@ -7,6 +7,7 @@ mod domains;
 mod hosts;
 mod install;
 mod migrations;
+mod pools;
 mod screen;
 
 use std::path::PathBuf;
@@ -25,6 +26,7 @@ pub(crate) use domains::{
 pub(crate) use hosts::{Host, HostJoin, HostToken};
 pub(crate) use install::{Card, Create, Graphics, Machine, NewDomain};
 pub(crate) use migrations::{Check, Migrate, Migrations, Resolve, Word};
+pub(crate) use pools::{DefinePool, FormatWord, KindWord, OneVolume, PoolCommand, Transfer, Vol};
 pub(crate) use screen::{Console, Events, Screenshot};
 
 const EXIT_CODES: &str = "\
@@ -160,6 +162,12 @@ pub(crate) enum Command {
     ///
     /// Ends with 0 where nothing forbids the migration, with 4 where something does. docs/preflight.md has all rules.
     Check(Check),
+    /// Storage pools: directories and NFS exports that volumes lie in
+    #[command(subcommand)]
+    Pool(PoolCommand),
+    /// Volumes of a storage pool
+    #[command(subcommand)]
+    Vol(Vol),
     /// Move a domain to another host while it runs
     ///
     /// Begins with everything that `ferry check` looks at, and changes nothing where that forbids it.

@@ -26,5 +26,8 @@ pub(crate) const XML_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// How many bytes `dial-stdio` moves at a time.
 pub(crate) const DIAL_BUFFER_BYTES: usize = 64 * 1024;
 
+/// How many bytes of a volume are read at a time.
+pub(crate) const TRANSFER_BUFFER_BYTES: usize = 256 * 1024;
+
 /// How many typed bytes go to a console at a time.
 pub(crate) const CONSOLE_BUFFER_BYTES: usize = 4096;

@@ -2,6 +2,8 @@
 //! NO_COLOR is not set; without a terminal lines are 80 columns wide. It asks nobody anything. Main type:
 //! [`Printer`].
 
+pub(crate) mod pools;
+
 use std::io::Write;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};

@@ -35,6 +35,8 @@ pub use limits::{
 pub use mount::{Mounted, mount, mounted, unmount};
 pub use nonce::{NonceRead, lock_nonce, nonce_path, read_nonce, remove_nonce, write_nonce};
 pub use pool::{PoolError, Space, check_writable, make_mount_point, space};
-pub use record::{OWNER_SUFFIX, RecordError, create_record, owner_path, read_record, remove_record, write_record};
+pub use record::{
+    OWNER_SUFFIX, RecordError, create_record, owner_path, read_record, remove_record, write_record,
+};
 pub use template::{TemplateError, copy_template};
 pub use volume::{Download, Upload, Volume, volume, volumes};

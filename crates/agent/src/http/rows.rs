@@ -120,13 +120,11 @@ pub(super) const POOL_ACTIVE: Row = row(409, "pool-active", "`ferry pool stop` s
 pub(super) const POOL_BUSY: Row = row(409, "pool-busy", "ask again when that has ended");
 pub(super) const POOL_INACTIVE: Row = row(409, "pool-inactive", "`ferry pool start` starts it");
 pub(super) const POOL_INCOMPLETE: Row = row(422, "pool-incomplete", "");
-pub(super) const POOL_NAME_TAKEN: Row = row(
-    409,
-    "pool-name-taken",
-    "choose another name, or leave <uuid> out to define that pool anew",
-);
+pub(super) const POOL_NAME_TAKEN: Row =
+    row(409, "pool-name-taken", "choose another name, or leave <uuid> out to define that pool anew");
 pub(super) const POOL_NOT_FOUND: Row = row(404, "pool-not-found", "`ferry pool list` shows all pools");
-pub(super) const POOL_PATH_TAKEN: Row = row(409, "pool-path-taken", "choose another directory, or undefine that pool");
+pub(super) const POOL_PATH_TAKEN: Row =
+    row(409, "pool-path-taken", "choose another directory, or undefine that pool");
 pub(super) const POOL_PLACE_IN_USE: Row = row(
     409,
     "pool-place-in-use",
@@ -203,7 +201,8 @@ pub(super) const VOLUME_NAME: Row = row(
     "volume-name",
     "write a file's name of at most 200 bytes that does not begin with `.` and does not end in `.ferry`",
 );
-pub(super) const VOLUME_NOT_FOUND: Row = row(404, "volume-not-found", "`ferry vol list POOL` shows all volumes");
+pub(super) const VOLUME_NOT_FOUND: Row =
+    row(404, "volume-not-found", "`ferry vol list POOL` shows all volumes");
 pub(super) const VOLUME_OWNED: Row = row(
     409,
     "volume-owned",

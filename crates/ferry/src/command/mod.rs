@@ -19,8 +19,10 @@ mod inspect;
 mod install;
 mod migrate;
 mod migrations;
+mod pools;
 mod power;
 mod screen;
+mod volumes;
 mod watch;
 
 use client::Client;
@@ -88,6 +90,8 @@ async fn ask(command: Command, place: &resolve::Agent, desk: &Desk<'_>) -> Resul
         Command::Screenshot(typed) => screen::screenshot(desk, &typed).await,
         Command::Events(typed) => events::events(desk, &typed).await,
         Command::Check(typed) => check::check(desk, &typed).await,
+        Command::Pool(typed) => pools::pool(desk, &typed).await,
+        Command::Vol(typed) => volumes::volume(desk, &typed).await,
         Command::Migrate(typed) => migrate::migrate(desk, &typed).await,
         Command::Migrations(Migrations::List) => migrations::list(desk).await,
         Command::Migrations(Migrations::Show(typed)) => migrations::show(desk, typed.id).await,
