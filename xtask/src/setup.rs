@@ -11,9 +11,9 @@ use crate::{apt, kernel};
 
 /// The oldest QEMU with all that live migration here asks for by name (`channels` in `migrate`, 8.2).
 const QEMU_MIN: (u32, u32) = (8, 2);
-const QEMU_PACKAGES: [&str; 3] = ["qemu-system-x86", "qemu-utils", "seabios"];
+const QEMU_PACKAGES: [&str; 4] = ["qemu-system-x86", "qemu-utils", "qemu-block-extra", "seabios"];
 /// A program, the package that holds it, what it is for.
-const PROGRAMS: [(&str, &str, &str); 7] = [
+const PROGRAMS: [(&str, &str, &str); 9] = [
     ("ip", "iproute2", "network namespaces, bridges and links of the lab"),
     ("tc", "iproute2", "slow links in the lab"),
     ("mke2fs", "e2fsprogs", "the filesystem on the guest's disk"),
@@ -21,9 +21,18 @@ const PROGRAMS: [(&str, &str, &str); 7] = [
     ("xz", "xz-utils", "unpacking kernel modules"),
     ("dpkg", "dpkg", "unpacking the guest's kernel"),
     ("swtpm", "swtpm", "the guests' TPMs"),
+    ("ganesha.nfsd", "nfs-ganesha", "the lab's NFS server"),
+    ("rpcbind", "rpcbind", "finding the lab's NFS server"),
 ];
-/// UEFI firmware for guests: the description that QEMU's firmware packages install, and the package.
-const UEFI: (&str, &str) = ("/usr/share/qemu/firmware", "ovmf");
+/// Files that no program is named after, the packages that hold them, what they are for.
+const FILES: [(&str, &str, &str); 2] = [
+    ("/usr/share/qemu/firmware", "ovmf", "UEFI firmware for guests"),
+    (GANESHA_VFS, "nfs-ganesha-vfs", "what the lab's NFS server exports"),
+];
+/// nfs-ganesha's part for files of its own machine.
+const GANESHA_VFS: &str = "/usr/lib/x86_64-linux-gnu/ganesha/libfsalvfs.so";
+/// QEMU's own NFS client.
+const QEMU_NFS: &str = "/usr/lib/x86_64-linux-gnu/qemu/block-nfs.so";
 
 /// More programs, for the tests.
 const PROGRAMS_OF_TESTS: [(&str, &str, &str); 3] = [
@@ -139,12 +148,13 @@ fn missing(target: &Path, purpose: Purpose) -> Missing {
         missing.said.push("a static busybox (the guest's userland): package busybox-static".to_owned());
         missing.packages.push("busybox-static");
     }
-    let (descriptions, package) = UEFI;
-    if !Path::new(descriptions).is_dir() {
-        missing
-            .said
-            .push(format!("UEFI firmware in {descriptions} (guests that boot with it): package {package}"));
+    for (file, package, reason) in FILES.iter().filter(|(file, ..)| !Path::new(file).exists()) {
+        missing.said.push(format!("{file} ({reason}): package {package}"));
         missing.packages.push(package);
+    }
+    if !Path::new(QEMU_NFS).exists() {
+        missing.said.push(format!("{QEMU_NFS} (disks over nfs://): package qemu-block-extra"));
+        missing.qemu = true;
     }
     for program in ["qemu-system-x86_64", "qemu-img"] {
         let found = installed_version(program);

@@ -134,6 +134,10 @@ pub(crate) async fn resize(
     if let Some(outside) = below.backing.iter().chain(&below.data_files).find(|file| !node.allows(file)) {
         return Err(PoolFailure::VolumeBelow { volume: found.name, below: outside.clone() }.into());
     }
+    let capacity = storage::image(&found.path, found.format).await?.virtual_size;
+    if request.capacity_bytes < capacity && !request.shrink {
+        return Err(PoolFailure::VolumeShrinks { volume: found.name, capacity }.into());
+    }
     storage::resize(&found.path, request.capacity_bytes, found.format, request.shrink).await?;
     find(&pool, volume).await.map(as_told)
 }

@@ -16,7 +16,7 @@ struct Host {
 
 impl Host {
     fn new() -> Host {
-        let directory = tempfile::tempdir().expect("a directory");
+        let directory = directory();
         let agent = start(&configuration(directory.path()));
         std::fs::create_dir(directory.path().join("volumes")).expect("makes");
         Host { directory, agent: Some(agent) }
@@ -56,6 +56,11 @@ impl Host {
     }
 }
 
+/// Lines are broken by their length, and paths of it are in them: it has the same length everywhere.
+fn directory() -> tempfile::TempDir {
+    tempfile::tempdir_in("/tmp").expect("a directory")
+}
+
 /// A transcript: each command with its answer.
 fn transcript(host: &Host, commands: &[&str]) -> String {
     commands.iter().map(|command| format!("$ ferry {command}\n{}", host.ferry(command))).collect()
@@ -75,7 +80,7 @@ fn a_pool_is_defined_started_used_and_forgotten() {
     let host = Host::new();
     let _guard = hide_uuids();
     std::fs::write(host.path("image.raw"), b"an image").expect("writes");
-    insta::assert_snapshot!(transcript(
+    let said = transcript(
         &host,
         &[
             "pool list",
@@ -103,7 +108,8 @@ fn a_pool_is_defined_started_used_and_forgotten() {
             "pool undefine images",
             "pool info images",
         ],
-    ));
+    );
+    insta::assert_snapshot!(said);
     assert_eq!(std::fs::read(host.path("back.raw")).expect("is there"), b"an image");
     assert!(Path::new(&host.path("volumes/copy.raw")).exists(), "volumes outlive their pool");
 }
@@ -127,7 +133,7 @@ fn what_cannot_be_a_pool_is_refused_with_its_mend() {
     xml("relative.xml", "three", "", "srv/\nthree");
     std::fs::write(host.path("cloud.xml"), "<pool type='cloud'>\n  <name>c</name>\n</pool>\n")
         .expect("writes");
-    insta::assert_snapshot!(transcript(
+    let said = transcript(
         &host,
         &[
             "pool define DIR/one.xml",
@@ -145,7 +151,8 @@ fn what_cannot_be_a_pool_is_refused_with_its_mend() {
             "pool start n",
             "pool define --name n",
         ],
-    ));
+    );
+    insta::assert_snapshot!(said);
 }
 
 /// A domain whose disk is a volume.
@@ -223,7 +230,7 @@ fn pair() -> [Host; 2] {
     let free = |_| TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a free port");
     let addresses = ["kvm1", "kvm2"].map(free);
     [0, 1].map(|number: usize| {
-        let directory = tempfile::tempdir().expect("a directory");
+        let directory = directory();
         let config = configuration(directory.path());
         let names = ["kvm1", "kvm2"];
         let (name, other) = (names[number], names[1 - number]);
@@ -248,7 +255,7 @@ fn all_hosts_are_told_and_each_answers_for_itself() {
     let _guard = hide_uuids();
     let [one, mut two] = pair();
     let netfs = "--type netfs --source nfs.invalid:/nfs-share --nfs-version 4.1";
-    insta::assert_snapshot!(transcript(
+    let said = transcript(
         &one,
         &[
             &format!("pool define --name shared --path /srv/ferry-no-such-place {netfs} --all-hosts"),
@@ -258,7 +265,8 @@ fn all_hosts_are_told_and_each_answers_for_itself() {
             "pool list --all-hosts",
             "pool undefine etc2 --all-hosts",
         ],
-    ));
+    );
+    insta::assert_snapshot!(said);
     assert_eq!(one.json("pool info shared")["uuid"], two.json("pool info shared")["uuid"]);
     two.agent = None;
     let said = one.ferry("pool stop shared --all-hosts");

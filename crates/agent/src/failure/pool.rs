@@ -45,6 +45,8 @@ pub(crate) enum PoolFailure {
     VolumeUsed { volume: String, domains: Vec<String> },
     #[error("the domain on volume {volume} belongs to host {host}, as the owner record beside it says")]
     VolumeOwned { volume: String, host: String },
+    #[error("volume {volume} has {capacity} bytes, and would lose its end")]
+    VolumeShrinks { volume: String, capacity: u64 },
     #[error("volume {volume} stands on {below}, which lies outside the directories that this host allows")]
     VolumeBelow { volume: String, below: PathBuf },
     #[error("the bytes of volume {volume} did not come to their end")]

@@ -211,6 +211,7 @@ fn pool(failure: &PoolFailure) -> Row {
         PoolFailure::VolumeExists { .. } => rows::VOLUME_EXISTS,
         PoolFailure::VolumeUsed { .. } => rows::VOLUME_USED,
         PoolFailure::VolumeOwned { .. } => rows::VOLUME_OWNED,
+        PoolFailure::VolumeShrinks { .. } => rows::VOLUME_SHRINKS,
         PoolFailure::VolumeBelow { .. } => rows::VOLUME_BELOW,
         PoolFailure::ContentCut { .. } => rows::VOLUME_CUT,
     }

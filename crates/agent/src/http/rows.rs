@@ -208,6 +208,8 @@ pub(super) const VOLUME_OWNED: Row = row(
     "volume-owned",
     "do it where the domain is, after `ferry undefine`; if there is no such domain any more, remove the record (its name ends in .ferry)",
 );
+pub(super) const VOLUME_SHRINKS: Row =
+    row(409, "volume-shrinks", "shrink the filesystem in it first; `--shrink` allows it");
 pub(super) const VOLUME_USED: Row =
     row(409, "volume-used", "shut the domain off, or undefine it to remove the volume");
 pub(super) const WORD_REFUSED: Row =
