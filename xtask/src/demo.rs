@@ -60,10 +60,12 @@ pub(crate) fn run(root: &Path, target: &Path, arguments: &DemoArguments) -> Resu
     ensure!(setup::is_root(), "the demo makes network namespaces and taps, and only root may do that");
     guest::run(root, target)?;
     build_ferry(root)?;
-    let lab = Lab::new(LabOptions { stp: arguments.stp, ..LabOptions::find()? }).context("the lab")?;
+    let options = LabOptions { stp: arguments.stp, nfs: true, ..LabOptions::find()? };
+    let lab = Lab::new(options).context("the lab")?;
     let show = Show { lab: &lab, guest: make_guest(&lab)?, json: arguments.json, pings: None };
     show.say(&format!(
-        "\nlab {}: hosts kvm1 and kvm2, each with its own network and its own agent{}; a client that pings.",
+        "\nlab {}: hosts kvm1 and kvm2, each with its own network and its own agent{}; a host nfs that \
+         has {DOMAIN}'s disk; a client that pings.",
         lab.id,
         if arguments.stp { ", bridges with spanning tree" } else { "" },
     ));
@@ -102,6 +104,7 @@ fn make_guest(lab: &Lab) -> Result<Guest> {
     options.memory_mib = MEMORY_MIB;
     options.settings.memory_mib = PATTERN_MIB;
     options.settings.rate_pages = RATE_PAGES;
+    options.over_nfs = true;
     lab.guest(options)
 }
 

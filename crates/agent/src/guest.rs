@@ -85,15 +85,21 @@ pub(crate) fn frozen_uuid(domain: &Domain) -> Uuid {
     domain.uuid.expect("a frozen definition has a UUID")
 }
 
-/// Where the owner record of a domain lies: beside the first file that it alone may write as a disk. There is no place
-/// beside a block device, and none that is looked for behind QEMU's own NFS client.
+/// Where the owner record of a domain lies: beside the first file that it alone may write as a disk, else beside the first
+/// that QEMU reaches by its own NFS client (`nfs://HOST/PATH`). There is no place beside a block device.
 pub(crate) fn owner_path(domain: &Domain) -> Option<PathBuf> {
     let alone = domain.disks.iter().filter(|disk| disk.is_writable_alone());
-    let file = alone.filter_map(|disk| match &disk.source {
-        Some(DiskSource::File(path)) => Some(path),
-        Some(DiskSource::Block(_) | DiskSource::Nfs { .. }) | None => None,
-    });
-    file.map(|path| storage::owner_path(path)).next()
+    let mut over_nfs = None;
+    for source in alone.filter_map(|disk| disk.source.as_ref()) {
+        match source {
+            DiskSource::File(path) => return Some(storage::owner_path(path)),
+            DiskSource::Nfs { .. } if over_nfs.is_none() => {
+                over_nfs = Some(storage::owner_path(Path::new(&source.to_string())));
+            }
+            DiskSource::Nfs { .. } | DiskSource::Block(_) => {}
+        }
+    }
+    over_nfs
 }
 
 /// A disk that the domain alone writes.

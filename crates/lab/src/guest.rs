@@ -17,6 +17,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::limits::{GUEST_ANSWER, GUEST_CONNECT, LOOK};
 use crate::namespace::Namespace;
 use crate::network::{self, BRIDGE, CLIENT};
+use crate::nfs::SHARE;
 
 const PORT: u16 = 80;
 /// Words for Linux: the console, no waiting after a panic, no protection that costs time under emulation.
@@ -84,6 +85,8 @@ pub struct GuestOptions {
     pub uefi: bool,
     /// `<on_crash>`.
     pub on_crash: &'static str,
+    /// Whether its disk is reached by QEMU's own NFS client (`nfs://`), in a lab with an NFS server.
+    pub over_nfs: bool,
     /// More elements of `<devices>`.
     pub devices: &'static str,
 }
@@ -102,6 +105,7 @@ impl GuestOptions {
             kind: "qemu",
             uefi: false,
             on_crash: "destroy",
+            over_nfs: false,
             devices: "",
         }
     }
@@ -114,8 +118,10 @@ pub struct Guest {
     pub options: GuestOptions,
     /// The domain's UUID.
     pub uuid: String,
-    /// Its disk, on the storage that both hosts see.
+    /// Its disk, on the storage that both hosts see; over NFS, where the server has it.
     pub disk: PathBuf,
+    /// The NFS server that its hosts ask for it.
+    server: Option<Ipv4Addr>,
     /// The file with its definition in libvirt's XML.
     pub xml: PathBuf,
     /// What it writes to its serial console.
@@ -129,6 +135,7 @@ impl Guest {
         options: GuestOptions,
         images: &Images,
         shared: &Path,
+        server: Option<Ipv4Addr>,
         client: Namespace,
     ) -> Result<Guest> {
         let boot = shared.join("boot");
@@ -144,6 +151,7 @@ impl Guest {
             xml: shared.join(format!("{name}.xml")),
             console: shared.join(format!("{name}.console")),
             options,
+            server,
             client,
         };
         create_disk(&guest.disk, guest.options.disk_mib)?;
@@ -226,12 +234,25 @@ impl Guest {
         serde_json::from_slice(&body).context("the guest's answer")
     }
 
+    /// The type of its disk, and the element that says where it is.
+    fn disk_source(&self) -> (&'static str, String) {
+        match self.server {
+            None => ("file", format!("<source file='{}'/>", self.disk.display())),
+            Some(server) => {
+                let name = self.disk.file_name().unwrap_or_default().display();
+                let host = format!("<host name='{server}'/>");
+                ("network", format!("<source protocol='nfs' name='{SHARE}/{name}'>{host}</source>"))
+            }
+        }
+    }
+
     /// The definition in libvirt's XML.
     fn definition(&self, images: &Images) -> String {
         let Guest { options, uuid, .. } = self;
         let GuestOptions { name, memory_mib, vcpus, kind, on_crash, devices, .. } = options;
         let (kernel, initramfs) = (images.kernel.display(), images.initramfs.display());
-        let (disk, console) = (self.disk.display(), self.console.display());
+        let console = self.console.display();
+        let (disk_type, disk) = self.disk_source();
         let (mac, command_line) = (self.mac(), self.command_line());
         let (firmware, secure_boot, tpm) = if self.options.uefi { UEFI } else { ("", "", "") };
         format!(
@@ -257,9 +278,9 @@ impl Guest {
   <on_reboot>restart</on_reboot>
   <on_crash>{on_crash}</on_crash>
   <devices>
-    <disk type='file' device='disk'>
+    <disk type='{disk_type}' device='disk'>
       <driver name='qemu' type='qcow2' cache='none'/>
-      <source file='{disk}'/>
+      {disk}
       <target dev='vda' bus='virtio'/>
     </disk>
     <interface type='bridge'>

@@ -13,6 +13,7 @@ pub mod matrix;
 pub mod migration;
 pub mod namespace;
 pub mod network;
+pub mod nfs;
 pub mod previous;
 pub mod runs;
 pub mod talk;
@@ -35,6 +36,7 @@ use crate::host::{Host, Neighbour};
 use crate::limits::{LOOK, REACHED, SILENCE};
 use crate::namespace::Namespace;
 use crate::network::{CLIENT, HOST_LINKS, Place, Unheard};
+use crate::nfs::{Export, NfsServer};
 use crate::runs::Run;
 use crate::teardown::Guard;
 use crate::trace::Traces;
@@ -55,6 +57,8 @@ pub struct LabOptions {
     pub images: Images,
     /// QEMUs write down when they run a guest, and each agent's state has a small file system of its own.
     pub watched: bool,
+    /// A host `nfs` exports the storage that all hosts see.
+    pub nfs: bool,
 }
 
 impl LabOptions {
@@ -68,7 +72,7 @@ impl LabOptions {
             None => target().join("debug/ferry"),
         };
         ensure!(ferry.exists(), "{} is not there: run cargo build -p ferry", ferry.display());
-        Ok(LabOptions { stp: false, ferry, images: Images::find()?, watched: false })
+        Ok(LabOptions { stp: false, ferry, images: Images::find()?, watched: false, nfs: false })
     }
 }
 
@@ -82,6 +86,7 @@ pub struct Lab {
     /// The storage that all hosts see at this path.
     pub shared: PathBuf,
     hosts: [Host; 2],
+    nfs: Option<NfsServer>,
     switch: Namespace,
     images: Images,
     traces: Option<Traces>,
@@ -126,11 +131,13 @@ impl Lab {
         if options.watched {
             hosts.iter().try_for_each(Host::mount_state)?;
         }
+        let nfs = options.nfs.then(|| NfsServer::new(namespace("nfs"), directory.join("nfs")));
         let lab = Lab {
             client: namespace("client"),
             switch: namespace("switch"),
             hosts,
             shared,
+            nfs,
             images: options.images,
             traces,
             guard,
@@ -143,7 +150,13 @@ impl Lab {
             .map(|(host, (name, part))| Place { name, namespace: &host.namespace, part, bridge: true })
             .collect();
         places.push(Place { name: "client", namespace: &lab.client, part: CLIENT, bridge: false });
+        if let Some(nfs) = &lab.nfs {
+            places.push(Place { name: "nfs", namespace: &nfs.namespace, part: nfs::PART, bridge: false });
+        }
         network::build(&lab.switch, &places, options.stp).context("the lab's networks")?;
+        if let Some(nfs) = &lab.nfs {
+            nfs.start(&[Export::share(&lab.shared)])?;
+        }
         Ok(lab)
     }
 
@@ -162,6 +175,14 @@ impl Lab {
         &self.hosts
     }
 
+    /// The NFS server.
+    ///
+    /// # Errors
+    /// When the lab was made without one.
+    pub fn nfs(&self) -> Result<&NfsServer> {
+        self.nfs.as_ref().context("this lab has no NFS server")
+    }
+
     /// The lab's directory.
     pub fn directory(&self) -> PathBuf {
         teardown::directory(&self.id)
@@ -172,7 +193,8 @@ impl Lab {
     /// # Errors
     /// When the disk cannot be made.
     pub fn guest(&self, options: GuestOptions) -> Result<Guest> {
-        Guest::create(options, &self.images, &self.shared, self.client.clone())
+        let server = if options.over_nfs { Some(self.nfs()?.address) } else { None };
+        Guest::create(options, &self.images, &self.shared, server, self.client.clone())
     }
 
     /// Silences the management network of a host: nothing goes in or out, and nobody is told. Proved before it
@@ -278,7 +300,8 @@ impl Lab {
         }
         let agents: Vec<u32> = self.hosts.iter().filter_map(Host::agent_pid).collect();
         let processes = teardown::processes(&self.id).into_iter();
-        let foreign = processes.filter(|(pid, _)| !agents.contains(pid));
+        let serves = |pid: u32| self.nfs.as_ref().is_some_and(|nfs| nfs.namespace.holds(pid));
+        let foreign = processes.filter(|(pid, _)| !agents.contains(pid) && !serves(*pid));
         found.extend(foreign.map(|(pid, line)| format!("process {pid}: {line}")));
         for entry in fs::read_dir(&self.shared)? {
             let path = entry?.path();
@@ -309,6 +332,7 @@ impl Lab {
             let _ = copy_files(&host.log(), &to.join(host.name));
             let _ = copy_files(&host.state().join("migrations"), &to.join(host.name).join("migrations"));
         }
+        let _ = copy_files(&self.directory().join("nfs"), &to.join("nfs"));
         let _ = copy_files(&self.directory().join("traces"), &to.join("traces"));
         let _ = copy_files(&self.shared, &to.join("shared"));
         to

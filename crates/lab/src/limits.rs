@@ -4,6 +4,8 @@ use std::time::Duration;
 
 /// An agent listens on its socket within this time after its start.
 pub const AGENT_START: Duration = Duration::from_secs(20);
+/// The NFS server answers within this time after its start.
+pub const NFS_START: Duration = Duration::from_secs(30);
 /// An agent that was asked to end does so within this time.
 pub const AGENT_STOP: Duration = Duration::from_secs(10);
 /// A killed process is gone within this time.

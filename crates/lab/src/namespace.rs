@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -86,6 +87,13 @@ impl Namespace {
         let links: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout)?;
         let names = links.iter().filter_map(|link| link["ifname"].as_str());
         Ok(names.filter(|name| *name != "lo").map(str::to_owned).collect())
+    }
+
+    /// Whether a process is inside.
+    pub(crate) fn holds(&self, pid: u32) -> bool {
+        let inode = |path: PathBuf| Some(std::fs::metadata(path).ok()?.ino());
+        let own = inode(PathBuf::from(NAMES).join(&self.name));
+        own.is_some() && inode(format!("/proc/{pid}/ns/net").into()) == own
     }
 
     /// Runs the lines as `ip -batch` inside.

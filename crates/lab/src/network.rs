@@ -6,7 +6,7 @@
 //!   br0   10.78.0.1                │                     br0   10.78.0.2
 //!     └─ uplink ───────────── bridge guest ───────────── uplink ─┘
 //!                                  │
-//!   namespace client: mgmt0 10.77.0.10, guest0 10.78.0.10
+//!   namespace client: mgmt0 10.77.0.10, guest0 10.78.0.10; namespace nfs, where there is one: the same with 20
 //! ```
 //!
 //! On the management network every neighbour is entered for good: a cut network is then plain silence, as behind a

@@ -3,6 +3,7 @@
 mod crash;
 
 crash::cases! {
+    File:
     source_agent_dies_while_streaming: SourceAgent at Streaming => ["kept"];
     source_agent_dies_while_stopped: SourceAgent at Stopped => ["kept", "moved"];
     target_agent_dies_while_streaming: TargetAgent at Streaming => ["kept"];

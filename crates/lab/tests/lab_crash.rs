@@ -4,6 +4,7 @@
 mod crash;
 
 crash::cases! {
+    File:
     source_agent_dies_after_the_pledge: SourceAgent at Pledged => ["moved"];
     target_agent_dies_while_stopped: TargetAgent at Stopped => ["moved", "kept"];
     source_qemu_dies_while_stopped: SourceQemu at Stopped => ["lost"];

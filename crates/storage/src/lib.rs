@@ -16,6 +16,7 @@ mod image;
 mod limits;
 mod mount;
 mod nonce;
+mod nfs;
 mod pool;
 mod record;
 mod template;

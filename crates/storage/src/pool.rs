@@ -8,7 +8,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{Advice, OFlags, fadvise};
+use rustix::fs::{Advice, OFlags, fadvise, fchown};
 use rustix::io::Errno;
 
 use crate::bounded::{self, NoResult};
@@ -210,10 +210,9 @@ pub async fn check_writable(path: &Path, nonce: [u8; 16]) -> Result<(), PoolErro
         }
         write_and_read(path, &nonce)
     });
-    let Found { owner, content } = found.await?;
-    let uid = rustix::process::geteuid().as_raw();
-    if owner != uid {
-        return Err(PoolError::Squashed { path: path.to_owned(), uid: owner });
+    let Found { squashed, content } = found.await?;
+    if let Some(uid) = squashed {
+        return Err(PoolError::Squashed { path: path.to_owned(), uid });
     }
     match content {
         Content::Same => Ok(()),
@@ -224,7 +223,8 @@ pub async fn check_writable(path: &Path, nonce: [u8; 16]) -> Result<(), PoolErro
 
 /// What became of a nonce.
 struct Found {
-    owner: u32,
+    /// Whose it became, where that is not this process's user.
+    squashed: Option<u32>,
     content: Content,
 }
 
@@ -253,10 +253,26 @@ fn write_and_read(directory: &Path, nonce: &[u8; 16]) -> io::Result<Found> {
     let written = nonce.repeat(NONCE_BYTES / nonce.len());
     file.write_all(&written)?;
     file.as_file().sync_all()?;
-    let owner = file.as_file().metadata()?.uid();
+    let squashed = squashed(file.as_file())?;
     let content = Content::of(&written, &read_past_the_cache(file.path()));
     file.close()?;
-    Ok(Found { owner, content })
+    Ok(Found { squashed, content })
+}
+
+/// Whose a file is that this process has just made, where the server took it for somebody else. With NFS version 4 the
+/// owner that is shown may be wrong, since names of users are translated on the way; who is root to the server may take
+/// the file back, and nobody else may.
+fn squashed(file: &File) -> io::Result<Option<u32>> {
+    let (own, owner) = (rustix::process::geteuid(), file.metadata()?.uid());
+    if owner == own.as_raw() {
+        return Ok(None);
+    }
+    match fchown(file, Some(own), None) {
+        Err(Errno::PERM | Errno::ACCESS) => Ok(Some(owner)),
+        // EINVAL is a server that does not know the translated name.
+        Ok(()) | Err(Errno::INVAL) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Reads a file from where it lies: with O_DIRECT or, on a filesystem that has none, after this host's memory of it was

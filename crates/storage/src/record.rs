@@ -9,6 +9,9 @@
 //! ```
 //!
 //! A crash between the steps can leave a `.<name>.XXXXXX` behind, which nothing reads.
+//!
+//! A record is named by its path, or as `nfs://HOST/PATH` where its disk is reached by QEMU's own NFS client: then the same
+//! steps are taken over the network, by the requests of RFC 1813 of the same names.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -21,6 +24,7 @@ use rustix::io::Errno;
 
 use crate::bounded::{self, NoResult};
 use crate::limits::{RECORD_BYTES_MAX, RECORD_TIMEOUT};
+use crate::nfs;
 
 /// What is appended to a disk's path for its owner record.
 pub const OWNER_SUFFIX: &str = ".ferry";
@@ -129,7 +133,16 @@ pub fn owner_path(disk: &Path) -> PathBuf {
 /// [`RecordError::MissingDirectory`], [`RecordError::NotAFile`] (a symbolic link too), [`RecordError::TooLarge`],
 /// [`RecordError::Denied`], [`RecordError::TimedOut`], [`RecordError::Io`].
 pub async fn read_record(path: &Path) -> Result<Option<Vec<u8>>, RecordError> {
-    bounded("read", path, |path| read(&path)).await
+    match nfs::split(path) {
+        None => bounded("read", path, |path| read(&path)).await,
+        Some((host, file)) => over_nfs("read", path, nfs::read(host, file)).await,
+    }
+    .and_then(|read| match read {
+        Some(bytes) if bytes.len() as u64 > RECORD_BYTES_MAX => {
+            Err(RecordError::TooLarge { path: path.to_owned() })
+        }
+        read => Ok(read),
+    })
 }
 
 /// Writes the record, durably, over the one that may be there. Another host reads the old bytes or the new
@@ -139,8 +152,7 @@ pub async fn read_record(path: &Path) -> Result<Option<Vec<u8>>, RecordError> {
 /// Every [`RecordError`] but `Exists`. After any but [`RecordError::TimedOut`] the old record is still
 /// there, except if only the directory's fsync failed: then the new one is there and may not outlive a crash.
 pub async fn write_record(path: &Path, bytes: &[u8]) -> Result<(), RecordError> {
-    let bytes = bytes.to_owned();
-    bounded("write", path, move |path| write(&path, &bytes, Replace::Yes)).await
+    put("write", path, bytes, Replace::Yes).await
 }
 
 /// As [`write_record`], but only where no record is: of two hosts that create one at the same time, one
@@ -149,8 +161,18 @@ pub async fn write_record(path: &Path, bytes: &[u8]) -> Result<(), RecordError> 
 /// # Errors
 /// Every [`RecordError`].
 pub async fn create_record(path: &Path, bytes: &[u8]) -> Result<(), RecordError> {
+    put("create", path, bytes, Replace::No).await
+}
+
+async fn put(step: &'static str, path: &Path, bytes: &[u8], replace: Replace) -> Result<(), RecordError> {
+    if bytes.len() as u64 > RECORD_BYTES_MAX {
+        return Err(RecordError::TooLarge { path: path.to_owned() });
+    }
+    if let Some((host, file)) = nfs::split(path) {
+        return over_nfs(step, path, nfs::write(host, file, bytes, replace)).await;
+    }
     let bytes = bytes.to_owned();
-    bounded("create", path, move |path| write(&path, &bytes, Replace::No)).await
+    bounded(step, path, move |path| write(&path, &bytes, replace)).await
 }
 
 /// Removes the record, durably. One that is not there is removed.
@@ -159,7 +181,22 @@ pub async fn create_record(path: &Path, bytes: &[u8]) -> Result<(), RecordError>
 /// [`RecordError::MissingDirectory`], [`RecordError::NotAFile`] for a directory, [`RecordError::ReadOnly`],
 /// [`RecordError::Denied`], [`RecordError::TimedOut`], [`RecordError::Io`].
 pub async fn remove_record(path: &Path) -> Result<(), RecordError> {
-    bounded("remove", path, |path| remove(&path)).await
+    match nfs::split(path) {
+        None => bounded("remove", path, |path| remove(&path)).await,
+        Some((host, file)) => over_nfs("remove", path, nfs::remove(host, file)).await,
+    }
+}
+
+/// What is asked of a server, within its time. It is not known then whether it takes effect after all.
+async fn over_nfs<T>(
+    step: &'static str,
+    path: &Path,
+    asked: impl Future<Output = io::Result<T>>,
+) -> Result<T, RecordError> {
+    match tokio::time::timeout(RECORD_TIMEOUT, asked).await {
+        Ok(answer) => answer.map_err(|source| explain(step, path, source)),
+        Err(_elapsed) => Err(RecordError::TimedOut { step, path: path.to_owned(), after: RECORD_TIMEOUT }),
+    }
 }
 
 async fn bounded<T: Send + 'static>(
@@ -177,7 +214,9 @@ async fn bounded<T: Send + 'static>(
     }
 }
 
-enum Replace {
+/// Whether a record may be there already.
+#[derive(Clone, Copy)]
+pub(crate) enum Replace {
     Yes,
     No,
 }
@@ -198,17 +237,11 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, RecordError> {
     }
     let mut bytes = Vec::new();
     file.take(RECORD_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > RECORD_BYTES_MAX {
-        return Err(RecordError::TooLarge { path: path.to_owned() });
-    }
     Ok(Some(bytes))
 }
 
 fn write(path: &Path, bytes: &[u8], replace: Replace) -> Result<(), RecordError> {
     let failed = |source| explain("write", path, source);
-    if bytes.len() as u64 > RECORD_BYTES_MAX {
-        return Err(RecordError::TooLarge { path: path.to_owned() });
-    }
     let Some(name) = path.file_name() else {
         return Err(RecordError::NotAFile { path: path.to_owned() });
     };

@@ -1,6 +1,6 @@
 //! One case of who dies, and when. It makes its fault in a migration that has really come to the phase that is meant, and
 //! holds the outcome against what the design says of it (`docs/handover.md`). Which cases are played is the matter of
-//! `lab_crash` and `all_crash`. Main function: [`case`].
+//! `lab_crash`, `lab_nfs` and `all_crash`. Main function: [`case`].
 //!
 //! ```text
 //!                 Streaming           Stopped                 right after the pledge
@@ -17,11 +17,12 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use lab::LabOptions;
 use lab::guest::GuestOptions;
 use lab::host::Host;
 use lab::limits::{HAPPENS, SETTLES};
 use lab::migration::{Migration, report, wait_for_outcome};
-use lab::trial::{Trial, last_phase, play};
+use lab::trial::{Trial, last_phase, play_in};
 use migration::phase::Phase;
 
 /// Slow enough that memory is still on its way when the source gives a silent target up.
@@ -51,21 +52,32 @@ pub(crate) enum Fault {
     Cut,
 }
 
+/// How the guest's disk is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Disk {
+    /// As a file; QEMU locks it.
+    File,
+    /// By QEMU's own NFS client, which takes no locks: only the right to run stands between two runners.
+    Nfs,
+}
+
 /// One test a case, so that each has a name, a time and a result of its own.
 macro_rules! cases {
-    ($($name:ident: $fault:ident at $moment:ident => $outcomes:expr;)*) => {
+    ($disk:ident: $($name:ident: $fault:ident at $moment:ident => $outcomes:expr;)*) => {
         $(#[test]
         fn $name() -> anyhow::Result<()> {
-            crate::crash::case(crate::crash::Moment::$moment, crate::crash::Fault::$fault, &$outcomes)
+            use crate::crash::{Disk, Fault, Moment, case};
+            case(Disk::$disk, Moment::$moment, Fault::$fault, &$outcomes)
         })*
     };
 }
 pub(crate) use cases;
 
 /// Plays one case; one of `outcomes` must be what comes of it.
-pub(crate) fn case(moment: Moment, fault: Fault, outcomes: &[&str]) -> Result<()> {
-    play(|lab| {
+pub(crate) fn case(disk: Disk, moment: Moment, fault: Fault, outcomes: &[&str]) -> Result<()> {
+    play_in(LabOptions { nfs: disk == Disk::Nfs, ..LabOptions::find()? }, |lab| {
         let mut options = GuestOptions::small("web1");
+        options.over_nfs = disk == Disk::Nfs;
         options.memory_mib = 192;
         // Written over and over: the last round has all of it.
         options.settings.memory_mib = 16;
