@@ -42,9 +42,13 @@ pub(crate) fn download(package: &str, into: &Path) -> Result<()> {
     once().or_else(|_| update().and_then(|()| once()))
 }
 
-/// The names that a package directly depends on, in any alternative.
-pub(crate) fn depends(package: &str) -> Result<Vec<String>> {
-    let output = Command::new("apt-cache").args(["depends", package]).output().context("apt-cache")?;
+/// The names that a package directly depends on, in any alternative; that of `suite` where one is named.
+pub(crate) fn depends(package: &str, suite: Option<&str>) -> Result<Vec<String>> {
+    let mut command = Command::new("apt-cache");
+    if let Some(suite) = suite {
+        command.args(["-t", suite]);
+    }
+    let output = command.args(["depends", package]).output().context("apt-cache")?;
     Ok(depends_in(&String::from_utf8_lossy(&output.stdout)))
 }
 

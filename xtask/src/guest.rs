@@ -10,6 +10,7 @@ use anyhow::{Context, Result, ensure};
 use lab::guest::Images;
 
 use crate::cpio::Archive;
+use crate::kernel::Kernel;
 use crate::{kernel, setup};
 
 const TRIPLE: &str = "x86_64-unknown-linux-gnu";
@@ -22,9 +23,9 @@ const APPLETS: [&str; 12] =
 pub(crate) fn run(root: &Path, target: &Path) -> Result<Images> {
     let program = build(root, target)?;
     let images = Images::below(target);
-    let kernel = kernel::directory(target);
+    let kernel = kernel::GUEST.directory(target);
     copy_if_other(&fs::read(kernel.join("vmlinuz")).context("the guest's kernel")?, &images.kernel)?;
-    copy_if_other(&initramfs(&program, &kernel)?, &images.initramfs)?;
+    copy_if_other(&initramfs(&program, target)?, &images.initramfs)?;
     let megabytes = fs::metadata(&images.initramfs)?.len() as f64 / 1e6;
     let version = fs::read_to_string(kernel.join("version"))?;
     eprintln!("guest: Linux {version}, initramfs of {megabytes:.1} MB in {}", images.initramfs.display());
@@ -50,8 +51,7 @@ fn build(root: &Path, target: &Path) -> Result<PathBuf> {
     Ok(own.join(TRIPLE).join("release/guest"))
 }
 
-fn initramfs(program: &Path, kernel: &Path) -> Result<Vec<u8>> {
-    let busybox = setup::static_busybox().context("no static busybox: run cargo xtask setup")?;
+fn initramfs(program: &Path, target: &Path) -> Result<Vec<u8>> {
     let mut archive = Archive::default();
     for directory in ["bin", "dev", "proc", "sys", "data", "modules"] {
         archive.directory(directory);
@@ -59,21 +59,32 @@ fn initramfs(program: &Path, kernel: &Path) -> Result<Vec<u8>> {
     archive.character_device("dev/console", 5, 1);
     archive.program("init", INIT.as_bytes());
     archive.program("guest", &fs::read(program)?);
-    archive.program("bin/busybox", &fs::read(busybox)?);
-    for applet in APPLETS {
-        archive.link(&format!("bin/{applet}"), "busybox");
-    }
-    let mut modules: Vec<PathBuf> =
-        fs::read_dir(kernel.join("modules"))?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
-    modules.sort();
-    for module in modules {
-        let name = module.file_name().unwrap_or(OsStr::new("")).to_string_lossy();
-        archive.program(&format!("modules/{name}"), &fs::read(&module)?);
-    }
+    add_busybox(&mut archive, &APPLETS)?;
+    add_modules(&mut archive, &kernel::GUEST, target)?;
     Ok(archive.finish())
 }
 
-fn copy_if_other(bytes: &[u8], to: &Path) -> Result<()> {
+/// busybox, with these of its names, into `bin`.
+pub(crate) fn add_busybox(archive: &mut Archive, applets: &[&str]) -> Result<()> {
+    let busybox = setup::static_busybox().context("no static busybox: run cargo xtask setup")?;
+    archive.program("bin/busybox", &fs::read(busybox)?);
+    for applet in applets {
+        archive.link(&format!("bin/{applet}"), "busybox");
+    }
+    Ok(())
+}
+
+/// A kernel's modules, and the order in which they load, into `modules`.
+pub(crate) fn add_modules(archive: &mut Archive, kernel: &Kernel, target: &Path) -> Result<()> {
+    for module in kernel.modules(target)? {
+        let name = module.file_name().unwrap_or(OsStr::new("")).to_string_lossy();
+        archive.program(&format!("modules/{name}"), &fs::read(&module)?);
+    }
+    Ok(())
+}
+
+/// Writes a file where it has other content.
+pub(crate) fn copy_if_other(bytes: &[u8], to: &Path) -> Result<()> {
     if fs::read(to).is_ok_and(|there| there == bytes) {
         return Ok(());
     }

@@ -1,8 +1,9 @@
-//! The guest's kernel: the distribution's own kernel package for virtual machines, downloaded with apt and unpacked,
-//! never installed. Of its modules only the needed ones are kept, unpacked, in the order in which they load.
+//! The kernels of guests: the distribution's own kernel package for virtual machines, downloaded with apt and unpacked,
+//! never installed. Of its modules only the needed ones are kept, unpacked, in the order in which they load. Main type:
+//! [`Kernel`].
 //!
 //! ```text
-//! target/guest/kernel/vmlinuz, version, modules/order, modules/wanted, modules/<name>.ko
+//! target/guest/<directory>/vmlinuz, version, modules/order, modules/wanted, modules/<name>.ko
 //! ```
 
 use std::collections::HashMap;
@@ -16,40 +17,77 @@ use crate::apt;
 
 /// Packages whose only purpose is to depend on the newest small kernel: Debian's, then Ubuntu's.
 const KERNEL_PACKAGES: [&str; 2] = ["linux-image-cloud-amd64", "linux-image-virtual"];
-/// What the guest uses; what these need in turn is read out of the modules themselves.
-const MODULES: [&str; 9] = [
-    "virtio_pci",
-    "virtio_blk",
-    "virtio_net",
-    "virtio_balloon",
-    "virtio_rng",
-    "virtio_console",
-    "button",
-    "evdev",
-    "pvpanic_mmio",
-];
 
-/// Where the kernel lies once it is there.
-pub(crate) fn directory(target: &Path) -> PathBuf {
-    target.join("guest/kernel")
+/// A kernel, and what of it is kept.
+pub(crate) struct Kernel {
+    directory: &'static str,
+    /// What its guests use; what these need in turn is read out of the modules themselves.
+    modules: &'static [&'static str],
+    /// Whether it is that of the release's backports suite.
+    backports: bool,
 }
 
-/// Whether there is nothing to do: a kernel is there, with the modules that are wanted now.
-pub(crate) fn is_there(target: &Path) -> bool {
-    fs::read_to_string(directory(target).join("modules/wanted"))
-        .is_ok_and(|wanted| wanted == MODULES.join("\n"))
+/// The test guest's.
+pub(crate) const GUEST: Kernel = Kernel {
+    directory: "guest/kernel",
+    modules: &[
+        "virtio_pci",
+        "virtio_blk",
+        "virtio_net",
+        "virtio_balloon",
+        "virtio_rng",
+        "virtio_console",
+        "button",
+        "evdev",
+        "pvpanic_mmio",
+    ],
+    backports: false,
+};
+
+/// That of a KVM host that is a guest itself: it has an NFS client, and one that is new enough to read by READ_PLUS
+/// (CONFIG_NFS_V4_2_READ_PLUS).
+pub(crate) const HOST: Kernel = Kernel {
+    directory: "guest/host-kernel",
+    modules: &["virtio_pci", "virtio_blk", "virtio_net", "nfsv3", "nfsv4"],
+    backports: true,
+};
+
+impl Kernel {
+    /// Where the kernel lies once it is there.
+    pub(crate) fn directory(&self, target: &Path) -> PathBuf {
+        target.join(self.directory)
+    }
+
+    /// Whether there is nothing to do: a kernel is there, with the modules that are wanted now.
+    pub(crate) fn is_there(&self, target: &Path) -> bool {
+        fs::read_to_string(self.directory(target).join("modules/wanted"))
+            .is_ok_and(|wanted| wanted == self.modules.join("\n"))
+    }
+
+    /// Its modules with their file names, in any order; `order` is among them.
+    pub(crate) fn modules(&self, target: &Path) -> Result<Vec<PathBuf>> {
+        let entries = fs::read_dir(self.directory(target).join("modules"))?;
+        let mut modules: Vec<PathBuf> = entries.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
+        modules.sort();
+        Ok(modules)
+    }
+
+    /// Downloads and unpacks the kernel. Done or not done at all: the directory is renamed into place at the end.
+    pub(crate) fn download(&self, target: &Path) -> Result<()> {
+        download(self, target)
+    }
 }
 
-/// Downloads and unpacks the kernel. Done or not done at all: the directory is renamed into place at the end.
-pub(crate) fn download(target: &Path) -> Result<()> {
-    let kernel = directory(target);
-    let work = target.join("guest/kernel.new");
+fn download(wanted: &Kernel, target: &Path) -> Result<()> {
+    let kernel = wanted.directory(target);
+    let work = kernel.with_extension("new");
     if work.exists() {
         fs::remove_dir_all(&work)?;
     }
     let unpacked = work.join("unpacked");
     fs::create_dir_all(&unpacked)?;
-    for package in packages()? {
+    let suite = if wanted.backports { Some(apt::ensure_backports()?) } else { None };
+    for package in packages(suite.as_deref())? {
         apt::download(&package, &work)?;
     }
     for file in files_below(&work)?.iter().filter(|file| file.extension().is_some_and(|end| end == "deb")) {
@@ -57,7 +95,7 @@ pub(crate) fn download(target: &Path) -> Result<()> {
         ensure!(done.success(), "dpkg -x {} failed", file.display());
         fs::remove_file(file)?;
     }
-    choose(&unpacked, &work).context("the kernel package is not as expected")?;
+    choose(&unpacked, &work, wanted.modules).context("the kernel package is not as expected")?;
     fs::remove_dir_all(&unpacked)?;
     if kernel.exists() {
         fs::remove_dir_all(&kernel)?;
@@ -67,9 +105,9 @@ pub(crate) fn download(target: &Path) -> Result<()> {
 }
 
 /// The packages that hold the kernel and its modules.
-fn packages() -> Result<Vec<String>> {
+fn packages(suite: Option<&str>) -> Result<Vec<String>> {
     for name in KERNEL_PACKAGES {
-        let found: Vec<String> = apt::depends(name)?
+        let found: Vec<String> = apt::depends(name, suite)?
             .into_iter()
             .filter(|package| package.starts_with("linux-image-") || package.starts_with("linux-modules-"))
             .collect();
@@ -77,7 +115,9 @@ fn packages() -> Result<Vec<String>> {
             let mut all = vec![image.clone()];
             // Ubuntu ships the modules in a package of their own.
             all.extend(
-                apt::depends(image)?.into_iter().filter(|package| package.starts_with("linux-modules-")),
+                apt::depends(image, suite)?
+                    .into_iter()
+                    .filter(|package| package.starts_with("linux-modules-")),
             );
             return Ok(all);
         }
@@ -88,7 +128,7 @@ fn packages() -> Result<Vec<String>> {
     )
 }
 
-fn choose(unpacked: &Path, into: &Path) -> Result<()> {
+fn choose(unpacked: &Path, into: &Path, wanted: &[&str]) -> Result<()> {
     let files = files_below(unpacked)?;
     let vmlinuz = files
         .iter()
@@ -104,12 +144,12 @@ fn choose(unpacked: &Path, into: &Path) -> Result<()> {
 
     fs::create_dir_all(into.join("modules"))?;
     let mut order = Vec::new();
-    for name in MODULES {
+    for name in wanted {
         place(name, &modules, &builtin, &into.join("modules"), &mut order)?;
     }
     let order: String = order.iter().map(|name| format!("{name}.ko\n")).collect();
     fs::write(into.join("modules/order"), order)?;
-    fs::write(into.join("modules/wanted"), MODULES.join("\n"))?;
+    fs::write(into.join("modules/wanted"), wanted.join("\n"))?;
     fs::write(into.join("version"), version)?;
     fs::copy(vmlinuz, into.join("vmlinuz"))?;
     Ok(())

@@ -10,6 +10,7 @@ mod demo;
 mod fuzz;
 mod guest;
 mod kernel;
+mod kvm_host;
 mod matrix;
 mod package;
 mod preflight;

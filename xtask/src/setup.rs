@@ -44,6 +44,13 @@ const PROGRAMS_OF_TESTS: [(&str, &str, &str); 3] = [
 /// More programs, for the crash matrix.
 const PROGRAMS_OF_ALL: [(&str, &str, &str); 1] = [("nft", "nftables", "messages that do not arrive")];
 
+/// More programs, for hosts that are guests.
+const PROGRAMS_OF_HOSTS: [(&str, &str, &str); 3] = [
+    ("mount.nfs", "nfs-common", "the kernel's NFS client, for hosts that are guests"),
+    ("strip", "binutils", "a small program for hosts that are guests"),
+    ("ldd", "libc-bin", "the libraries that a program needs"),
+];
+
 /// What is going to be done; the test runner is needed for tests only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
@@ -51,7 +58,9 @@ pub(crate) enum Purpose {
     Demo,
     /// All of it and the test runner.
     Test,
-    /// All of it, and what the crash matrix breaks things with.
+    /// All of it, and what hosts that are guests are made of.
+    Slow,
+    /// All that tests need, and what the crash matrix breaks things with.
     All,
 }
 
@@ -98,7 +107,7 @@ pub(crate) fn run(target: &Path, purpose: Purpose) -> Result<()> {
         install(&missing)?;
     }
     if missing.kernel {
-        kernel::download(target).context("the guest's kernel")?;
+        kernel::GUEST.download(target).context("the guest's kernel")?;
     }
     if missing.nextest {
         cargo_install("cargo-nextest")?;
@@ -131,7 +140,11 @@ pub(crate) fn is_root() -> bool {
 fn missing(target: &Path, purpose: Purpose) -> Missing {
     let mut missing = Missing::default();
     let tests = if purpose == Purpose::Demo { &[] } else { &PROGRAMS_OF_TESTS[..] };
-    let more = if purpose == Purpose::All { &PROGRAMS_OF_ALL[..] } else { &[] };
+    let more = match purpose {
+        Purpose::Demo | Purpose::Test => &[][..],
+        Purpose::Slow => &PROGRAMS_OF_HOSTS,
+        Purpose::All => &PROGRAMS_OF_ALL,
+    };
     for (program, package, reason) in PROGRAMS.iter().chain(tests).chain(more) {
         if find(program).is_none() {
             missing.said.push(format!("{program} ({reason}): package {package}"));
@@ -165,7 +178,7 @@ fn missing(target: &Path, purpose: Purpose) -> Missing {
             missing.qemu = true;
         }
     }
-    if !kernel::is_there(target) {
+    if !kernel::GUEST.is_there(target) {
         missing.said.push("the guest's kernel (downloaded and unpacked, not installed)".to_owned());
         missing.kernel = true;
     }

@@ -1,6 +1,7 @@
 //! `cargo xtask test`: every check and every test there is, in the order in which they are cheap, and at the end what
 //! was run, how it went and how long it took. Goes on after a failure, so one run shows them all. With `--all`, also
-//! what takes too long for every change. Main type: [`TestArguments`].
+//! what takes too long for every change; with `--slow`, what needs hosts with a kernel of their own. Main type:
+//! [`TestArguments`].
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -11,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::setup::{self, Purpose};
-use crate::{chaos, guest, matrix, package, preflight, previous, tidy};
+use crate::{chaos, guest, kvm_host, matrix, package, preflight, previous, tidy};
 
 /// What nextest begins its last line with.
 const SUMMARY: &str = "Summary [";
@@ -25,6 +26,9 @@ pub(crate) struct TestArguments {
     /// Also what takes too long for every change
     #[arg(long)]
     all: bool,
+    /// Also what needs hosts with a kernel of their own, which are guests here
+    #[arg(long)]
+    slow: bool,
 }
 
 /// One part of the whole.
@@ -49,6 +53,9 @@ pub(crate) fn run(root: &Path, target: &Path, arguments: &TestArguments) -> Resu
     };
     let purpose = if arguments.all { Purpose::All } else { Purpose::Test };
     step("setup", &|| setup::run(target, purpose).map(|()| None));
+    if arguments.slow {
+        step("setup of hosts that are guests", &|| setup::run(target, Purpose::Slow).map(|()| None));
+    }
     step("format", &|| cargo(root, &["fmt", "--all", "--check"]));
     step("tidy", &|| tidy::run(root).map(|()| None));
     step("clippy", &|| {
@@ -58,6 +65,12 @@ pub(crate) fn run(root: &Path, target: &Path, arguments: &TestArguments) -> Resu
     step("tests without guests", &|| cargo(root, &["nextest", "run", "--workspace"]));
     step("build of the guest", &|| guest::run(root, target).map(|_| None));
     step("tests with guests (lab)", &|| cargo(root, &["nextest", "run", "--workspace", "--profile", "lab"]));
+    if arguments.slow {
+        step("build of hosts that are guests", &|| kvm_host::run(target).map(|()| None));
+        step("tests with such hosts (slow)", &|| {
+            cargo(root, &["nextest", "run", "--workspace", "--profile", "slow"])
+        });
+    }
     if arguments.all {
         step("package in a clean root", &|| package::try_out(root, target).map(|()| None));
         step("build of the previous release", &|| previous::run(root, target).map(|()| None));

@@ -8,6 +8,7 @@
 pub mod client;
 pub mod guest;
 pub mod host;
+pub mod kvm_host;
 pub mod limits;
 pub mod matrix;
 pub mod migration;

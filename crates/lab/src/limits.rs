@@ -6,6 +6,8 @@ use std::time::Duration;
 pub const AGENT_START: Duration = Duration::from_secs(20);
 /// The NFS server answers within this time after its start.
 pub const NFS_START: Duration = Duration::from_secs(30);
+/// A KVM host that is a guest has run its commands within this time; some of them wait for a server that is gone.
+pub const HOST_DONE: Duration = Duration::from_secs(600);
 /// An agent that was asked to end does so within this time.
 pub const AGENT_STOP: Duration = Duration::from_secs(10);
 /// A killed process is gone within this time.

@@ -5,10 +5,15 @@ mod crash;
 
 crash::cases! {
     File:
-    source_agent_dies_after_the_pledge: SourceAgent at Pledged => ["moved"];
     target_agent_dies_while_stopped: TargetAgent at Stopped => ["moved", "kept"];
     source_qemu_dies_while_stopped: SourceQemu at Stopped => ["lost"];
     target_qemu_dies_while_streaming: TargetQemu at Streaming => ["kept"];
     target_qemu_dies_after_the_pledge: TargetQemu at Pledged => ["kept"];
     network_is_cut_after_the_pledge: Cut at Pledged => ["moved"];
+}
+
+// Where no lock of QEMU's stands between two runners.
+crash::cases! {
+    Nfs:
+    source_agent_dies_after_the_pledge_over_nfs: SourceAgent at Pledged => ["moved"];
 }

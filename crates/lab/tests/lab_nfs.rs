@@ -1,8 +1,6 @@
 //! A guest whose disk is reached by QEMU's own NFS client: no lock keeps two QEMUs from it, so the right to run and the owner
 //! record on the server must. The server is the lab's own.
 
-mod crash;
-
 use std::fs;
 
 use anyhow::{Context, Result, ensure};
@@ -10,11 +8,6 @@ use lab::guest::GuestOptions;
 use lab::trial::{Trial, play_in};
 use lab::{Lab, LabOptions};
 use serde_json::json;
-
-crash::cases! {
-    Nfs:
-    source_agent_dies_after_the_pledge_over_nfs: SourceAgent at Pledged => ["moved"];
-}
 
 /// Plays in a lab with an NFS server.
 fn play(scene: impl FnOnce(&Lab) -> Result<()>) -> Result<()> {

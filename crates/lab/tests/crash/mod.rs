@@ -1,6 +1,6 @@
 //! One case of who dies, and when. It makes its fault in a migration that has really come to the phase that is meant, and
 //! holds the outcome against what the design says of it (`docs/handover.md`). Which cases are played is the matter of
-//! `lab_crash`, `lab_nfs` and `all_crash`. Main function: [`case`].
+//! `lab_crash` and `all_crash`. Main function: [`case`].
 //!
 //! ```text
 //!                 Streaming           Stopped                 right after the pledge
