@@ -115,9 +115,7 @@ fn row(failure: &Failure) -> Row {
         Failure::NvramUnsaid { .. } => rows::NVRAM_UNSAID,
         Failure::HostUnknown { known, .. } => rows::HOST_UNKNOWN.say(hosts(known)),
         Failure::Neighbour { source, .. } => neighbour(source),
-        Failure::RefusedByTarget { problem, .. } => {
-            rows::REFUSED_BY_TARGET.say(problem.mend.clone().unwrap_or_default())
-        }
+        Failure::RefusedByTarget { problem, .. } => refused_there(problem),
         Failure::Preflight { .. } => rows::PREFLIGHT_REFUSED,
         Failure::Rules(error) => rules(error),
         Failure::MigrationEnded { .. } => rows::MIGRATION_ENDED,
@@ -161,6 +159,10 @@ fn row(failure: &Failure) -> Row {
 
 fn over_there(host: &str) -> String {
     format!("use it on host {host}, or migrate it back from there")
+}
+
+fn refused_there(problem: &Problem) -> Row {
+    rows::REFUSED_BY_TARGET.say(problem.mend.clone().unwrap_or_default())
 }
 
 fn request(status: u16) -> Row {
