@@ -15,8 +15,8 @@ use crate::{kernel, setup};
 
 const INIT: &str = include_str!("kvm_host.sh");
 const APPLETS: [&str; 17] = [
-    "sh", "cat", "chmod", "chown", "echo", "grep", "insmod", "ip", "ls", "mkdir", "nc", "poweroff", "rm", "sleep",
-    "stat", "touch", "timeout",
+    "sh", "cat", "chmod", "chown", "echo", "grep", "insmod", "ip", "ls", "mkdir", "nc", "poweroff", "rm",
+    "sleep", "stat", "touch", "timeout",
 ];
 /// What is taken from this machine, with its libraries, and where it is put: mount(8) looks for its parts in /sbin.
 const PROGRAMS: [(&str, &str); 3] =

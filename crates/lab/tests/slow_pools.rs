@@ -33,7 +33,10 @@ fn boot(nfs: &NfsServer, directory: &Path, name: &str, commands: &[String]) -> R
 
 /// The answer to the command that begins with these words.
 fn answer<'a>(answers: &'a [Answer], words: &str) -> Result<&'a Answer> {
-    answers.iter().find(|it| it.command.starts_with(words)).with_context(|| format!("no {words}: {answers:#?}"))
+    answers
+        .iter()
+        .find(|it| it.command.starts_with(words))
+        .with_context(|| format!("no {words}: {answers:#?}"))
 }
 
 fn done(answers: &[Answer], words: &str) -> Result<String> {
@@ -59,7 +62,8 @@ fn define(nfs: &NfsServer, name: &str, export: &str, more: &str) -> String {
 fn an_export_is_mounted_on_two_hosts_and_both_see_the_same() -> Result<()> {
     play(|lab, nfs, directory| {
         let start = |name: &str, other: &str| {
-            let waits = format!("until [ -e /srv/shared/{other} ]; do sleep 0.2; ls /srv/shared > /dev/null; done");
+            let waits =
+                format!("until [ -e /srv/shared/{other} ]; do sleep 0.2; ls /srv/shared > /dev/null; done");
             let commands = [
                 define(nfs, "shared", SHARE, "--nfs-version 4.1 --options rsize=65536"),
                 "ferry pool start shared".to_owned(),
