@@ -3,6 +3,7 @@
 
 mod join;
 mod pool;
+mod bridge;
 mod verb;
 
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ use uuid::Uuid;
 
 pub(crate) use self::join::JoinFailure;
 pub(crate) use self::pool::PoolFailure;
+pub(crate) use self::bridge::BridgeFailure;
 pub(crate) use self::verb::{CopyFailure, ImportFailure, InstallFailure, PlugFailure, ScreenFailure};
 use crate::journal::JournalError;
 use crate::neighbour::NeighboursError;
@@ -169,11 +171,14 @@ pub(crate) enum Failure {
     #[error("migration {id} is known here already")]
     MigrationKnown { id: Uuid },
     #[error(transparent)]
+    Bridge(#[from] BridgeFailure),
+    #[error(transparent)]
     Copy(#[from] CopyFailure),
     #[error(transparent)]
     Join(#[from] JoinFailure),
     #[error("what this host knows of the others cannot be read or written")]
     Neighbours(#[from] NeighboursError),
+    #[error(transparent)]
     Pool(#[from] PoolFailure),
     #[error(transparent)]
     Import(#[from] ImportFailure),

@@ -5,6 +5,7 @@
 mod allocate;
 mod autostart;
 pub mod ca;
+mod bridges;
 mod clone;
 mod config;
 mod console;

@@ -215,3 +215,26 @@ pub(crate) const ROSTER_EVERY: Duration = Duration::from_secs(60);
 
 /// How long a host may take to say that it is there, when all of them are asked.
 pub(crate) const HOST_TIMEOUT: Duration = Duration::from_secs(3);
+/// Smallest MTU that IPv4 takes, in bytes (RFC 791).
+pub(crate) const MTU_MIN: u32 = 68;
+
+/// Smallest MTU that IPv6 takes, in bytes (RFC 8200, section 5): below it Linux removes a link's IPv6 addresses.
+pub(crate) const MTU_MIN_IPV6: u32 = 1280;
+
+/// Largest MTU of a link whose driver names none, in bytes: what a length in an IPv4 header can say.
+pub(crate) const MTU_MAX: u32 = 65_535;
+
+/// Longest time in which a bridge is to be confirmed.
+pub(crate) const CONFIRM_WITHIN_MAX: Duration = Duration::from_secs(3600);
+
+/// How long a host may take to answer before a bridge is made, to count as one that was reached.
+pub(crate) const NEIGHBOUR_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a host that was reached may take to be reached again once a bridge has taken its uplink's place.
+pub(crate) const NEIGHBOUR_AGAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Between two tries to reach it.
+pub(crate) const NEIGHBOUR_AGAIN_EVERY: Duration = Duration::from_millis(500);
+
+/// Between two tries to undo a bridge.
+pub(crate) const UNDO_AGAIN_EVERY: Duration = Duration::from_secs(5);

@@ -12,6 +12,7 @@ use qemu::capabilities::{Capabilities, cpu};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
+use crate::bridges::Bridges;
 use crate::config::{self, Config};
 use crate::console::Consoles;
 use crate::failure::Failure;
@@ -32,6 +33,7 @@ pub(crate) struct Node {
     pub(crate) neighbours: Neighbours,
     pub(crate) news: News,
     pub(crate) consoles: Consoles,
+    pub(crate) bridges: Bridges,
     pub(crate) pools: Pools,
     capabilities: tokio::sync::Mutex<HashMap<PathBuf, Arc<Capabilities>>>,
     kvm: OnceCell<Result<(), String>>,
@@ -69,6 +71,7 @@ impl Node {
             neighbours,
             news: News::new(),
             consoles: Consoles::default(),
+            bridges: Bridges::default(),
             pools,
             capabilities: tokio::sync::Mutex::default(),
             kvm: OnceCell::new(),

@@ -25,6 +25,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::autostart;
+use crate::bridges;
 use crate::config::Config;
 use crate::http;
 use crate::http::asker::Asker;
@@ -92,6 +93,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
     let node = Node::new(config, store, network, neighbours, pools);
     pools::take_up(&node).await;
     recovery::recover(&node).await.map_err(Fault::from)?;
+    bridges::recover(&node).await;
     // The first migration is not to wait for what can be asked now; an answer that fails is asked for again then.
     let warm = Arc::clone(&node);
     tokio::spawn(async move {

@@ -4,6 +4,7 @@
 //! ```text
 //! state_dir/domains/<name>.xml      the definition
 //! state_dir/domains/<name>.json     DomainRecord: tombstone, autostart
+//! state_dir/bridges/<name>.json     how a bridge that Ferry made is undone
 //! state_dir/hosts.json              the hosts that have joined, and the issuer's tokens (`join::hosts`)
 //! state_dir/ca/                     the CA, on the host that holds its key
 //! state_dir/boot_id                 the boot of this host for which domains were started
@@ -28,6 +29,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::bridges::record::BridgeRecord;
 use crate::config::Config;
 use crate::limits::{NAME_BYTES_MAX, REPORTS_KEPT};
 pub(crate) use pools::PoolRecord;
@@ -93,6 +95,7 @@ impl Store {
             store.domains(),
             store.migrations(),
             store.pools_directory(),
+            store.bridges_dir(),
             store.run_dir.clone(),
             store.log_dir.clone(),
         ] {
@@ -307,6 +310,35 @@ impl Store {
             remove(old)?;
         }
         Ok(())
+    }
+
+    fn bridges_dir(&self) -> PathBuf {
+        self.state_dir.join("bridges")
+    }
+
+    fn bridge_path(&self, name: &str) -> PathBuf {
+        self.bridges_dir().join(format!("{name}.json"))
+    }
+
+    /// Remembers how a bridge is undone.
+    pub(crate) fn write_bridge(&self, record: &BridgeRecord) -> Result<(), StoreError> {
+        write(&self.bridge_path(&record.name), &json(record))
+    }
+
+    /// Forgets a bridge.
+    pub(crate) fn remove_bridge(&self, name: &str) -> Result<(), StoreError> {
+        remove(&self.bridge_path(name))
+    }
+
+    /// Reads it again; `None` where Ferry made no such bridge.
+    pub(crate) fn bridge(&self, name: &str) -> Result<Option<BridgeRecord>, StoreError> {
+        if network::is_link_name(name) { read_json(&self.bridge_path(name)) } else { Ok(None) }
+    }
+
+    /// Of every bridge that Ferry made.
+    pub(crate) fn bridges(&self) -> Result<Vec<BridgeRecord>, StoreError> {
+        let read = |path: PathBuf| read_json(&path).transpose();
+        list(&self.bridges_dir(), "json")?.into_iter().filter_map(read).collect()
     }
 
     /// The reports that were kept.

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod check;
+mod bridge;
 mod copy;
 mod definition;
 mod device;
@@ -24,6 +25,7 @@ mod statistics;
 mod verified;
 
 pub use check::{CheckMode, CheckReport, CheckRequest, Checked, Severity};
+pub use bridge::{Bridge, BridgeRequest};
 pub use copy::{CloneRequest, ImportRequest, Imported, Snapshot, SnapshotRequest};
 pub use definition::{AutostartRequest, DefineRequest, EditRequest, Nvram, RenameRequest, SizeRequest};
 pub use device::{AttachRequest, DetachRequest, Device, MediaRequest, Scope};

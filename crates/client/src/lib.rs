@@ -3,6 +3,7 @@
 //! change something. It never decides what an answer means for a domain. Main type: [`Client`].
 #![forbid(unsafe_code)]
 
+mod bridges;
 mod client;
 mod connection;
 mod console;

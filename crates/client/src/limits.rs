@@ -80,3 +80,6 @@ pub const DEVICE_WITHIN: Duration = Duration::from_secs(90);
 
 /// How long joining may take: the agent asks another one in between.
 pub const JOIN_WITHIN: Duration = Duration::from_secs(60);
+/// How long making or removing a bridge may take, beyond the time in which it is to be confirmed: whatever configures the
+/// host's links does it.
+pub const BRIDGE_WITHIN: Duration = Duration::from_secs(60);

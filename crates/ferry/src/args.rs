@@ -1,5 +1,6 @@
 //! What was typed: commands, options and their help. What it means is [`crate::resolve`]'s. Main type: [`Args`].
 
+mod bridge;
 mod ca;
 mod copies;
 mod devices;
@@ -14,6 +15,7 @@ use std::path::PathBuf;
 
 use clap::{Args as Arguments, Parser, Subcommand};
 
+pub(crate) use bridge::{Bridge, BridgeCreate};
 pub(crate) use ca::{Ca, CaInit, CaIssue};
 pub(crate) use copies::{Clone, Import, Snapshot};
 pub(crate) use devices::{
@@ -183,6 +185,9 @@ pub(crate) enum Command {
     /// Let hosts join each other, look at them, remove them
     #[command(subcommand)]
     Host(Host),
+    /// Make and remove bridges, by which guests reach the network
+    #[command(subcommand)]
+    Bridge(Bridge),
     /// Print the version of this program and of the agent
     Version,
     /// Run as the agent of this host

@@ -71,6 +71,24 @@ pub(crate) fn blackout(text: &str) -> Result<Duration, MeasureError> {
     Ok(Duration::from_millis(ms.round() as u64))
 }
 
+/// Reads the time in which something is to be confirmed: `30s`, `2min`, `0`.
+pub(crate) fn confirm_within(text: &str) -> Result<Duration, MeasureError> {
+    let (number, unit) = split(text, "30s")?;
+    if number == 0.0 {
+        return Ok(Duration::ZERO);
+    }
+    let seconds = match unit {
+        "s" => number,
+        "min" => number * 60.0,
+        _ => return Err(MeasureError::Unit { unit: unit.to_owned(), units: "s, min" }),
+    };
+    if (1.0..=3600.0).contains(&seconds) {
+        Ok(Duration::from_secs_f64(seconds))
+    } else {
+        Err(MeasureError::Range { range: "0, or from 1s to 60min" })
+    }
+}
+
 /// Reads a rate in bytes per second: `0`, `100MiB/s`, `1Gbit/s`. The `/s` may be left out.
 pub(crate) fn bytes_per_s(text: &str) -> Result<u64, MeasureError> {
     let (number, unit) = split(text, "100MiB/s")?;
@@ -128,7 +146,7 @@ fn split<'a>(text: &'a str, example: &'static str) -> Result<(f64, &'a str), Mea
 
 #[cfg(test)]
 mod tests {
-    use super::{MeasureError, blackout, bytes, bytes_per_s, milliseconds, rate, size};
+    use super::{MeasureError, blackout, bytes, bytes_per_s, confirm_within, milliseconds, rate, size};
     use std::time::Duration;
 
     #[test]
@@ -165,6 +183,15 @@ mod tests {
         assert!(matches!(blackout("30"), Err(MeasureError::Unit { .. })));
         assert!(matches!(blackout("-1s"), Err(MeasureError::NoNumber { .. })));
         assert!(matches!(blackout("1.2.3s"), Err(MeasureError::NoNumber { .. })));
+    }
+
+    #[test]
+    fn times_to_confirm_in() {
+        assert_eq!(confirm_within("0"), Ok(Duration::ZERO));
+        assert_eq!(confirm_within("30s"), Ok(Duration::from_secs(30)));
+        assert_eq!(confirm_within("2min"), Ok(Duration::from_secs(120)));
+        assert!(matches!(confirm_within("2h"), Err(MeasureError::Unit { .. })));
+        assert!(matches!(confirm_within("61min"), Err(MeasureError::Range { .. })));
     }
 
     #[test]

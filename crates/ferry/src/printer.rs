@@ -9,7 +9,7 @@ use std::io::Write;
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use anstyle::{AnsiColor, Style};
 use api::{
-    DiskStatistics, Domain, DomainEvent, DomainState, Host, HostState, InterfaceStatistics, Joined,
+    Bridge, DiskStatistics, Domain, DomainEvent, DomainState, Host, HostState, InterfaceStatistics, Joined,
     KnownHost, Migration, Problem, Snapshot, Statistics, Token, Vnc,
 };
 use comfy_table::{ContentArrangement, Table, presets};
@@ -337,6 +337,31 @@ pub(crate) fn snapshots(snapshots: &[Snapshot], width: usize) -> String {
         [snapshot.name.clone(), snapshot.created_at.clone(), memory, snapshot.disks.join(", ")]
     });
     table(["NAME", "MADE", "MEMORY", "DISKS"], rows.collect(), width)
+}
+
+/// `ferry bridge list`.
+pub(crate) fn bridges(bridges: &[Bridge], width: usize) -> String {
+    if bridges.is_empty() {
+        return "There is no bridge; `ferry bridge create` makes one.\n".to_owned();
+    }
+    let rows = bridges.iter().map(|bridge| {
+        let mut remarks = Vec::new();
+        if let Some(at) = &bridge.undone_at {
+            remarks.push(format!("undone at {at} unless confirmed"));
+        }
+        if let Some(vlan) = bridge.vlan {
+            remarks.push(format!("VLAN {vlan}"));
+        }
+        if !bridge.up {
+            remarks.push("down".to_owned());
+        }
+        if let Some(keeper) = &bridge.kept_by {
+            remarks.push(format!("kept by {keeper}"));
+        }
+        let [ports, addresses] = [&bridge.ports, &bridge.addresses].map(|it| it.join(" "));
+        [bridge.name.clone(), bridge.mtu.to_string(), ports, addresses, remarks.join("; ")]
+    });
+    table(["NAME", "MTU", "PORTS", "ADDRESSES", "REMARK"], rows.collect(), width)
 }
 
 /// `ferry host info`.

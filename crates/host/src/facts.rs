@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::cpuinfo;
 use crate::meminfo;
@@ -11,6 +12,7 @@ use crate::meminfo;
 const CPUINFO: &str = "/proc/cpuinfo";
 const MEMINFO: &str = "/proc/meminfo";
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+const UPTIME: &str = "/proc/uptime";
 const KVM: &str = "/dev/kvm";
 
 /// What this host is, at the moment of reading.
@@ -111,6 +113,22 @@ pub fn boot_id() -> Result<String, FactsError> {
     let text = std::fs::read_to_string(path)
         .map_err(|source| FactsError::Unreadable { path: path.to_owned(), source })?;
     Ok(text.trim().to_owned())
+}
+
+/// How long ago this host booted, the time counted in which it slept (`/proc/uptime` of proc(5)): a clock that nobody
+/// sets.
+///
+/// # Errors
+/// [`FactsError::Unreadable`].
+pub fn uptime() -> Result<Duration, FactsError> {
+    let path = Path::new(UPTIME);
+    let unreadable = |source| FactsError::Unreadable { path: path.to_owned(), source };
+    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+    let seconds = text.split_ascii_whitespace().next().and_then(|word| word.parse::<f64>().ok());
+    let uptime = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    uptime.ok_or_else(|| {
+        unreadable(std::io::Error::other(format!("{text:?} begins with no number of seconds")))
+    })
 }
 
 /// Bytes that this process may still write to the filesystem that holds `directory` (`f_bavail`, statvfs(3)).

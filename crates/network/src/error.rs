@@ -78,6 +78,15 @@ pub enum NetworkError {
     )]
     WatchEnded,
 
+    /// The kernel refused to make a fact hold, or not to.
+    #[error("cannot {change}")]
+    Change {
+        /// The change, as in "make eth0 a port of br0".
+        change: String,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+
     /// The kernel refused a request.
     #[error("cannot {what} {link}")]
     Netlink {
@@ -99,11 +108,23 @@ pub(crate) fn failed(what: &'static str, link: &str, error: rtnetlink::Error) ->
     NetworkError::Netlink { what, link: link.to_owned(), source }
 }
 
+/// What is to be made is there (EEXIST).
+pub(crate) const EXISTS: i32 = 17;
+/// The link has no such address (EADDRNOTAVAIL).
+pub(crate) const ABSENT_ADDRESS: i32 = 99;
+/// There is no such route (ESRCH).
+pub(crate) const ABSENT_ROUTE: i32 = 3;
+
+/// The number of the kernel's refusal (errno(3)).
+pub(crate) fn errno(error: &rtnetlink::Error) -> Option<i32> {
+    match error {
+        rtnetlink::Error::NetlinkError(message) => message.to_io().raw_os_error(),
+        _ => None,
+    }
+}
+
 /// Whether the kernel says that the link does not exist (ENODEV).
 pub(crate) fn absent(error: &rtnetlink::Error) -> bool {
     const ENODEV: i32 = 19;
-    match error {
-        rtnetlink::Error::NetlinkError(message) => message.to_io().raw_os_error() == Some(ENODEV),
-        _ => false,
-    }
+    errno(error) == Some(ENODEV)
 }

@@ -31,7 +31,7 @@ impl Network {
             .try_collect()
             .await
             .map_err(|error| failed("read the forwarding database of", "this host", error))?;
-        let links = self.all().await?;
+        let links = self.dump().await?;
         let link = |index: u32| links.iter().find(|link| link.header.index == index);
         let learned = entries.iter().filter_map(|entry| {
             let address = entry.attributes.iter().find_map(|attribute| match attribute {
@@ -56,7 +56,7 @@ impl Network {
     /// As [`Network::bridge`].
     pub async fn vlans(&self, bridge: &str) -> Result<Vec<u16>, NetworkError> {
         let index = self.bridge(bridge).await?.index;
-        let links = self.all().await?;
+        let links = self.dump().await?;
         let ports = links.iter().filter(|link| controller_of(link) == Some(index));
         let mut vlans: Vec<u16> = ports.filter_map(vlan_of).collect();
         vlans.sort_unstable();

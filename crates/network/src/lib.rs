@@ -1,29 +1,40 @@
-//! Bridges and taps of this host, through rtnetlink: what a bridge is, how a tap joins it, when its
-//! port forwards.
+//! Bridges and taps of this host, through rtnetlink: what a bridge is, how it takes its uplink's place, how a tap
+//! joins it, when its port forwards.
 //!
 //! It never creates a tap (QEMU does, with `-netdev tap,ifname=…`), never runs a program, and decides
 //! nothing: which bridge, when to open a port and how long to wait is the caller's word. The main type
 //! is [`Network`]; all that it does happens in the network namespace of the thread that called
 //! [`Network::connect`].
 
+mod address;
 mod bridge;
+mod change;
+mod connections;
 mod counters;
 mod error;
 mod learned;
+mod link;
 mod port;
+mod route;
+mod takeover;
 mod watch;
+mod wire;
 
+pub use address::Address;
 pub use bridge::Bridge;
+pub use connections::{Connection, connections};
 pub use counters::{Counters, counters};
 pub use error::NetworkError;
 pub use learned::Learned;
+pub use link::Link;
 pub use port::{Port, PortState, PortStatus};
+pub use route::Route;
+pub use takeover::{Carried, Change, Fact, NewVlan, Takeover, inverse};
 
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
-use rtnetlink::packet_route::AddressFamily;
-use rtnetlink::packet_route::link::{LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage};
+use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
 use rtnetlink::{Handle, LinkUnspec};
 
 use crate::error::{absent, failed};
@@ -65,17 +76,7 @@ impl Network {
     /// # Errors
     /// [`NetworkError::Netlink`].
     pub async fn links(&self) -> Result<Vec<String>, NetworkError> {
-        Ok(self.all().await?.iter().filter_map(name_of).map(str::to_owned).collect())
-    }
-
-    async fn all(&self) -> Result<Vec<LinkMessage>, NetworkError> {
-        let asked = self
-            .handle
-            .link()
-            .get()
-            .set_filter_mask(AddressFamily::Unspec, vec![LinkExtentMask::SkipStats])
-            .execute();
-        asked.try_collect().await.map_err(|error| failed("list the links of", "this host", error))
+        Ok(self.dump().await?.iter().filter_map(name_of).map(str::to_owned).collect())
     }
 
     /// Whether a link of this name exists, up or down.
@@ -266,14 +267,18 @@ impl Network {
     }
 }
 
-/// What `dev_valid_name` of the kernel's net/core/dev.c asks of a name.
-fn check_name(name: &str) -> Result<(), NetworkError> {
-    let sound = !name.is_empty()
+/// Whether the kernel lets a link have this name (`dev_valid_name` of its net/core/dev.c).
+#[must_use]
+pub fn is_link_name(name: &str) -> bool {
+    !name.is_empty()
         && name.len() <= LINK_NAME_BYTES_MAX
         && name != "."
         && name != ".."
-        && !name.contains(|c: char| c == '/' || c == ':' || c == '\0' || c.is_whitespace());
-    if sound { Ok(()) } else { Err(NetworkError::BadName { name: name.to_owned() }) }
+        && !name.contains(|c: char| c == '/' || c == ':' || c == '\0' || c.is_whitespace())
+}
+
+fn check_name(name: &str) -> Result<(), NetworkError> {
+    if is_link_name(name) { Ok(()) } else { Err(NetworkError::BadName { name: name.to_owned() }) }
 }
 
 fn name_of(link: &LinkMessage) -> Option<&str> {
@@ -332,7 +337,7 @@ mod tests {
 
     #[track_caller]
     fn check(name: &str, sound: bool) {
-        assert_eq!(check_name(name).is_ok(), sound, "{name:?}");
+        assert_eq!(is_link_name(name), sound, "{name:?}");
     }
 
     #[test]

@@ -2,12 +2,14 @@
 //! the test's thread. Needs root (or CAP_NET_ADMIN and CAP_SYS_ADMIN), `ip` and bridge support; where they
 //! lack, these tests fail.
 
-use std::future::Future;
+mod inside;
+
 use std::net::UdpSocket;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
+use inside::{in_namespace, ip};
 use network::{Bridge, Learned, Network, NetworkError, Port, PortState};
 use rtnetlink::MulticastGroup;
 use rtnetlink::packet_core::NetlinkPayload;
@@ -19,29 +21,6 @@ use serde_json::Value;
 
 /// For things that happen at once on an idle machine.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Runs `test` on a thread that has left this process's network namespace for a fresh one.
-fn in_namespace<F: Future<Output = ()>>(test: impl FnOnce(Network) -> F + Send + 'static) {
-    let thread = std::thread::spawn(move || {
-        #[expect(unsafe_code, reason = "rustix has no other call for it that is not deprecated")]
-        // SAFETY: only the network namespace is unshared, not the table of file descriptors.
-        unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNET) }
-            .expect("this test needs the right to make network namespaces: run it as root");
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async { test(Network::connect().unwrap()).await });
-    });
-    if let Err(panic) = thread.join() {
-        std::panic::resume_unwind(panic);
-    }
-}
-
-/// Runs `ip` with these words in the namespace of the calling thread.
-#[track_caller]
-fn ip(words: &str) -> String {
-    let output = Command::new("ip").args(words.split(' ')).output().expect("iproute2 is installed");
-    assert!(output.status.success(), "ip {words}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
 
 /// What ip-link(8), not this crate, says of a link.
 #[track_caller]

@@ -3,6 +3,7 @@
 
 mod agents;
 pub(crate) mod asker;
+mod bridges;
 mod domains;
 mod events;
 mod finish;
@@ -63,6 +64,9 @@ fn endpoints() -> OpenApiRouter<Arc<Node>> {
         .routes(routes!(domains::vnc::vnc))
         .routes(routes!(domains::screenshot::screenshot))
         .routes(routes!(events::events))
+        .routes(routes!(bridges::list::list, bridges::create::create))
+        .routes(routes!(bridges::confirm::confirm))
+        .routes(routes!(bridges::delete::delete))
         .routes(routes!(domains::clone::clone))
         .routes(routes!(import::import))
         .routes(routes!(install::install))

@@ -143,6 +143,7 @@ fn row(failure: &Failure) -> Row {
         Failure::Find(_) => rows::QEMU_NOT_FOUND_AGAIN,
         Failure::NotFrozen => rows::NOT_FROZEN,
         Failure::MigrationKnown { .. } => rows::MIGRATION_KNOWN,
+        Failure::Bridge(failure) => rows::bridge::row(failure),
         Failure::Copy(failure) => copy(failure),
         Failure::Pool(failure) => pool(failure),
         Failure::Import(failure) => import(failure),

@@ -1,5 +1,7 @@
 //! Status, stable code and mend of every failure that HTTP carries. A code never changes its meaning. Main type: [`Row`].
 
+pub(super) mod bridge;
+
 use std::borrow::Cow;
 
 /// What HTTP says about one kind of failure.

@@ -2,6 +2,7 @@
 //! Main function: [`run`].
 
 mod agent;
+mod bridge;
 mod ca;
 mod change;
 mod check;
@@ -103,6 +104,7 @@ async fn ask(command: Command, place: &resolve::Agent, desk: &Desk<'_>) -> Resul
         Command::Host(Host::Join(typed)) => hosts::join(desk, &typed).await,
         Command::Host(Host::List) => hosts::list(desk).await,
         Command::Host(Host::Remove { name }) => hosts::remove(desk, &name).await,
+        Command::Bridge(typed) => bridge::bridge(desk, place, &typed).await,
         Command::Version => inspect::version(desk).await,
         Command::DialStdio => dial::dial(place).await,
         Command::Agent(_) | Command::Ca(_) | Command::Doctor(_) | Command::Generate(_) => {

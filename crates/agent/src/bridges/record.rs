@@ -1,0 +1,72 @@
+//! What is remembered of a bridge that Ferry made: how it is undone, and until when it must be confirmed. It is written
+//! before anything is changed, so that whoever comes after a killed agent can undo it. Main type: [`BridgeRecord`].
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use network::Takeover;
+use serde::{Deserialize, Serialize};
+
+/// A bridge that Ferry made, or is about to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct BridgeRecord {
+    /// The bridge.
+    pub(crate) name: String,
+    /// The uplink as it was named.
+    pub(crate) uplink: String,
+    /// The VLAN of the uplink that it carries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) vlan: Option<u16>,
+    /// The bridge's port that leads to the network: the uplink, or the VLAN's link.
+    pub(crate) port: String,
+    /// The boot of this host in which it was made: links do not outlive it.
+    pub(crate) boot_id: String,
+    /// What was done, in order.
+    pub(crate) takeover: Takeover,
+    /// Until when it is to be confirmed; none once it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) confirm_by: Option<Deadline>,
+    /// Hosts that were reached before it was made and are not since.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) lost: Vec<String>,
+}
+
+/// When an unconfirmed bridge is undone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Deadline {
+    /// By the host's uptime, in milliseconds: this decides.
+    uptime_ms: u64,
+    /// By its clock, for people.
+    pub(crate) at: Timestamp,
+}
+
+impl Deadline {
+    /// In a while, from `uptime` and `now` on.
+    pub(crate) fn within(span: Duration, uptime: Duration, now: Timestamp) -> Deadline {
+        let at = now.checked_add(span).unwrap_or(Timestamp::MAX);
+        let uptime_ms = u64::try_from((uptime + span).as_millis()).unwrap_or(u64::MAX);
+        Deadline { uptime_ms, at }
+    }
+
+    /// How long there is still time.
+    pub(crate) fn left(&self, uptime: Duration) -> Duration {
+        Duration::from_millis(self.uptime_ms).saturating_sub(uptime)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Deadline;
+    use jiff::Timestamp;
+    use std::time::Duration;
+
+    #[test]
+    fn what_is_left_is_told_by_the_uptime() {
+        let s = Duration::from_secs;
+        let deadline = Deadline::within(s(30), s(100), Timestamp::UNIX_EPOCH);
+        assert_eq!(deadline.at.to_string(), "1970-01-01T00:00:30Z");
+        assert_eq!(deadline.left(s(100)), s(30));
+        assert_eq!(deadline.left(s(129)), s(1));
+        assert_eq!(deadline.left(s(131)), s(0));
+    }
+}
