@@ -15,6 +15,7 @@ mod matrix;
 mod package;
 mod preflight;
 mod previous;
+mod reboot;
 mod report;
 mod setup;
 mod test;

@@ -53,7 +53,7 @@ pub(crate) fn try_out(root: &Path, target: &Path) -> Result<()> {
     let deb = deb(root, target)?;
     let directory = root.join("target/package");
     let newer = packed(root, &directory.join("newer.deb"), "2")?;
-    let clean = clean_root(&directory)?;
+    let clean = debian(&directory, WITHIN)?;
     let [upper, work, merged] = ["upper", "work", "merged"].map(|name| directory.join("try").join(name));
     if directory.join("try").exists() {
         fs::remove_dir_all(directory.join("try"))?;
@@ -75,8 +75,11 @@ pub(crate) fn try_out(root: &Path, target: &Path) -> Result<()> {
     run(command.args([&clean, &upper, &work, &merged]))
 }
 
-/// A minimal Debian with QEMU, made once.
-fn clean_root(directory: &Path) -> Result<PathBuf> {
+/// A minimal Debian with these packages, separated by commas, in `directory`; made once.
+///
+/// # Errors
+/// When it cannot be made.
+pub(crate) fn debian(directory: &Path, packages: &str) -> Result<PathBuf> {
     let root = directory.join("root");
     let done = directory.join("root.done");
     if done.exists() {
@@ -96,14 +99,18 @@ fn clean_root(directory: &Path) -> Result<PathBuf> {
     fs::write(&sources, apt::sources_of_release(&release)?)?;
     // A QEMU that is new enough may be in the release's backports suite only.
     let mut command = Command::new("mmdebstrap");
-    command.arg("--variant=minbase").arg(format!("--include={WITHIN}"));
+    command.arg("--variant=minbase").arg(format!("--include={packages}"));
     command.arg(format!("--aptopt=APT::Default-Release \"{release}-backports\""));
     run(command.arg(&release).arg(&root).arg(&sources))?;
     fs::write(done, "")?;
     Ok(root)
 }
 
-fn run(command: &mut Command) -> Result<()> {
+/// Runs a program that must succeed.
+///
+/// # Errors
+/// When it does not.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
     let status = command.status().with_context(|| format!("{command:?}"))?;
     ensure!(status.success(), "{command:?}: {status}");
     Ok(())

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::setup::{self, Purpose};
-use crate::{chaos, guest, kvm_host, matrix, package, preflight, previous, tidy};
+use crate::{chaos, guest, kvm_host, matrix, package, preflight, previous, reboot, tidy};
 
 /// What nextest begins its last line with.
 const SUMMARY: &str = "Summary [";
@@ -79,6 +79,9 @@ pub(crate) fn run(root: &Path, target: &Path, arguments: &TestArguments) -> Resu
             matrix::play(|_| true, matrix::JOBS).map(|count| Some(format!("{count} cells")))
         });
         step("faults at random instants (chaos)", &|| chaos::play_for(CHAOS_MIN).map(Some));
+    }
+    if arguments.slow {
+        step("bridges across a reboot (slow)", &|| reboot::try_out(root, target).map(Some));
     }
 
     eprintln!(

@@ -13,20 +13,22 @@ mod admit;
 mod reach;
 pub(crate) mod record;
 
+use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use api::BridgeRequest;
 use futures_util::future::join_all;
 use jiff::Timestamp;
-use network::{Carried, Change, Link, NetworkError, Takeover, inverse};
+use network::{Carried, Change, Link, Native, NetworkError, Takeover, Wanted, inverse};
 use tokio::sync::{Mutex, MutexGuard};
 
 use self::admit::{Admitted, Facts, admit, link_of, named};
 use self::record::{BridgeRecord, Deadline};
 use crate::failure::{BridgeFailure, Failure, chain};
 use crate::keeper::Ask;
-use crate::limits::{CONFIRM_WITHIN_MAX, UNDO_AGAIN_EVERY};
+use crate::limits::{CONFIRM_WITHIN_MAX, NATIVE_TIMEOUT, UNDO_AGAIN_EVERY};
 use crate::node::Node;
 
 /// Whoever changes this host's bridges: one at a time.
@@ -50,7 +52,7 @@ pub(crate) async fn create(node: &Arc<Node>, request: &BridgeRequest) -> Result<
 
     record.confirm_by = deadline(request)?;
     node.store.write_bridge(&record)?;
-    if let Err(source) = node.network.change_all(&record.takeover.changes()).await {
+    if let Err(source) = make(node, &record, request).await {
         if undo(node, &record).await.is_err() {
             // It is tried again, as if its time were over.
             let over = Deadline::within(Duration::ZERO, Duration::ZERO, Timestamp::now());
@@ -69,6 +71,22 @@ pub(crate) async fn create(node: &Arc<Node>, request: &BridgeRequest) -> Result<
     show(node, &record.name).await
 }
 
+/// Makes the changes, or has them made by what configures the uplink.
+async fn make(node: &Node, record: &BridgeRecord, request: &BridgeRequest) -> Result<(), NetworkError> {
+    let Some(native) = &record.native else {
+        return node.network.change_all(&record.takeover.changes()).await;
+    };
+    for step in &native.make {
+        node.network.step(step).await?;
+    }
+    // Half of the time in which it is to be confirmed is left for that.
+    let within = match request.confirm_within_ms {
+        0 => NATIVE_TIMEOUT,
+        ms => NATIVE_TIMEOUT.min(Duration::from_millis(ms / 2)),
+    };
+    node.network.carries(&record.name, Some(&record.port), &record.addresses, within).await
+}
+
 /// What is to be done; nothing where the bridge is there.
 async fn plan(node: &Node, request: &BridgeRequest) -> Result<Option<BridgeRecord>, Failure> {
     let links = node.network.inventory().await?;
@@ -82,14 +100,28 @@ async fn plan(node: &Node, request: &BridgeRequest) -> Result<Option<BridgeRecor
     let Admitted::Make { uplink, mac, mtu, vlan } = admit(request, &facts, &carried)? else {
         return Ok(None);
     };
+    let wanted = Wanted {
+        bridge: &request.name,
+        uplink: &uplink,
+        mac,
+        mtu,
+        mtu_asked: request.mtu.is_some(),
+        vlan: vlan.as_ref(),
+    };
+    let native = Native::plan(Path::new("/"), &wanted).await.map_err(|source| {
+        BridgeFailure::Configuration { uplink: request.uplink.clone(), source: Box::new(source) }
+    })?;
     let takeover = Takeover::plan(&request.name, &uplink, mac, mtu, vlan.as_ref(), &carried);
     Ok(Some(BridgeRecord {
         name: request.name.clone(),
         uplink: request.uplink.clone(),
         vlan: request.vlan,
-        port: vlan.map_or(uplink.name, |vlan| vlan.name),
+        port: vlan.map_or_else(|| uplink.name.clone(), |vlan| vlan.name),
+        replaced: uplink.name,
         boot_id: host::boot_id()?,
         takeover,
+        native,
+        addresses: carried.lasting(),
         confirm_by: None,
         lost: Vec::new(),
     }))
@@ -103,12 +135,18 @@ fn deadline(request: &BridgeRequest) -> Result<Option<Deadline>, Failure> {
     Ok(Some(Deadline::within(within, host::uptime()?, Timestamp::now())))
 }
 
-/// Undoes the bridge when its time is over, unless it has been confirmed or has gone by then. Tried until it is done.
+/// Undoes the bridge when its time is over.
 fn count_down(node: &Arc<Node>, name: &str, deadline: Deadline) {
+    // Without a clock its time is over: a host that is cut off cannot be asked.
+    let left = host::uptime().map_or(Duration::ZERO, |uptime| deadline.left(uptime));
+    undo_after(node, name, deadline, left);
+}
+
+/// Undoes the bridge after a while, unless it has been confirmed or has gone by then. Tried until it is done.
+fn undo_after(node: &Arc<Node>, name: &str, deadline: Deadline, left: Duration) {
     let (node, name) = (Arc::clone(node), name.to_owned());
     tokio::spawn(async move {
-        // Without a clock its time is over: a host that is cut off cannot be asked.
-        tokio::time::sleep(host::uptime().map_or(Duration::ZERO, |uptime| deadline.left(uptime))).await;
+        tokio::time::sleep(left).await;
         loop {
             let turn = node.bridges.turn().await;
             match node.store.bridge(&name) {
@@ -129,8 +167,30 @@ fn count_down(node: &Arc<Node>, name: &str, deadline: Deadline) {
 
 /// Makes everything as it was before the bridge, as far as it can be, and forgets it when that is done.
 async fn undo(node: &Node, record: &BridgeRecord) -> Result<(), Failure> {
-    undo_all(node, &record.takeover.undo()).await?;
+    if !unmake(node, record, &record.addresses).await {
+        undo_all(node, &record.takeover.undo()).await?;
+    }
     Ok(node.store.remove_bridge(&record.name)?)
+}
+
+/// Has what configures the uplink give it these addresses again. Where nothing does, or it fails, the caller must.
+async fn unmake(node: &Node, record: &BridgeRecord, addresses: &[IpAddr]) -> bool {
+    let Some(native) = &record.native else { return false };
+    for step in &native.unmake {
+        if let Err(error) = node.network.step(step).await {
+            tracing::warn!(bridge = record.name, "{}", chain(&error));
+        }
+    }
+    // The link that was made for a VLAN has gone with the addresses that it got.
+    let addresses = if record.replaced == record.port { addresses } else { &[] };
+    match node.network.carries(&record.replaced, None, addresses, NATIVE_TIMEOUT).await {
+        Ok(()) => true,
+        Err(error) => {
+            let keeper = native.keeper.as_str();
+            tracing::error!("{keeper} does not undo it, so the agent does: {}", chain(&error));
+            false
+        }
+    }
 }
 
 /// Goes on after a failure, and tells of the last one.
@@ -156,11 +216,19 @@ pub(crate) async fn recover(node: &Arc<Node>) {
 async fn take_up(node: &Arc<Node>) -> Result<(), Failure> {
     let boot_id = host::boot_id()?;
     let links = node.network.inventory().await?;
-    for record in node.store.bridges()? {
-        let is_there = record.boot_id == boot_id;
-        match record.confirm_by {
-            Some(deadline) if is_there => count_down(node, &record.name, deadline),
-            None if is_there && named(&links, &record.name).is_some() => {}
+    for mut record in node.store.bridges()? {
+        let this_boot = record.boot_id == boot_id;
+        let is_kept = this_boot && named(&links, &record.name).is_some() || record.native.is_some();
+        match record.confirm_by.clone() {
+            Some(deadline) if this_boot => count_down(node, &record.name, deadline),
+            // Whoever boots a host does so to get it back.
+            Some(deadline) if record.native.is_some() => {
+                undo_after(node, &record.name, deadline, Duration::ZERO)
+            }
+            None if is_kept => {
+                record.boot_id.clone_from(&boot_id);
+                node.store.write_bridge(&record)?;
+            }
             Some(_) | None => node.store.remove_bridge(&record.name)?,
         }
     }
@@ -194,6 +262,9 @@ pub(crate) async fn delete(node: &Node, name: &str) -> Result<(), Failure> {
         return Err(BridgeFailure::Used { name: name.to_owned(), by }.into());
     }
     let carried = node.network.carried(name).await?;
+    if unmake(node, &record, &carried.lasting()).await {
+        return Ok(node.store.remove_bridge(name)?);
+    }
     let changes = record.takeover.end(name, &record.port, &carried);
     if let Err(source) = node.network.change_all(&changes).await {
         undo_all(node, &inverse(&changes)).await?;
@@ -256,6 +327,7 @@ fn shown(link: &Link, links: &[Link], carried: &Carried, record: Option<BridgeRe
     if let Some(record) = record {
         bridge.uplink = Some(record.uplink);
         bridge.vlan = record.vlan;
+        bridge.kept_by = record.native.map(|native| native.keeper.as_str().to_owned());
         bridge.undone_at = record.confirm_by.map(|deadline| deadline.at.to_string());
         bridge.lost = record.lost;
     }

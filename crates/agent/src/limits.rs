@@ -238,3 +238,6 @@ pub(crate) const NEIGHBOUR_AGAIN_EVERY: Duration = Duration::from_millis(500);
 
 /// Between two tries to undo a bridge.
 pub(crate) const UNDO_AGAIN_EVERY: Duration = Duration::from_secs(5);
+
+/// How long whatever configures the host's links may take to give a link its addresses.
+pub(crate) const NATIVE_TIMEOUT: Duration = Duration::from_secs(20);

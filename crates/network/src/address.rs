@@ -123,6 +123,12 @@ impl Address {
         self.0.header.family == AddressFamily::Inet6 && self.0.header.scope == AddressScope::Link
     }
 
+    /// Whether it is one of IPv6 that goes when no router repeats its prefix.
+    pub(crate) fn expires_with_a_router(&self) -> bool {
+        let expires = |attribute: &AddressAttribute| matches!(attribute, AddressAttribute::CacheInfo(lifetimes) if lifetimes.ifa_valid < u32::MAX);
+        self.0.header.family == AddressFamily::Inet6 && self.0.attributes.iter().any(expires)
+    }
+
     /// Whether two differ in nothing but their lifetimes.
     #[must_use]
     pub fn same_as(&self, other: &Address) -> bool {

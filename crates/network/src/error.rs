@@ -2,6 +2,7 @@
 //! an `io::Error` with its errno. The main type is [`NetworkError`].
 
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::port::PortState;
@@ -87,6 +88,26 @@ pub enum NetworkError {
         source: io::Error,
     },
 
+    /// A configuration of this host's links could not be read, written or applied.
+    #[error("cannot {what}")]
+    Native {
+        /// The step, as in "run `networkctl reload`".
+        what: String,
+        /// Why.
+        source: io::Error,
+    },
+
+    /// Whatever configures this host's links has not done so in time.
+    #[error("{link} does not have {} within {} s", listed(addresses), within.as_secs_f32())]
+    NotCarried {
+        /// The link.
+        link: String,
+        /// The addresses that it was to have.
+        addresses: Vec<IpAddr>,
+        /// How long was waited.
+        within: Duration,
+    },
+
     /// The kernel refused a request.
     #[error("cannot {what} {link}")]
     Netlink {
@@ -97,6 +118,15 @@ pub enum NetworkError {
         /// The kernel's answer.
         source: io::Error,
     },
+}
+
+fn listed(addresses: &[IpAddr]) -> String {
+    let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+    if addresses.is_empty() {
+        "its port".to_owned()
+    } else {
+        format!("its port and {}", addresses.join(", "))
+    }
 }
 
 /// Turns rtnetlink's error into ours.

@@ -1,8 +1,8 @@
 //! Bridges and taps of this host, through rtnetlink: what a bridge is, how it takes its uplink's place, how a tap
 //! joins it, when its port forwards.
 //!
-//! It never creates a tap (QEMU does, with `-netdev tap,ifname=…`), never runs a program, and decides
-//! nothing: which bridge, when to open a port and how long to wait is the caller's word. The main type
+//! It never creates a tap (QEMU does, with `-netdev tap,ifname=…`), runs no program but those that configure a host's
+//! links ([`Native`]), and decides nothing: which bridge, when to open a port and how long to wait is the caller's word. The main type
 //! is [`Network`]; all that it does happens in the network namespace of the thread that called
 //! [`Network::connect`].
 
@@ -13,7 +13,9 @@ mod connections;
 mod counters;
 mod error;
 mod learned;
+mod limits;
 mod link;
+mod native;
 mod port;
 mod route;
 mod takeover;
@@ -27,10 +29,12 @@ pub use counters::{Counters, counters};
 pub use error::NetworkError;
 pub use learned::Learned;
 pub use link::Link;
+pub use native::{Keeper, Native, Step, Wanted};
 pub use port::{Port, PortState, PortStatus};
 pub use route::Route;
 pub use takeover::{Carried, Change, Fact, NewVlan, Takeover, inverse};
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
@@ -225,6 +229,40 @@ impl Network {
             Ok(outcome) => outcome,
             Err(_elapsed) => Err(NetworkError::NotForwarding { tap: tap.to_owned(), state: last, within }),
         }
+    }
+
+    /// Waits until `link` has these addresses and, where a port is named, that link is its port. The kernel's
+    /// notifications drive it. Cancel safe.
+    ///
+    /// # Errors
+    /// [`NetworkError::NotCarried`] when `within` has passed; [`NetworkError::WatchEnded`]; [`NetworkError::Netlink`].
+    pub async fn carries(
+        &self,
+        link: &str,
+        port: Option<&str>,
+        addresses: &[IpAddr],
+        within: Duration,
+    ) -> Result<(), NetworkError> {
+        let mut changes = self.watch.changes();
+        let waited = tokio::time::timeout(within, async {
+            loop {
+                let links = self.inventory().await?;
+                let is_port = |name: &str| {
+                    links.iter().any(|it| it.name == name && it.controller.as_deref() == Some(link))
+                };
+                if port.is_none_or(is_port) {
+                    match self.carried(link).await {
+                        Ok(carried) if carried.has(addresses) => return Ok(()),
+                        Ok(_) | Err(NetworkError::NoSuchLink { .. }) => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+                changes.next().await?;
+            }
+        });
+        waited.await.unwrap_or_else(|_elapsed| {
+            Err(NetworkError::NotCarried { link: link.to_owned(), addresses: addresses.to_vec(), within })
+        })
     }
 
     /// Removes a link of a virtual kind (tap, bridge, veth, dummy …). One that does not exist is removed.

@@ -26,9 +26,10 @@ impl Route {
     /// The route, if it goes over link number `index` and is not one that the kernel makes and removes together with an
     /// address.
     pub(crate) fn read(mut message: RouteMessage, index: u32) -> Option<Route> {
+        let outlives_its_address = outlives_its_address(&message);
         let header = &mut message.header;
         if header.kind != RouteType::Unicast
-            || header.protocol == RouteProtocol::Kernel
+            || header.protocol == RouteProtocol::Kernel && !outlives_its_address
             || header.flags.contains(RouteFlags::Cloned)
         {
             return None;
@@ -55,8 +56,8 @@ impl Route {
                 }
                 // What is left of its lifetime, as it is asked for: in seconds.
                 RouteAttribute::CacheInfo(info) => {
-                    let ticks = i32::try_from(info.expires).ok().filter(|ticks| *ticks > 0);
-                    ticks.map(|ticks| RouteAttribute::Expires(ticks.cast_unsigned() / TICKS_PER_S + 1))
+                    let left = u32::try_from(info.expires.cast_signed()).ok().filter(|ticks| *ticks > 0);
+                    left.map(|ticks| RouteAttribute::Expires(ticks / TICKS_PER_S + 1))
                 }
                 other => Some(other),
             })
@@ -119,6 +120,13 @@ impl Route {
         };
         timeless(self) == timeless(other)
     }
+}
+
+/// Whether it is the route of an IPv6 prefix that came with an address and has a lifetime: the kernel makes it together
+/// with the address, and leaves it behind (`ipv6_del_addr` of its net/ipv6/addrconf.c).
+fn outlives_its_address(message: &RouteMessage) -> bool {
+    let expires = |attribute: &RouteAttribute| matches!(attribute, RouteAttribute::CacheInfo(info) if info.expires.cast_signed() > 0);
+    message.header.address_family == AddressFamily::Inet6 && message.attributes.iter().any(expires)
 }
 
 fn ip(address: &RouteAddress) -> Option<IpAddr> {

@@ -8,6 +8,7 @@
 //! ```
 
 use std::fmt;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -120,6 +121,21 @@ pub struct Carried {
     pub addresses: Vec<Address>,
     /// Of all tables.
     pub routes: Vec<Route>,
+}
+
+impl Carried {
+    /// The addresses that a link has again whenever it is configured again: all of IPv4, and those of IPv6 that do not
+    /// expire. The others come when a router says so, and some are another one each time (RFC 8981).
+    #[must_use]
+    pub fn lasting(&self) -> Vec<IpAddr> {
+        self.addresses.iter().filter(|it| !it.expires_with_a_router()).filter_map(Address::ip).collect()
+    }
+
+    /// Whether these are among its addresses.
+    #[must_use]
+    pub fn has(&self, addresses: &[IpAddr]) -> bool {
+        addresses.iter().all(|ip| self.addresses.iter().any(|it| it.ip() == Some(*ip)))
+    }
 }
 
 /// A bridge in the place of an uplink.

@@ -1,4 +1,4 @@
-//! The kernel's notifications that some link changed, counted. It never says which link or how: a waiter
+//! The kernel's notifications that some link or address changed, counted. It never says which link or how: a waiter
 //! asks the kernel again, so a notification that was lost in a full socket costs nothing. The main type is
 //! [`LinkWatch`].
 
@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::error::NetworkError;
 
-/// A subscription to `RTNLGRP_LINK` that any number of waiters share.
+/// A subscription to `RTNLGRP_LINK` and the groups of addresses that any number of waiters share.
 #[derive(Clone, Debug)]
 pub(crate) struct LinkWatch {
     changes: watch::Receiver<u64>,
@@ -21,9 +21,12 @@ impl LinkWatch {
     /// Subscribes on a socket of its own, so that a flood of notifications cannot push out an answer to
     /// somebody's request. The tasks end with the last clone.
     pub(crate) fn start() -> Result<LinkWatch, NetworkError> {
-        let (connection, _handle, mut notifications) =
-            rtnetlink::new_multicast_connection(&[MulticastGroup::Link])
-                .map_err(|source| NetworkError::Connect { source })?;
+        let (connection, _handle, mut notifications) = rtnetlink::new_multicast_connection(&[
+            MulticastGroup::Link,
+            MulticastGroup::Ipv4Ifaddr,
+            MulticastGroup::Ipv6Ifaddr,
+        ])
+        .map_err(|source| NetworkError::Connect { source })?;
         tokio::spawn(connection);
         let (count, changes) = watch::channel(0);
         tokio::spawn(async move {

@@ -1,10 +1,11 @@
 //! What is remembered of a bridge that Ferry made: how it is undone, and until when it must be confirmed. It is written
 //! before anything is changed, so that whoever comes after a killed agent can undo it. Main type: [`BridgeRecord`].
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use network::Takeover;
+use network::{Native, Takeover};
 use serde::{Deserialize, Serialize};
 
 /// A bridge that Ferry made, or is about to.
@@ -21,8 +22,15 @@ pub(crate) struct BridgeRecord {
     pub(crate) port: String,
     /// The boot of this host in which it was made: links do not outlive it.
     pub(crate) boot_id: String,
-    /// What was done, in order.
+    /// What was done, in order; where something configures the host's links, what it was to do.
     pub(crate) takeover: Takeover,
+    /// How it is configured by what configures its uplink.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) native: Option<Native>,
+    /// The link whose place it takes: the uplink, or a VLAN of it that had a link already.
+    pub(crate) replaced: String,
+    /// The addresses that are to be on the bridge, and on that link again when it is undone.
+    pub(crate) addresses: Vec<IpAddr>,
     /// Until when it is to be confirmed; none once it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) confirm_by: Option<Deadline>,

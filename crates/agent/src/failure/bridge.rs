@@ -39,6 +39,12 @@ pub(crate) enum BridgeFailure {
     Used { name: String, by: String },
     #[error("no change of {name} waits for being confirmed: it was confirmed before, or it has been undone")]
     NotPending { name: String },
+    #[error("what configures {uplink} cannot be given a bridge")]
+    Configuration {
+        uplink: String,
+        #[source]
+        source: Box<network::NetworkError>,
+    },
     #[error("the bridge {name} could not be made, and everything is as it was")]
     NotMade {
         name: String,

@@ -99,7 +99,11 @@ fn told(made: &Made) -> String {
     let ports = made.ports.join(", ");
     let addresses =
         if made.addresses.is_empty() { String::new() } else { format!(" and {}", made.addresses.join(", ")) };
-    format!("Bridge {} is there, with {ports}{addresses}.\n", made.name)
+    let kept = match &made.kept_by {
+        Some(keeper) => format!("{keeper} makes it again when the host boots."),
+        None => "It is gone when the host boots: nothing that Ferry knows configures its uplink.".to_owned(),
+    };
+    format!("Bridge {} is there, with {ports}{addresses}.\n{kept}\n", made.name)
 }
 
 fn unconfirmed(made: &Made, width: usize) -> String {

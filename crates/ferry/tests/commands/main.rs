@@ -1,5 +1,6 @@
 //! The program itself against an agent that answers as each test wants: output, exit codes, Ctrl-C, ssh.
 
+mod bridges;
 mod migrations;
 
 use std::os::unix::fs::PermissionsExt;

@@ -46,6 +46,11 @@ pub(in crate::http) fn row(failure: &BridgeFailure) -> Row {
         BridgeFailure::NotPending { .. } => {
             plain(409, "bridge-not-pending", "`ferry bridge list` shows what is there")
         }
+        BridgeFailure::Configuration { .. } => plain(
+            409,
+            "uplink-configuration",
+            "configure the bridge there yourself; a bridge that is there already is used as it is",
+        ),
         BridgeFailure::NotMade { .. } => plain(500, "bridge-not-made", "the message says what the kernel refused"),
         BridgeFailure::NotRemoved { .. } => {
             plain(500, "bridge-not-removed", "the message says what the kernel refused")
