@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use inside::{in_namespace, ip};
-use network::{Bridge, Learned, Network, NetworkError, Port, PortState};
+use network::{Bridge, Learned, NetworkError, Port, PortState};
 use rtnetlink::MulticastGroup;
 use rtnetlink::packet_core::NetlinkPayload;
 use rtnetlink::packet_route::RouteNetlinkMessage;
