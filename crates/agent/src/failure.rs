@@ -1,9 +1,9 @@
 //! Why an agent did not do what it was asked: one enum for the verbs on a domain and on a migration. The words for
 //! HTTP are `http::problem`'s. Main type: [`Failure`].
 
+mod bridge;
 mod join;
 mod pool;
-mod bridge;
 mod verb;
 
 use std::path::PathBuf;
@@ -13,9 +13,9 @@ use migration::handover::WordRefused;
 use migration::owner::{Fenced, OwnerRecordError};
 use uuid::Uuid;
 
+pub(crate) use self::bridge::BridgeFailure;
 pub(crate) use self::join::JoinFailure;
 pub(crate) use self::pool::PoolFailure;
-pub(crate) use self::bridge::BridgeFailure;
 pub(crate) use self::verb::{CopyFailure, ImportFailure, InstallFailure, PlugFailure, ScreenFailure};
 use crate::journal::JournalError;
 use crate::neighbour::NeighboursError;

@@ -4,8 +4,8 @@
 
 mod allocate;
 mod autostart;
-pub mod ca;
 mod bridges;
+pub mod ca;
 mod clone;
 mod config;
 mod console;

@@ -4,8 +4,8 @@
 //! [`Protocols`].
 #![forbid(unsafe_code)]
 
-mod check;
 mod bridge;
+mod check;
 mod copy;
 mod definition;
 mod device;
@@ -24,8 +24,8 @@ mod screen;
 mod statistics;
 mod verified;
 
-pub use check::{CheckMode, CheckReport, CheckRequest, Checked, Severity};
 pub use bridge::{Bridge, BridgeRequest};
+pub use check::{CheckMode, CheckReport, CheckRequest, Checked, Severity};
 pub use copy::{CloneRequest, ImportRequest, Imported, Snapshot, SnapshotRequest};
 pub use definition::{AutostartRequest, DefineRequest, EditRequest, Nvram, RenameRequest, SizeRequest};
 pub use device::{AttachRequest, DetachRequest, Device, MediaRequest, Scope};

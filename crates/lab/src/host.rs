@@ -471,10 +471,16 @@ impl Host {
     /// # Errors
     /// When there is none: a fault that did not happen proves nothing.
     pub fn kill_qemu(&self, uuid: &str) -> Result<()> {
-        let pid = self.qemu(uuid)?;
-        signal(pid, Signal::KILL)?;
-        ensure!(gone_within(pid, KILLED), "QEMU {pid} survives SIGKILL");
-        Ok(())
+        kill_all(&[self.qemu(uuid)?])
+    }
+
+    /// Kills both QEMUs of a domain that is being migrated. They are found before either dies: an agent ends its own as soon
+    /// as it hears that the other one is gone.
+    ///
+    /// # Errors
+    /// As [`Host::kill_qemu`].
+    pub fn kill_both_qemus(&self, other: &Host, uuid: &str) -> Result<()> {
+        kill_all(&[self.qemu(uuid)?, other.qemu(uuid)?])
     }
 
     /// Waits until no connection of this host's is on its way to somebody who does not answer (`SYN_SENT`, proc(5)). A QEMU
@@ -608,6 +614,14 @@ pub(crate) fn signal(pid: u32, signal: Signal) -> Result<()> {
     let number = i32::try_from(pid).ok().and_then(Pid::from_raw).context("no process number")?;
     let process = pidfd_open(number, PidfdFlags::empty()).with_context(|| format!("process {pid}"))?;
     pidfd_send_signal(&process, signal).with_context(|| format!("process {pid}"))
+}
+
+fn kill_all(pids: &[u32]) -> Result<()> {
+    pids.iter().try_for_each(|pid| signal(*pid, Signal::KILL))?;
+    pids.iter().try_for_each(|pid| {
+        ensure!(gone_within(*pid, KILLED), "QEMU {pid} survives SIGKILL");
+        Ok(())
+    })
 }
 
 /// Waits until a process is gone, or only waits for its parent.

@@ -46,7 +46,7 @@ pub fn make(attempt: &mut Attempt<'_>, fault: Fault, moment: Option<Moment>) -> 
         Fault::BothAgents => source.kill_agent().and_then(|()| target.kill_agent()),
         Fault::SourceQemu => source.kill_qemu(uuid),
         Fault::TargetQemu => target.kill_qemu(uuid),
-        Fault::BothQemus => source.kill_qemu(uuid).and_then(|()| target.kill_qemu(uuid)),
+        Fault::BothQemus => source.kill_both_qemus(target, uuid),
         Fault::SourceHost => source.kill_agent().and_then(|()| source.kill_qemu(uuid)),
         Fault::TargetHost | Fault::WordKept | Fault::WordLost => {
             target.kill_agent()?;
