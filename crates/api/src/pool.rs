@@ -117,6 +117,9 @@ pub struct HostPools {
     pub host: String,
     /// The pools that the order is about, as they are now.
     pub pools: Vec<Pool>,
+    /// In what they are not those that hosts before this one have by the same names, each in a sentence.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub differences: Vec<String>,
     /// Why it was not done there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<Problem>,

@@ -8,6 +8,7 @@
 //!   functions;
 //! - [`owner`]: the owner record beside a disk;
 //! - [`journal`]: records to bytes and back;
+//! - [`pool`]: whether a storage pool is the same on two hosts;
 //! - [`preflight`]: every finding at once.
 #![forbid(unsafe_code)]
 
@@ -17,6 +18,7 @@ pub mod journal;
 pub mod limits;
 pub mod owner;
 pub mod phase;
+pub mod pool;
 pub mod preflight;
 mod right;
 pub mod source;

@@ -81,7 +81,27 @@ pub(crate) async fn everywhere(node: &Arc<Node>, order: PoolOrder) -> Result<Vec
         }
     });
     let (here, others) = tokio::join!(here, join_all(others));
-    Ok([vec![here], others].concat())
+    let mut answers = [vec![here], others].concat();
+    compare(&mut answers);
+    Ok(answers)
+}
+
+/// Compares each pool with that of the first host that has one by its name.
+fn compare(answers: &mut [HostPools]) {
+    for place in 1..answers.len() {
+        let (before, rest) = answers.split_at_mut(place);
+        let HostPools { host: there, pools, differences, .. } = &mut rest[0];
+        for pool in pools {
+            let same_name = |answer: &HostPools| {
+                Some((answer.host.clone(), answer.pools.iter().find(|it| it.name == pool.name)?.clone()))
+            };
+            let Some((here, first)) = before.iter().find_map(same_name) else { continue };
+            let name = &pool.name;
+            differences.extend(migration::pool::differences(&first, pool).into_iter().map(|it| {
+                format!("{} of pool {name} is {} on {there}, and {} on {here}", it.what, it.there, it.here)
+            }));
+        }
+    }
 }
 
 fn failed(host: &str, source: client::ClientError) -> Failure {
@@ -96,7 +116,12 @@ fn failed(host: &str, source: client::ClientError) -> Failure {
 fn answer(host: &str, done: Result<Vec<Pool>, Failure>) -> HostPools {
     let host = host.to_owned();
     match done {
-        Ok(pools) => HostPools { host, pools, problem: None },
-        Err(failure) => HostPools { host, pools: Vec::new(), problem: Some(problem::problem(&failure)) },
+        Ok(pools) => HostPools { host, pools, differences: Vec::new(), problem: None },
+        Err(failure) => HostPools {
+            host,
+            pools: Vec::new(),
+            differences: Vec::new(),
+            problem: Some(problem::problem(&failure)),
+        },
     }
 }

@@ -95,6 +95,8 @@ pub(crate) fn everywhere(answers: &[HostPools], word: &str, width: usize) -> Str
             None => text.push_str(&format!("{}: {word}\n", answer.host)),
         }
     }
+    let differences = answers.iter().flat_map(|answer| &answer.differences);
+    text.extend(differences.map(|difference| wrap(difference, "  • ", "    ", width)));
     text
 }
 
