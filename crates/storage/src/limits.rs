@@ -23,6 +23,13 @@ pub const QEMU_IMG_OUTPUT_BYTES_MAX: u64 = 8 << 20;
 /// Of an owner record, in bytes. A larger file under its name is something else.
 pub const RECORD_BYTES_MAX: u64 = 64 << 10;
 
+/// How often a record is read whose file the server has just forgotten (`ESTALE`): another host wrote a new one in its
+/// place. A move does that three times.
+pub(crate) const STALE_READS_MAX: usize = 5;
+
+/// Of one reply of an NFS server, in bytes: an owner record and what stands around it fit twice.
+pub(crate) const NFS_REPLY_BYTES_MAX: u32 = 128 << 10;
+
 /// File operations at a time, those included that a dead mount has swallowed: each holds a thread.
 /// Further ones wait, within their own time-out.
 pub const FILE_OPERATIONS_MAX: usize = 64;

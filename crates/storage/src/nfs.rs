@@ -4,22 +4,24 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 
+use nfs3_client::io::{AsyncRead, AsyncWrite};
+use nfs3_client::net::Connector;
 use nfs3_client::nfs3_types::mount::mountstat3;
 use nfs3_client::nfs3_types::nfs3::{
     CREATE3args, LINK3args, LOOKUP3args, Nfs3Option, Nfs3Result, READ3args, REMOVE3args, RENAME3args,
     WRITE3args, createhow3, diropargs3, filename3, nfs_fh3, nfsstat3, sattr3, stable_how,
 };
-use nfs3_client::nfs3_types::rpc::{auth_unix, opaque_auth};
+use nfs3_client::nfs3_types::rpc::{auth_unix, fragment_header, opaque_auth};
 use nfs3_client::nfs3_types::xdr_codec::Opaque;
-use nfs3_client::tokio::{TokioConnector, TokioIo};
-use nfs3_client::{ConnectError, MountError, Nfs3Connection, Nfs3ConnectionBuilder, RpcError};
+use nfs3_client::{ConnectError, MountError, Nfs3Connection, Nfs3ConnectionBuilder, PortmapError, RpcError};
 use rustix::io::Errno;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
 
-use crate::limits::RECORD_BYTES_MAX;
+use crate::limits::{NFS_REPLY_BYTES_MAX, RECORD_BYTES_MAX};
 use crate::record::Replace;
 
 /// Mode of a file that is made.
@@ -34,9 +36,58 @@ pub(crate) fn split(file: &Path) -> Option<(&str, &str)> {
     Some(rest.split_at(rest.find('/')?))
 }
 
+/// A connection to a server that may answer anything, and may end at any time.
+struct Stream(TcpStream);
+
+impl AsyncRead for Stream {
+    async fn async_read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.0.read(bytes).await
+    }
+
+    /// The crate's own goes on for ever at the end of a stream, and takes as much memory as a reply says that it has: the
+    /// four bytes before a reply are read alone (RFC 5531, section 11), so its length is looked at here.
+    async fn async_read_exact(&mut self, bytes: &mut [u8]) -> io::Result<()> {
+        self.0.read_exact(bytes).await?;
+        match <[u8; 4]>::try_from(&*bytes) {
+            Ok(mark) if fragment_header::from(mark).fragment_length() > NFS_REPLY_BYTES_MAX => {
+                let said = "the server announces a reply that is too long to be one";
+                Err(io::Error::new(io::ErrorKind::InvalidData, said))
+            }
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    async fn async_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes).await
+    }
+
+    async fn async_write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all(bytes).await
+    }
+}
+
+/// Makes such connections.
+struct Dial;
+
+impl Connector for Dial {
+    type Connection = Stream;
+
+    async fn connect(&self, server: SocketAddr) -> io::Result<Stream> {
+        TcpStream::connect(server).await.map(Stream)
+    }
+
+    async fn connect_with_port(&self, server: SocketAddr, port: u16) -> io::Result<Stream> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind((Ipv4Addr::UNSPECIFIED, port).into())?;
+        socket.connect(server).await.map(Stream)
+    }
+}
+
 /// A directory on a server.
 struct Directory {
-    connection: Nfs3Connection<TokioIo<TcpStream>>,
+    connection: Nfs3Connection<Stream>,
     handle: nfs_fh3,
 }
 
@@ -96,7 +147,7 @@ async fn open<'a>(host: &str, path: &'a str) -> io::Result<(Directory, &'a str)>
     let address: IpAddr = found.ok_or_else(no_address)?.ip();
     let root = auth_unix { uid: 0, gid: 0, ..auth_unix::default() };
     let parent = if parent.is_empty() { "/" } else { parent };
-    let builder = Nfs3ConnectionBuilder::new(TokioConnector, address.to_string(), parent)
+    let builder = Nfs3ConnectionBuilder::new(Dial, address.to_string(), parent)
         .credential(opaque_auth::auth_unix(&root));
     let connection = builder.mount().await.map_err(unconnected)?;
     let handle = connection.root_nfs_fh3();
@@ -172,7 +223,10 @@ fn answer<T, E>(answer: Result<Nfs3Result<T, E>, RpcError>) -> io::Result<T> {
 }
 
 fn rpc(error: RpcError) -> io::Error {
-    io::Error::other(error)
+    match error {
+        RpcError::Io(error) => error,
+        error => io::Error::other(error),
+    }
 }
 
 fn unconnected(error: ConnectError) -> io::Error {
@@ -182,11 +236,14 @@ fn unconnected(error: ConnectError) -> io::Error {
         ConnectError::Mount(MountError::Denied(mountstat3::MNT3ERR_ACCES | mountstat3::MNT3ERR_PERM)) => {
             Errno::ACCESS.into()
         }
-        ConnectError::Mount(_) | ConnectError::Portmap(_) => io::Error::other(error),
+        ConnectError::Mount(MountError::Rpc(error)) | ConnectError::Portmap(PortmapError::Rpc(error)) => {
+            rpc(error)
+        }
+        ConnectError::Mount(MountError::Denied(_)) | ConnectError::Portmap(_) => io::Error::other(error),
     }
 }
 
-/// The system's number for a status that means the same; the first of them are equal, not all.
+/// The system's number for a status that means the same: up to 31 they are equal, above they are not.
 fn refused(status: nfsstat3) -> io::Error {
     let errno = match status {
         nfsstat3::NFS3ERR_PERM => Errno::PERM,

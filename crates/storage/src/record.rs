@@ -23,7 +23,7 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use crate::bounded::{self, NoResult};
-use crate::limits::{RECORD_BYTES_MAX, RECORD_TIMEOUT};
+use crate::limits::{RECORD_BYTES_MAX, RECORD_TIMEOUT, STALE_READS_MAX};
 use crate::nfs;
 
 /// What is appended to a disk's path for its owner record.
@@ -133,16 +133,29 @@ pub fn owner_path(disk: &Path) -> PathBuf {
 /// [`RecordError::MissingDirectory`], [`RecordError::NotAFile`] (a symbolic link too), [`RecordError::TooLarge`],
 /// [`RecordError::Denied`], [`RecordError::TimedOut`], [`RecordError::Io`].
 pub async fn read_record(path: &Path) -> Result<Option<Vec<u8>>, RecordError> {
+    let mut read = read_once(path).await;
+    for _ in 1..STALE_READS_MAX {
+        match &read {
+            // Between its name and its bytes another host has put a new record there: that one is asked for.
+            Err(RecordError::Io { source, .. }) if Errno::from_io_error(source) == Some(Errno::STALE) => {
+                read = read_once(path).await;
+            }
+            Ok(_) | Err(_) => break,
+        }
+    }
+    match read? {
+        Some(bytes) if bytes.len() as u64 > RECORD_BYTES_MAX => {
+            Err(RecordError::TooLarge { path: path.to_owned() })
+        }
+        bytes => Ok(bytes),
+    }
+}
+
+async fn read_once(path: &Path) -> Result<Option<Vec<u8>>, RecordError> {
     match nfs::split(path) {
         None => bounded("read", path, |path| read(&path)).await,
         Some((host, file)) => over_nfs("read", path, nfs::read(host, file)).await,
     }
-    .and_then(|read| match read {
-        Some(bytes) if bytes.len() as u64 > RECORD_BYTES_MAX => {
-            Err(RecordError::TooLarge { path: path.to_owned() })
-        }
-        read => Ok(read),
-    })
 }
 
 /// Writes the record, durably, over the one that may be there. Another host reads the old bytes or the new
