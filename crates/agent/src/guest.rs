@@ -78,6 +78,12 @@ impl GuestRecord {
             xml: definition.xml().to_owned(),
         })
     }
+
+    /// With the place of its owner record, where an earlier version knew none for disks like these.
+    pub(crate) fn with_owner_path(self, domain: &Domain) -> Self {
+        let owner_record = self.owner_record.or_else(|| owner_path(domain));
+        GuestRecord { owner_record, ..self }
+    }
 }
 
 /// The UUID that every stored definition has.
@@ -166,11 +172,22 @@ pub(crate) async fn change_owner(
 /// Writes what an earlier write may have missed while storage was away: the record of a guest that runs here names this
 /// host.
 pub(crate) async fn mend_owner(node: &Node, guest: &GuestRecord) -> Result<(), Failure> {
-    let (here, generation) = (&node.config.host, guest.generation);
-    change_owner(guest.owner_record.as_deref(), |record| {
-        record.handed(here, generation).or_else(|| record.withdrawn(here, generation))
-    })
-    .await
+    let (domain, host, generation) = (guest.uuid, node.config.host.clone(), guest.generation);
+    own(guest.owner_record.as_deref(), &OwnerRecord { domain, host, generation, offered: None }).await
+}
+
+/// Writes that a domain is its holder's: over an offer to the holder, over one that the holder made in vain, and where
+/// there is no record. A guest that an earlier version has started has none beside a disk on an NFS server.
+pub(crate) async fn own(path: Option<&Path>, holder: &OwnerRecord) -> Result<(), Failure> {
+    let Some(path) = path else { return Ok(()) };
+    let Some(found) = read_owner(path).await? else {
+        return Ok(storage::create_record(path, &holder.to_bytes()).await?);
+    };
+    let (host, generation) = (&holder.host, holder.generation);
+    if let Some(changed) = found.handed(host, generation).or_else(|| found.withdrawn(host, generation)) {
+        storage::write_record(path, &changed.to_bytes()).await?;
+    }
+    Ok(())
 }
 
 /// Whether this host may open and run what a definition names.
@@ -400,5 +417,54 @@ pub(crate) async fn give_back(node: &Node, record: &GuestRecord, process: Option
     }
     if let Err(error) = node.store.remove_run_directory(record.uuid) {
         tracing::warn!("a run directory was left behind: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(host: &str, generation: u64) -> OwnerRecord {
+        OwnerRecord { domain: Uuid::from_u128(1), host: host.to_owned(), generation, offered: None }
+    }
+
+    async fn check(found: Option<OwnerRecord>, expect: &OwnerRecord) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("web1.qcow2.ferry");
+        if let Some(found) = found {
+            std::fs::write(&path, found.to_bytes()).unwrap();
+        }
+        own(Some(&path), &record("kvm1", 3)).await.unwrap();
+        assert_eq!(read_owner(&path).await.unwrap().as_ref(), Some(expect));
+    }
+
+    #[tokio::test]
+    async fn who_runs_a_guest_owns_it() {
+        check(None, &record("kvm1", 3)).await;
+        check(Some(record("kvm1", 3)), &record("kvm1", 3)).await;
+        check(Some(record("kvm1", 3).offer("kvm2")), &record("kvm1", 3)).await;
+        check(Some(record("kvm2", 2).offer("kvm1")), &record("kvm1", 3)).await;
+        check(Some(record("kvm2", 4)), &record("kvm2", 4)).await;
+    }
+
+    #[test]
+    fn a_guest_of_an_earlier_version_learns_where_its_record_lies() {
+        let xml = "<domain type='qemu'><name>web1</name><memory>1024</memory><os><type arch='x86_64'>hvm</type></os>\
+                   <devices><disk type='network'><source protocol='nfs' name='/share/a.qcow2'><host name='nfs1'/>\
+                   </source><target dev='vda'/></disk></devices></domain>";
+        let definition = Definition::parse(xml).unwrap();
+        let guest = GuestRecord {
+            uuid: Uuid::from_u128(1),
+            generation: 1,
+            emulator: PathBuf::new(),
+            kvm: false,
+            taps: Vec::new(),
+            owner_record: None,
+            made: Vec::new(),
+            started_at: String::new(),
+            xml: String::new(),
+        };
+        let expect = Path::new("nfs://nfs1/share/a.qcow2.ferry");
+        assert_eq!(guest.with_owner_path(definition.domain()).owner_record.as_deref(), Some(expect));
     }
 }

@@ -179,7 +179,7 @@ async fn take_up(node: &Arc<Node>, left: Left, process: Option<Process>) {
         return;
     };
     let name = described.domain().name.clone();
-    let found = guest.map(|record| Found { record, process });
+    let found = guest.map(|record| Found { record: record.with_owner_path(described.domain()), process });
     let begin = match (open, found) {
         (Some(open), found) => migrating(node, described, record, found, open),
         (None, Some(Found { record: guest, process: Some(process) })) => {

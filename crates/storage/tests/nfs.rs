@@ -46,7 +46,8 @@ fn with_server(server: Server, paused: bool) -> [Result<Option<Vec<u8>>, RecordE
         // SAFETY: only the network namespace is unshared, not the table of file descriptors.
         unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNET) }
             .expect("this test needs the right to make network namespaces: run it as root");
-        let up = Command::new("ip").args(["link", "set", "lo", "up"]).status().expect("iproute2 is installed");
+        let up =
+            Command::new("ip").args(["link", "set", "lo", "up"]).status().expect("iproute2 is installed");
         assert!(up.success());
         let listener = TcpListener::bind(("127.0.0.1", portmap::PMAP_PORT)).unwrap();
         thread::spawn(move || serve(&listener, &server));

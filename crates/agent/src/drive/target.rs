@@ -15,6 +15,7 @@ use migration::handover::{
     NeverRan, OnPledge, TargetKnowledge, TargetQemu, TargetRecovery, on_abandon, on_pledge, recover_target,
 };
 use migration::journal::{Opened, Side};
+use migration::owner::OwnerRecord;
 use migration::phase::Phase;
 use migration::source::Pledge;
 use migration::target::{Offered, Receiving, Running};
@@ -30,9 +31,7 @@ use uuid::Uuid;
 
 use super::source::ask_again;
 use crate::failure::Failure;
-use crate::guest::{
-    Guest, GuestRecord, change_owner, frozen_uuid, give_back, launch, read_owner, watch_balloon,
-};
+use crate::guest::{self, Guest, GuestRecord, frozen_uuid, give_back, launch, read_owner, watch_balloon};
 use crate::journal::Journal;
 use crate::keeper::Reply;
 use crate::limits::{
@@ -551,9 +550,9 @@ async fn settle_in(running: Running<Box<Live>>) -> Arrived {
 
 /// Writes this host into the owner record; what fails is tried again.
 async fn own(live: &Live, generation: u64) -> bool {
-    let host = &live.begun.node.config.host;
-    let write =
-        || change_owner(live.record.owner_record.as_deref(), |record| record.handed(host, generation));
+    let host = live.begun.node.config.host.clone();
+    let holder = OwnerRecord { domain: live.record.uuid, host, generation, offered: None };
+    let write = || guest::own(live.record.owner_record.as_deref(), &holder);
     let tries = backon::ExponentialBuilder::default().with_max_times(OWNER_TRIES_MAX);
     match write.retry(tries).await {
         Ok(()) => true,

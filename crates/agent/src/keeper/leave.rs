@@ -11,7 +11,7 @@ use super::{Keeper, Reply, State};
 use crate::drive::source::{self, Left};
 use crate::drive::target;
 use crate::failure::Failure;
-use crate::guest::{self, GuestRecord};
+use crate::guest::GuestRecord;
 use crate::limits::DRIVE_QUEUE;
 use crate::store::MovedTo;
 use crate::tracker::{Tracker, now};
@@ -146,7 +146,7 @@ impl Keeper {
                 self.tell(EventKind::Lost, reason);
             }
             Left::Moved => {
-                self.bury(&tracker, keep_definition);
+                self.bury(&tracker, keep_definition).await;
                 self.tell(EventKind::Moved, format!("to {}", tracker.migration().report.target));
             }
         }
@@ -156,10 +156,10 @@ impl Keeper {
     }
 
     /// The domain belongs to another host now.
-    pub(super) fn bury(&mut self, tracker: &Tracker, keep_definition: bool) {
+    async fn bury(&mut self, tracker: &Tracker, keep_definition: bool) {
         let Some(definition) = &self.definition else { return };
-        // Without an owner record beside a disk, the tombstone is all that fences it here.
-        if keep_definition && guest::owner_path(definition.domain()).is_some() {
+        // Where no owner record beside its disk says so, the tombstone is all that fences it here.
+        if keep_definition && matches!(self.own(definition.domain()).await, Err(Failure::Fenced { .. })) {
             return;
         }
         let moved = MovedTo { host: tracker.migration().report.target, migration: tracker.id(), at: now() };
