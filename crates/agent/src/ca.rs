@@ -11,6 +11,7 @@ use rcgen::{
     DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
     PublicKeyData, RevocationReason, RevokedCertParams, SanType, SerialNumber,
 };
+use rustls::pki_types::ServerName;
 use uuid::Uuid;
 
 use crate::identity::{self, CERTIFICATE_MODE, KEY_MODE};
@@ -264,7 +265,8 @@ fn bytes(digits: &str) -> Vec<u8> {
     pairs.filter_map(|pair| u8::from_str_radix(pair, 16).ok()).collect()
 }
 
-/// Whether a host's name can stand in a certificate: letters, digits and hyphens between dots (RFC 1123, section 2.1).
+/// Whether a host's name can stand in a certificate: letters, digits and hyphens between dots (RFC 1123, section 2.1), and
+/// nothing that TLS takes for an address.
 #[must_use]
 pub fn is_host_name(name: &str) -> bool {
     name.len() <= 253
@@ -275,21 +277,31 @@ pub fn is_host_name(name: &str) -> bool {
                 && !label.ends_with('-')
                 && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
         })
+        && matches!(ServerName::try_from(name), Ok(ServerName::DnsName(_)))
+}
+
+/// Whether a host may join under a name. For TLS, `KVM1` and `kvm1` are one name: hosts that join have the small letters.
+#[must_use]
+pub(crate) fn can_join(name: &str) -> bool {
+    is_host_name(name) && !name.bytes().any(|byte| byte.is_ascii_uppercase())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Ca, is_host_name, make_key, request};
+    use super::{Ca, can_join, is_host_name, make_key, request};
     use client::tls;
 
     #[test]
     fn host_names() {
-        for good in ["kvm1", "kvm-1.example.org", "1"] {
-            assert!(is_host_name(good), "{good}");
+        for good in ["kvm1", "kvm-1.example.org", "1a"] {
+            assert!(is_host_name(good) && can_join(good), "{good}");
         }
-        for bad in ["", "a..b", "-a", "a-", "a b", "a/b", "é", "a_b", &"a".repeat(64)] {
-            assert!(!is_host_name(bad), "{bad}");
+        for bad in
+            ["", "a..b", "-a", "a-", "a b", "a/b", "é", "a_b", &"a".repeat(64), "1", "kvm.1", "192.0.2.1"]
+        {
+            assert!(!is_host_name(bad) && !can_join(bad), "{bad}");
         }
+        assert!(is_host_name("KVM1") && !can_join("KVM1"), "it is kvm1 for TLS");
     }
 
     #[test]
@@ -317,6 +329,10 @@ mod tests {
         let list =
             |revoked: &[(String, i64)]| tls::revoked(ca.revoke(revoked, 1).unwrap().as_bytes()).unwrap();
         assert!(list(&[]).is_empty());
+        let (empty, other) = (ca.revoke(&[], 1).unwrap(), Ca::make().unwrap());
+        assert!(tls::is_list_of(empty.as_bytes(), ca.certificate().as_bytes()));
+        assert!(!tls::is_list_of(empty.as_bytes(), other.certificate().as_bytes()));
+        assert!(!tls::is_list_of(b"", ca.certificate().as_bytes()));
         let serial = tls::describe(ca.issue("kvm2", &[]).unwrap().certificate.as_bytes()).unwrap().serial;
         assert_eq!(list(&[(serial.clone(), 0)]), [serial].into());
     }

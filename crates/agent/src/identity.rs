@@ -42,7 +42,7 @@ const DIRECTORY_MODE: u32 = 0o700;
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
     /// One cannot be read.
-    #[error("{path} cannot be read; `ferry host join` and `ferry ca issue` make it")]
+    #[error("{path} cannot be read; `ferry host join --replace` and `ferry ca issue` make it")]
     Read {
         /// Which.
         path: PathBuf,
@@ -75,7 +75,7 @@ pub enum IdentityError {
 pub struct Identity {
     /// The CA's certificate.
     pub ca: String,
-    /// What the CA has revoked, where there is a list.
+    /// What the CA has revoked, where that is known.
     pub revocations: Option<String>,
     /// The host's certificate.
     pub certificate: String,
@@ -89,25 +89,18 @@ impl Identity {
     /// # Errors
     /// [`IdentityError::Read`] for any other file that cannot be read.
     pub(crate) fn load(directory: &Path) -> Result<Option<Identity>, IdentityError> {
-        let optional = |name: &str| {
-            let path = directory.join(name);
-            match fs::read_to_string(&path) {
-                Ok(text) => Ok(Some(text)),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-                Err(source) => Err(IdentityError::Read { path, source }),
-            }
-        };
         let read = |name: &str| {
             let path = directory.join(name);
             fs::read_to_string(&path).map_err(|source| IdentityError::Read { path, source })
         };
-        let Some(ca) = optional(CA)? else { return Ok(None) };
+        let Some(ca) = read_optional(directory, CA)? else { return Ok(None) };
         let (certificate, key) = (read(CERTIFICATE)?, read(KEY)?);
-        Ok(Some(Identity { ca, revocations: optional(REVOCATIONS)?, certificate, key }))
+        Ok(Some(Identity { ca, revocations: read_optional(directory, REVOCATIONS)?, certificate, key }))
     }
 
     /// Writes the files into a directory, which is made. The CA's certificate goes first and comes last, so that a crash
-    /// leaves either identity or none.
+    /// leaves either identity or none. A list of what is revoked that lies there stays where this identity brings none: it
+    /// says nothing of another CA, and of the same one nobody else could say it.
     ///
     /// # Errors
     /// [`IdentityError::Write`].
@@ -122,11 +115,9 @@ impl Identity {
         for (name, stands_for) in QEMU_NAMES {
             link(&at(name), stands_for).map_err(fault(at(name)))?;
         }
-        match &self.revocations {
-            Some(list) => write(&at(REVOCATIONS), list, CERTIFICATE_MODE),
-            None => remove(&at(REVOCATIONS)),
+        if let Some(list) = &self.revocations {
+            write(&at(REVOCATIONS), list, CERTIFICATE_MODE).map_err(fault(at(REVOCATIONS)))?;
         }
-        .map_err(fault(at(REVOCATIONS)))?;
         write(&at(CA), &self.ca, CERTIFICATE_MODE).map_err(fault(at(CA)))
     }
 
@@ -137,6 +128,19 @@ impl Identity {
     pub(crate) fn replace(directory: &Path, name: &str, text: &str) -> Result<(), IdentityError> {
         let path = directory.join(name);
         write(&path, text, CERTIFICATE_MODE).map_err(|source| IdentityError::Write { path, source })
+    }
+
+    /// Writes what the CA has revoked, where the directory holds that CA's certificate and another list.
+    ///
+    /// # Errors
+    /// [`IdentityError`].
+    pub(crate) fn revoke(directory: &Path, list: &str) -> Result<(), IdentityError> {
+        let Some(ca) = read_optional(directory, CA)? else { return Ok(()) };
+        let is_known = read_optional(directory, REVOCATIONS)?.is_some_and(|known| known == list);
+        if is_known || !tls::is_list_of(list.as_bytes(), ca.as_bytes()) {
+            return Ok(());
+        }
+        Identity::replace(directory, REVOCATIONS, list)
     }
 
     fn papers(&self) -> Papers<'_> {
@@ -159,6 +163,16 @@ impl Identity {
     }
 }
 
+/// Reads a file; `None` where there is none.
+fn read_optional(directory: &Path, name: &str) -> Result<Option<String>, IdentityError> {
+    let path = directory.join(name);
+    match fs::read_to_string(&path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(IdentityError::Read { path, source }),
+    }
+}
+
 /// Makes a directory that only its owner looks into.
 pub(crate) fn make_directory(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path)
@@ -171,7 +185,8 @@ pub(crate) fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&fresh)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
-    fs::rename(&fresh, path)
+    fs::rename(&fresh, path)?;
+    fs::File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
 
 fn link(path: &Path, stands_for: &str) -> io::Result<()> {

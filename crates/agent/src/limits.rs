@@ -180,6 +180,9 @@ pub(crate) const JOINED_DAYS: i32 = 365;
 /// How long before its end a certificate is renewed: the issuer may be away for months.
 pub(crate) const RENEW_BEFORE: Duration = Duration::from_secs(120 * 86_400);
 
+/// How much earlier than that a host may ask for it: clocks differ.
+pub(crate) const RENEW_EARLY: Duration = Duration::from_secs(86_400);
+
 /// How long a token lets a host in where nobody says how long.
 pub(crate) const TOKEN_VALID: Duration = Duration::from_secs(3600);
 
@@ -215,6 +218,10 @@ pub(crate) const ROSTER_EVERY: Duration = Duration::from_secs(60);
 
 /// How long a host may take to say that it is there, when all of them are asked.
 pub(crate) const HOST_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long the addresses of a host's name may take to be found, when this host asks itself how it talks to it.
+pub(crate) const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Smallest MTU that IPv4 takes, in bytes (RFC 791).
 pub(crate) const MTU_MIN: u32 = 68;
 

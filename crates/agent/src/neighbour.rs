@@ -13,11 +13,12 @@ use tokio::sync::watch;
 use crate::ca;
 use crate::config::{Config, HostConfig};
 use crate::failure::Failure;
-use crate::identity::{Identity, IdentityError, REVOCATIONS};
+use crate::identity::{Identity, IdentityError};
+use crate::join::enter::Asked;
 use crate::join::hosts::Hosts;
 use crate::store::{self, StoreError};
 
-/// What is known of other hosts cannot be read.
+/// What is known of other hosts cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NeighboursError {
     #[error(transparent)]
@@ -34,8 +35,8 @@ pub(crate) struct Neighbours {
     tls_dir: PathBuf,
     ca_dir: PathBuf,
     file: PathBuf,
-    /// Held by whoever changes what is known, from reading to writing.
-    pub(crate) change: tokio::sync::Mutex<()>,
+    /// Held by whoever changes what is known, from reading to writing. What was asked to join and is not known to be answered.
+    pub(crate) change: tokio::sync::Mutex<Option<Asked>>,
     known: RwLock<Known>,
     /// Serial numbers that the CA no longer stands for.
     revoked: watch::Sender<BTreeSet<String>>,
@@ -57,11 +58,11 @@ struct Tls {
 }
 
 impl Neighbours {
-    /// Reads what this host remembers, and its certificate where it has one and an address for others.
-    pub(crate) fn open(config: &Config) -> Result<Neighbours, NeighboursError> {
+    /// Reads what this host remembers; not yet its certificate.
+    pub(crate) fn open(config: &Config) -> Result<Neighbours, StoreError> {
         let file = config.state_dir.join("hosts.json");
         let hosts: Hosts = store::read_json(&file)?.unwrap_or_default();
-        let neighbours = Neighbours {
+        Ok(Neighbours {
             here: config.host.clone(),
             configured: config.hosts.clone(),
             configured_listen: config.listen,
@@ -71,11 +72,7 @@ impl Neighbours {
             change: tokio::sync::Mutex::default(),
             known: RwLock::new(Known { hosts, ..Known::default() }),
             revoked: watch::Sender::default(),
-        };
-        if neighbours.listen().is_some() {
-            neighbours.reload()?;
-        }
-        Ok(neighbours)
+        })
     }
 
     fn known(&self) -> RwLockReadGuard<'_, Known> {
@@ -86,8 +83,19 @@ impl Neighbours {
         update(&mut self.known.write().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Reads the certificates again. Connections that are open stay, but for those of hosts that are revoked now.
+    /// Takes up the certificates that another agent left here, and has their files say what is revoked as this host
+    /// remembers it: an older one may have been put back.
+    pub(crate) fn take_up(&self) -> Result<(), IdentityError> {
+        Identity::revoke(&self.tls_dir, &self.hosts().roster.revocations)?;
+        self.reload()
+    }
+
+    /// Reads the certificates again, where this host has any and an address for others. Connections that are open stay, but
+    /// for those of hosts that are revoked now.
     pub(crate) fn reload(&self) -> Result<(), IdentityError> {
+        if self.listen().is_none() {
+            return Ok(());
+        }
         let fault = |source| IdentityError::Tls { directory: self.tls_dir.clone(), source };
         let strangers = if self.issues() { Strangers::Admitted } else { Strangers::Refused };
         let mut revoked = BTreeSet::new();
@@ -167,20 +175,22 @@ impl Neighbours {
         self.known().hosts.clone()
     }
 
-    /// Remembers it, and refuses from now on what is revoked. For whoever holds [`Neighbours::change`].
+    /// Remembers it, and refuses from now on what is revoked. That is written first: where a step fails, this host may refuse
+    /// more than it remembers, and is told again; never less. For whoever holds [`Neighbours::change`].
     pub(crate) fn put(&self, hosts: Hosts) -> Result<(), NeighboursError> {
         let before = self.hosts();
         if hosts == before {
             return Ok(());
         }
+        let is_news = hosts.roster.revocations != before.roster.revocations;
+        if is_news {
+            Identity::revoke(&self.tls_dir, &hosts.roster.revocations)?;
+        }
         store::write_json(&self.file, &hosts)?;
-        let list = hosts.roster.revocations.clone();
-        let is_news = list != before.roster.revocations;
-        self.update(|known| known.hosts = hosts);
         if is_news && self.server().is_some() {
-            Identity::replace(&self.tls_dir, REVOCATIONS, &list)?;
             self.reload()?;
         }
+        self.update(|known| known.hosts = hosts);
         Ok(())
     }
 

@@ -27,12 +27,13 @@ use tokio_util::sync::CancellationToken;
 use crate::autostart;
 use crate::bridges;
 use crate::config::Config;
+use crate::failure::chain;
 use crate::http;
 use crate::http::asker::Asker;
 use crate::http::router;
 use crate::join::keep::keep_up;
 use crate::limits::{HANDSHAKE_TIMEOUT, STRANGER_TIMEOUT, STRANGERS_MAX};
-use crate::neighbour::{Neighbours, NeighboursError};
+use crate::neighbour::Neighbours;
 use crate::node::Node;
 use crate::pools::{self, Pools};
 use crate::recovery;
@@ -51,8 +52,6 @@ enum Fault {
     Recovery(#[from] recovery::RecoveryError),
     #[error("the network cannot be talked to")]
     Network(#[from] network::NetworkError),
-    #[error("what is known of other hosts cannot be used")]
-    Neighbours(#[from] NeighboursError),
     #[error("cannot listen on {address}")]
     Listen {
         address: String,
@@ -72,13 +71,24 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
     let store = Store::open(&config).map_err(Fault::from)?;
     let network = Network::connect().map_err(Fault::from)?;
     let neighbours = Neighbours::open(&config).map_err(Fault::from)?;
+    if let Err(error) = neighbours.take_up() {
+        // A new one can be got only by an agent that runs.
+        tracing::error!("no other host reaches this one: {}; `ferry doctor` says more", chain(&error));
+    }
     let (local, _lock) = listen_local(&config)?;
     let others = match neighbours.listen().filter(|_| neighbours.server().is_some()) {
-        Some(address) => {
-            let listener = bind(address).await?;
-            neighbours.opened(address);
-            Some(listener)
-        }
+        Some(address) => match bind(address).await {
+            Ok(listener) => {
+                neighbours.opened(address);
+                Some(listener)
+            }
+            Err(fault) if neighbours.listen_is_configured() => return Err(fault.into()),
+            Err(fault) => {
+                // The host was given another one, most likely; nobody wrote this one into its configuration.
+                tracing::error!("no other host reaches this one: {}; set `listen` in its configuration", chain(&fault));
+                None
+            }
+        },
         None => {
             tracing::info!("no other host reaches this one: it has no certificate or no address for them");
             None

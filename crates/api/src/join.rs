@@ -97,7 +97,7 @@ pub struct KnownHost {
     pub reason: Option<String>,
     /// Whether it holds the CA's key.
     pub issuer: bool,
-    /// Whether it stands in the configuration; the others have joined.
+    /// Whether it stands in the configuration alone; the others have joined.
     pub configured: bool,
     /// When its certificate ends, RFC 3339, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -184,6 +184,13 @@ pub struct Certificate {
     pub serial: String,
     /// When it ends, in seconds since 1970.
     pub until_s: i64,
+}
+
+/// `PUT /agent/address`: a host that has joined is reached elsewhere than the issuer knows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AgentAddress {
+    /// Address and port of its agent.
+    pub address: String,
 }
 
 /// `POST /agent/certificates`: a host that has joined asks for its next certificate.

@@ -41,7 +41,7 @@ pub use handover::{
 pub use host::{Accelerator, Cpu, Host, Neighbour, Version};
 pub use install::{Chipset, InstallDisk, InstallInterface, InstallNetwork, InstallRequest};
 pub use join::{
-    Admission, Admitted, Certificate, HostState, JoinRequest, Joined, KnownHost, Member, Renewal, Renewed,
+    Admission, Admitted, AgentAddress, Certificate, HostState, JoinRequest, Joined, KnownHost, Member, Renewal, Renewed,
     Roster, Secret, Token, TokenRequest,
 };
 pub use migration::{

@@ -2,7 +2,7 @@
 //! method an endpoint, no decisions.
 
 use api::{
-    Admission, Admitted, JoinRequest, Joined, KnownHost, Renewal, Renewed, Roster, Token, TokenRequest,
+    Admission, Admitted, AgentAddress, JoinRequest, Joined, KnownHost, Renewal, Renewed, Roster, Token, TokenRequest,
 };
 
 use crate::client::{Call, segment};
@@ -44,6 +44,11 @@ impl Client {
     /// `PUT /agent/hosts`: the issuer hands it over.
     pub async fn hand_roster(&self, roster: &Roster) -> Result<(), ClientError> {
         self.done(Call::put("/agent/hosts").body(roster).between_agents()).await
+    }
+
+    /// `PUT /agent/address`: where the asking host is reached now.
+    pub async fn relocate(&self, address: &AgentAddress) -> Result<(), ClientError> {
+        self.done(Call::put("/agent/address").body(address).between_agents()).await
     }
 
     /// `POST /agent/certificates`: the next certificate for the same host.

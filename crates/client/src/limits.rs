@@ -78,8 +78,9 @@ pub const CONSOLE_MESSAGE_BYTES_MAX: usize = 64 * 1024;
 /// How long attaching or detaching a device may take; a guest is given time to let go of it.
 pub const DEVICE_WITHIN: Duration = Duration::from_secs(90);
 
-/// How long joining may take: the agent asks another one in between.
-pub const JOIN_WITHIN: Duration = Duration::from_secs(60);
+/// How long joining may take: the agent looks up another one and asks it twice in between.
+pub const JOIN_WITHIN: Duration = Duration::from_secs(120);
+
 /// How long making or removing a bridge may take, beyond the time in which it is to be confirmed: whatever configures the
 /// host's links does it.
 pub const BRIDGE_WITHIN: Duration = Duration::from_secs(60);

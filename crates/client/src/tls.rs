@@ -207,6 +207,19 @@ pub fn revoked(crl_pem: &[u8]) -> Result<BTreeSet<String>, TlsError> {
     Ok(parsed.iter_revoked_certificates().map(|revoked| hex(revoked.raw_serial())).collect())
 }
 
+/// Whether a revocation list names a CA as the one that made it; both PEM. Nothing is verified.
+#[must_use]
+pub fn is_list_of(crl_pem: &[u8], ca_pem: &[u8]) -> bool {
+    let (Ok(list), Ok(ca)) = (crl(crl_pem), certificates(ca_pem)) else { return false };
+    let (Ok((_, list)), Some(Ok((_, ca)))) = (
+        x509_parser::parse_x509_crl(&list),
+        ca.first().map(|ca| x509_parser::parse_x509_certificate(ca)),
+    ) else {
+        return false;
+    };
+    list.issuer().as_raw() == ca.subject().as_raw()
+}
+
 /// Hexadecimal digits, two a byte.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {

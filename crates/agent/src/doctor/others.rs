@@ -14,6 +14,7 @@ use crate::identity::{GROUP, QEMU_NAMES};
 use crate::neighbour::Neighbours;
 use crate::tracker::unix_ms;
 
+const JOIN_AGAIN: &str = "ferry host join --replace makes them anew, or ferry ca issue --replace";
 const JOIN: &str = "ferry host token makes them on the first host, ferry host join on the others";
 
 pub(super) async fn examine(config: &Config, found: &mut Vec<Finding>) {
@@ -25,10 +26,15 @@ pub(super) async fn examine(config: &Config, found: &mut Vec<Finding>) {
     let neighbours = match Neighbours::open(config) {
         Ok(neighbours) => neighbours,
         Err(error) => {
-            found.push(problem("certificate-unusable", chain(&error), JOIN));
+            let mend = "put the file back from a copy; or move it away and let this host join again with --replace";
+            found.push(problem("hosts-unreadable", chain(&error), mend));
             return;
         }
     };
+    if let Err(error) = neighbours.reload() {
+        found.push(problem("certificate-unusable", chain(&error), JOIN_AGAIN));
+        return;
+    }
     let others = neighbours.list();
     let Some(listen) = neighbours.listen() else {
         if !others.is_empty() {

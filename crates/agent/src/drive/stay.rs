@@ -93,7 +93,13 @@ pub(crate) async fn enter(live: &Live, phase: Phase, reason: &str) -> bool {
 /// Tells the target to give everything back; a target that does not hear it asks by itself later.
 pub(crate) async fn abandon(live: &Live) {
     let id = live.begun.tracker.id();
-    let Ok(client) = live.begun.node.neighbours.client(&live.target) else { return };
+    let client = match live.begun.node.neighbours.client(&live.target) {
+        Ok(client) => client,
+        Err(failure) => {
+            tracing::warn!(migration = %id, "the target cannot be told and will ask: {}", failure.chain());
+            return;
+        }
+    };
     match timeout(ABANDON_TIMEOUT, client.abandon(id)).await {
         Ok(Ok(verdict @ api::Verdict::Running { .. })) => {
             tracing::error!(migration = %id, ?verdict, "the target says that the guest runs there: look at both hosts");

@@ -379,7 +379,8 @@ async fn ask_source(node: Arc<Node>, opened: Opened, tell: mpsc::Sender<Settleme
     let mut unknown = 0;
     loop {
         tokio::time::sleep(SETTLEMENT_EVERY).await;
-        let Ok(client) = node.neighbours.client(&opened.source) else { return };
+        // A host that was removed may join again, and only it can say what became of the migration.
+        let Ok(client) = node.neighbours.client(&opened.source) else { continue };
         let Ok(settlement) = client.settlement(opened.migration).await else { continue };
         // A source that has just been given the ticket does not know the migration yet.
         unknown = if settlement == Settlement::Unknown { unknown + 1 } else { 0 };

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use uuid::Uuid;
+
 use crate::ca::CaError;
 use crate::identity::IdentityError;
 
@@ -74,6 +76,12 @@ pub(crate) enum JoinFailure {
     RemoveIssuer,
     #[error("host {host} has not joined: it stands in the configuration of host {here}")]
     Configured { host: String, here: String },
+    #[error("domain {domain} is on its way between this host and host {host} (migration {migration})")]
+    Migrating { host: String, domain: String, migration: Uuid },
+    #[error(
+        "this host's certificate ends soon by its own clock, and not by that of host {host}, which gives no other one yet"
+    )]
+    NotDue { host: String },
     #[error("the list of hosts does not come from host {issuer}")]
     NotFromIssuer { issuer: String },
     #[error(transparent)]

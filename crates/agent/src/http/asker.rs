@@ -1,4 +1,5 @@
-//! Who asks: root of this host over the Unix socket, or another agent over mutual TLS. Main type: [`Asker`].
+//! Who asks: root of this host over the Unix socket, another agent over mutual TLS, or over TLS somebody without a
+//! certificate. Main type: [`Asker`].
 
 use std::sync::Arc;
 
@@ -24,6 +25,14 @@ pub(crate) enum Asker {
 }
 
 impl Asker {
+    /// What an agent's certificate calls it first; empty for others.
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Asker::Local | Asker::Stranger => "",
+            Asker::Agent(names) => names.first().map_or("", String::as_str),
+        }
+    }
+
     /// Whether it is that host's agent.
     pub(crate) fn is_host(&self, host: &str) -> bool {
         match self {

@@ -105,6 +105,7 @@ fn endpoints() -> OpenApiRouter<Arc<Node>> {
         .routes(routes!(agents::settlement::settlement))
         .routes(routes!(agents::roster::roster, agents::roster::take))
         .routes(routes!(agents::renew::renew))
+        .routes(routes!(agents::relocate::relocate))
         .routes(routes!(agents::verified::verified))
         .routes(routes!(agents::pools::pools))
         .route_layer(middleware::map_response(problem::in_form))

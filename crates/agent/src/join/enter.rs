@@ -8,15 +8,17 @@ use std::sync::Arc;
 use api::{Admission, Admitted, JoinRequest, Joined, Version};
 use client::tls::{Fingerprint, joining_config};
 use client::{Client, ClientError};
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::net::{TcpListener, UdpSocket, lookup_host};
+use tokio::time::timeout;
+use uuid::Uuid;
 
 use super::hosts::Hosts;
 use super::token::JoinToken;
-use super::{now_s, written};
+use super::{has_no_migration, now_s, with_files, written};
 use crate::ca;
 use crate::failure::{Failure, JoinFailure};
 use crate::identity::Identity;
-use crate::limits::JOIN_SKEW_MAX;
+use crate::limits::{JOIN_SKEW_MAX, LOOKUP_TIMEOUT};
 use crate::node::Node;
 use crate::serve;
 
@@ -25,25 +27,35 @@ const PORT: u16 = 7700;
 
 /// Joins the host that made the token.
 pub(crate) async fn join(node: &Arc<Node>, request: JoinRequest) -> Result<Joined, Failure> {
-    let _change = node.neighbours.change.lock().await;
+    let mut change = node.neighbours.change.lock().await;
     let (token, ca) = JoinToken::read(&request.token)?;
-    is_free(node, &token, request.replace)?;
+    // Who was not told the answer asks the same again: the token is used up, and the name taken.
+    let unanswered = change.take().filter(|asked| asked.token == token.id);
+    let asked = match unanswered {
+        Some(asked) => asked,
+        None => {
+            let token = token.clone();
+            with_files(node, move |node| prepare(node, &token, request.replace)).await?
+        }
+    };
     let address = with_port(request.address.as_deref().unwrap_or(&token.address))?;
     let issuer = Issuer { name: token.issuer.clone(), client: issuer_client(&token, ca, &address)? };
     let there = issuer.client.version().await.map_err(|error| issuer.failed(error))?;
     compare_clocks(&token.issuer, &there)?;
     let listen = own_address(node, request.listen.as_deref(), Some(&address)).await?;
     let listener = open(node, listen).await?;
-    let key = ca::make_key().map_err(JoinFailure::from)?;
     let admission = Admission {
         id: token.id,
         secret: token.secret.clone(),
         host: node.config.host.clone(),
         address: listen.to_string(),
-        request: ca::request(&key, &node.config.host).map_err(JoinFailure::from)?,
+        request: asked.request.clone(),
     };
+    *change = Some(asked.clone());
     let admitted = issuer.client.admit(&admission).await.map_err(|error| issuer.failed(error))?;
-    install(node, &issuer.name, ca, key, listen, admitted)?;
+    let name = issuer.name.clone();
+    with_files(node, move |node| install(node, &name, ca, asked.key, listen, admitted)).await?;
+    *change = None;
     if let Some(listener) = listener {
         listener.serve(node);
     }
@@ -56,6 +68,17 @@ pub(crate) async fn join(node: &Arc<Node>, request: JoinRequest) -> Result<Joine
         certificate_until: written(until_s),
         hosts: node.neighbours.list(),
     })
+}
+
+/// What this host says with a token, and the key that it says it for.
+#[derive(Clone)]
+pub(crate) struct Asked {
+    /// Which token.
+    token: Uuid,
+    /// PEM; it never leaves this host.
+    key: String,
+    /// PEM.
+    request: String,
 }
 
 /// The host that is asked to let this one in.
@@ -81,6 +104,14 @@ fn issuer_client(token: &JoinToken, ca: Fingerprint, address: &str) -> Result<Cl
     client.map_err(|source| Failure::Neighbour { host: token.issuer.clone(), source: Box::new(source) })
 }
 
+/// This host is free to join, and has a key.
+fn prepare(node: &Node, token: &JoinToken, replace: bool) -> Result<Asked, Failure> {
+    is_free(node, token, replace)?;
+    let key = ca::make_key().map_err(JoinFailure::from)?;
+    let request = ca::request(&key, &node.config.host).map_err(JoinFailure::from)?;
+    Ok(Asked { token: token.id, key, request })
+}
+
 /// This host belongs to no other hosts yet, or gives that up.
 fn is_free(node: &Node, token: &JoinToken, replace: bool) -> Result<(), JoinFailure> {
     let host = node.config.host.clone();
@@ -91,14 +122,18 @@ fn is_free(node: &Node, token: &JoinToken, replace: bool) -> Result<(), JoinFail
         }
         return Err(JoinFailure::HoldsCa { host, directory: neighbours.ca_dir().to_owned() });
     }
+    if replace {
+        // Whatever is wrong with the certificate that it has.
+        return has_no_migration(node, None);
+    }
     match neighbours.identity()? {
-        Some(identity) if !replace => Err(JoinFailure::AlreadyJoined {
+        Some(identity) => Err(JoinFailure::AlreadyJoined {
             host,
             issuer: neighbours.hosts().issuer().map(str::to_owned),
             fingerprint: Fingerprint::of_pem(identity.ca.as_bytes())
                 .map_or_else(|| "of no certificate".to_owned(), |known| known.to_string()),
         }),
-        Some(_) | None => Ok(()),
+        None => Ok(()),
     }
 }
 
@@ -137,8 +172,8 @@ fn install(
     identity.client().map_err(answer)?;
     let neighbours = &node.neighbours;
     let listen = (!neighbours.listen_is_configured()).then_some(listen);
-    neighbours.put(Hosts::joined(listen, admitted.roster))?;
     identity.save(neighbours.tls_dir()).map_err(JoinFailure::from)?;
+    neighbours.put(Hosts::joined(listen, admitted.roster))?;
     Ok(neighbours.reload().map_err(JoinFailure::from)?)
 }
 
@@ -156,7 +191,9 @@ pub(super) async fn own_address(
         (Some(address), Some(said), _) if said != address => Err(JoinFailure::ListenFixed { address }),
         (Some(address), _, _) => Ok(address),
         (None, _, Some(toward)) => {
-            let ip = local_ip(toward).await.ok_or(JoinFailure::ListenUnknown)?;
+            // A tunnel's end on this host says nothing of where others reach it.
+            let ip = local_ip(toward).await.filter(|ip| !ip.is_loopback());
+            let ip = ip.ok_or(JoinFailure::ListenUnknown)?;
             Ok(SocketAddr::new(ip, PORT))
         }
         (None, _, None) => Err(JoinFailure::ListenUnknown),
@@ -165,7 +202,7 @@ pub(super) async fn own_address(
 
 /// The address from which this host talks to another one. Nothing is sent: the kernel looks up its route.
 async fn local_ip(address: &str) -> Option<IpAddr> {
-    let other = tokio::net::lookup_host(address).await.ok()?.next()?;
+    let other = timeout(LOOKUP_TIMEOUT, lookup_host(address)).await.ok()?.ok()?.next()?;
     let any: IpAddr = if other.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
     let socket = UdpSocket::bind((any, 0)).await.ok()?;
     socket.connect(other).await.ok()?;
@@ -189,7 +226,7 @@ fn with_port(address: &str) -> Result<String, JoinFailure> {
 }
 
 /// An address and port of one host that others can connect to.
-pub(super) fn is_reachable(text: &str) -> Result<SocketAddr, JoinFailure> {
+pub(crate) fn is_reachable(text: &str) -> Result<SocketAddr, JoinFailure> {
     let address = text.parse::<SocketAddr>().ok();
     let address = address.filter(|address| address.port() != 0 && !qemu::migrate::is_wildcard(address.ip()));
     address.ok_or_else(|| JoinFailure::ListenInvalid { text: text.to_owned() })

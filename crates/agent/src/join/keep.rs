@@ -1,12 +1,12 @@
-//! What keeps hosts that have joined up to date: the issuer tells of changes, the others also ask for themselves, and
-//! certificates are renewed before they end. Main functions: [`keep_up`], [`tell`], [`take`].
+//! What keeps hosts that have joined up to date: the issuer tells of changes, the others also ask for themselves and say
+//! where they are reached, and certificates are renewed before they end. Main functions: [`keep_up`], [`tell`], [`take`].
 
 use std::sync::Arc;
 
-use api::{Renewal, Roster};
+use api::{AgentAddress, Renewal, Roster};
 use client::tls;
 
-use super::{issue, now_s, written};
+use super::{issue, now_s, with_files, written};
 use crate::ca;
 use crate::failure::{Failure, JoinFailure};
 use crate::identity::{CERTIFICATE, Identity};
@@ -15,11 +15,19 @@ use crate::node::Node;
 
 /// Asks the issuer from time to time, as long as the agent runs.
 pub(crate) async fn keep_up(node: Arc<Node>) {
+    let mut failures = [None, None, None];
     loop {
-        for done in [ask(&node).await, renew(&node).await] {
-            if let Err(failure) = done {
-                tracing::warn!("this host is not up to date about the others: {}", failure.chain());
+        let done = [ask(&node).await, relocate(&node).await, renew(&node).await];
+        for (done, before) in done.into_iter().zip(&mut failures) {
+            let failure = done.err().map(|failure| failure.chain());
+            if let Some(failure) = &failure {
+                // An issuer may be away for months, and who was removed is refused for ever.
+                match *before == Some(failure.clone()) {
+                    true => tracing::debug!("this host is still not up to date about the others: {failure}"),
+                    false => tracing::warn!("this host is not up to date about the others: {failure}"),
+                }
             }
+            *before = failure;
         }
         tokio::time::sleep(ROSTER_EVERY).await;
     }
@@ -36,20 +44,23 @@ fn unasked(host: &str) -> impl FnOnce(client::ClientError) -> Failure {
 }
 
 /// Asks the issuer who is there, and who is revoked.
-async fn ask(node: &Node) -> Result<(), Failure> {
+async fn ask(node: &Arc<Node>) -> Result<(), Failure> {
     let Some(issuer) = issuer(node) else { return Ok(()) };
+    let known = node.neighbours.hosts().roster.version;
     let roster = node.neighbours.client(&issuer)?.roster().await.map_err(unasked(&issuer))?;
-    take(node, roster).await
+    take(node, roster, Some(known)).await
 }
 
-/// Takes over what the issuer knows, unless this host knows it already.
-pub(crate) async fn take(node: &Node, roster: Roster) -> Result<(), Failure> {
+/// Takes over what the issuer knows, unless this host knows it already. What was asked while this host knew the version `asked`
+/// counts also where it is older: the issuer may have been put back from a copy.
+pub(crate) async fn take(node: &Arc<Node>, roster: Roster, asked: Option<u64>) -> Result<(), Failure> {
     let _change = node.neighbours.change.lock().await;
     let mut hosts = node.neighbours.hosts();
     if roster.issuer != hosts.roster.issuer {
         return Err(JoinFailure::NotFromIssuer { issuer: hosts.roster.issuer }.into());
     }
-    if roster.version <= hosts.roster.version {
+    let is_older = roster.version <= hosts.roster.version && asked != Some(hosts.roster.version);
+    if is_older || roster == hosts.roster {
         return Ok(());
     }
     let issuer = || roster.issuer.clone();
@@ -57,7 +68,7 @@ pub(crate) async fn take(node: &Node, roster: Roster) -> Result<(), Failure> {
         .map_err(|source| JoinFailure::Answer { host: issuer(), source })?;
     tracing::info!(version = roster.version, "the list of hosts has changed");
     hosts.roster = roster;
-    Ok(node.neighbours.put(hosts)?)
+    with_files(node, move |node| Ok(node.neighbours.put(hosts)?)).await
 }
 
 /// Tells every other host, without waiting: who is not there asks later.
@@ -77,26 +88,62 @@ pub(super) fn tell(node: &Arc<Node>) {
     }
 }
 
+/// Has the others know where this host is reached, where they know it elsewhere.
+async fn relocate(node: &Arc<Node>) -> Result<(), Failure> {
+    let (here, neighbours) = (&node.config.host, &node.neighbours);
+    let Some(listening) = neighbours.listening() else { return Ok(()) };
+    let (hosts, address) = (neighbours.hosts(), listening.to_string());
+    if hosts.member(here).is_none_or(|member| member.address == address) {
+        return Ok(());
+    }
+    match issuer(node) {
+        Some(issuer) => {
+            let told = neighbours.client(&issuer)?.relocate(&AgentAddress { address }).await;
+            told.map_err(unasked(&issuer))
+        }
+        None => issue::relocate(node, here.clone(), listening).await,
+    }
+}
+
 /// Gets this host's next certificate for the same key, where the present one ends soon.
-async fn renew(node: &Node) -> Result<(), Failure> {
+async fn renew(node: &Arc<Node>) -> Result<(), Failure> {
     let (here, neighbours) = (&node.config.host, &node.neighbours);
     let Some(certificate) = neighbours.certificate() else { return Ok(()) };
     let before_s = i64::try_from(RENEW_BEFORE.as_secs()).unwrap_or(i64::MAX);
     if neighbours.hosts().member(here).is_none() || certificate.until_s - now_s() > before_s {
         return Ok(());
     }
-    let Some(identity) = neighbours.identity().map_err(JoinFailure::from)? else { return Ok(()) };
+    let Some(identity) = with_files(node, identity).await? else { return Ok(()) };
     let renewal = Renewal { request: ca::request(&identity.key, here).map_err(JoinFailure::from)? };
     let renewed = match issuer(node) {
         Some(issuer) => neighbours.client(&issuer)?.renew(&renewal).await.map_err(unasked(&issuer))?,
-        None => issue::renew(node, here, &renewal).await?,
+        None => issue::renew(node, here.clone(), renewal).await?,
     };
-    let identity = Identity { certificate: renewed.certificate, ..identity };
-    let answer = |source| JoinFailure::Answer { host: here.clone(), source };
-    identity.client().map_err(answer)?;
+    let _change = neighbours.change.lock().await;
+    with_files(node, move |node| replace(node, &identity, renewed.certificate)).await
+}
+
+fn identity(node: &Node) -> Result<Option<Identity>, Failure> {
+    Ok(node.neighbours.identity().map_err(JoinFailure::from)?)
+}
+
+/// Puts this host's next certificate in the place of the one it had when it asked.
+fn replace(node: &Node, before: &Identity, certificate: String) -> Result<(), Failure> {
+    let (here, neighbours) = (&node.config.host, &node.neighbours);
+    let Some(present) = identity(node)? else { return Ok(()) };
+    if (&present.ca, &present.key) != (&before.ca, &before.key) {
+        // It has joined others meanwhile.
+        return Ok(());
+    }
+    if present.certificate == certificate {
+        let host = issuer(node).unwrap_or_else(|| here.clone());
+        return Err(JoinFailure::NotDue { host }.into());
+    }
+    let renewed = Identity { certificate, ..present };
+    renewed.client().map_err(|source| JoinFailure::Answer { host: here.clone(), source })?;
     // The key stays, so that no QEMU finds a certificate and a key that do not fit.
-    Identity::replace(neighbours.tls_dir(), CERTIFICATE, &identity.certificate).map_err(JoinFailure::from)?;
-    neighbours.reload().map_err(JoinFailure::from)?;
+    let written_down = Identity::replace(neighbours.tls_dir(), CERTIFICATE, &renewed.certificate);
+    written_down.and_then(|()| neighbours.reload()).map_err(JoinFailure::from)?;
     let until_s = neighbours.certificate().map_or(0, |certificate| certificate.until_s);
     tracing::info!("this host's certificate was renewed; it ends at {}", written(until_s));
     Ok(())

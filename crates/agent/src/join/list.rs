@@ -18,7 +18,7 @@ pub(crate) async fn list(node: &Node) -> Vec<KnownHost> {
     let mut all = vec![here(node, &hosts)];
     all.extend(join_all(asked).await);
     // Who was removed and is back is a host like the others.
-    let gone = hosts.roster.hosts.iter().filter(|member| hosts.member(&member.name).is_none());
+    let gone = hosts.roster.hosts.iter().filter(|member| !node.neighbours.knows(&member.name));
     all.extend(gone.filter_map(removed));
     all
 }
@@ -58,7 +58,7 @@ async fn known(node: &Node, hosts: &Hosts, name: &str, address: &str) -> KnownHo
         state: if version.is_some() { HostState::Joined } else { HostState::Unreachable },
         reason,
         issuer: hosts.issuer() == Some(name),
-        configured: node.neighbours.is_configured(name),
+        configured: node.neighbours.is_configured(name) && hosts.member(name).is_none(),
         certificate_until: hosts.member(name).and_then(until),
         protocol: version.as_ref().map(|version| version.protocol),
         ferry: version.map(|version| version.ferry),

@@ -75,11 +75,13 @@ impl TokenRecord {
         TokenRecord { id, secret_sha256: hash(secret), until_s, host, refused: 0, used_by: None }
     }
 
-    /// Whether it lets `host` in now. A wrong secret is counted, and hears nothing about the token.
+    /// Whether it lets `host` in now; where `again`, also the host that it has let in. A wrong secret is counted, and hears
+    /// nothing about the token.
     pub(super) fn check(
         &mut self,
         secret: &Secret,
         host: &str,
+        again: bool,
         now_s: i64,
         issuer: &str,
     ) -> Result<(), JoinFailure> {
@@ -91,7 +93,7 @@ impl TokenRecord {
             self.refused += 1;
             return Err(JoinFailure::TokenWrong);
         }
-        if let Some(by) = &self.used_by {
+        if let Some(by) = self.used_by.as_ref().filter(|by| !again || *by != host) {
             return Err(JoinFailure::TokenUsed { by: by.clone() });
         }
         if now_s >= self.until_s {
@@ -119,7 +121,7 @@ mod tests {
 
     #[track_caller]
     fn check(record: &mut TokenRecord, said: &str, host: &str, now_s: i64, expect: &str) {
-        let answer = record.check(&secret(said), host, now_s, "kvm1");
+        let answer = record.check(&secret(said), host, false, now_s, "kvm1");
         let answer = answer.map_or_else(|failure| failure.to_string(), |()| "in".to_owned());
         assert!(answer.contains(expect), "{answer}");
     }

@@ -7,6 +7,7 @@ pub(super) mod check;
 pub(super) mod offer;
 pub(super) mod pledge;
 pub(super) mod pools;
+pub(super) mod relocate;
 pub(super) mod renew;
 pub(super) mod roster;
 pub(super) mod settlement;
@@ -20,6 +21,17 @@ use crate::failure::Failure;
 use crate::http::asker::Asker;
 use crate::node::Node;
 use crate::tracker::Tracker;
+
+/// The host that asks, where it has joined and this one keeps the list.
+fn member(node: &Node, asker: &Asker) -> Result<String, Failure> {
+    let hosts = node.neighbours.hosts();
+    let member = hosts.members().find(|member| asker.is_host(&member.name));
+    member.map(|member| member.name.clone()).ok_or_else(|| Failure::HostUnknown {
+        host: asker.name().to_owned(),
+        here: node.config.host.clone(),
+        known: hosts.members().map(|member| member.name.clone()).collect(),
+    })
+}
 
 /// The migration, where `asker` is its other side and this host is its `role`.
 fn party(node: &Node, asker: &Asker, id: Uuid, role: Role) -> Result<(Uuid, Tracker), Failure> {

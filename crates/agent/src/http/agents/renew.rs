@@ -6,14 +6,14 @@ use api::{Renewal, Renewed};
 use axum::extract::State;
 use axum::{Extension, Json};
 
-use crate::failure::Failure;
+use super::member;
 use crate::http::asker::Asker;
 use crate::http::finish::finish;
 use crate::http::problem::Refusal;
 use crate::join::issue;
 use crate::node::Node;
 
-/// The next certificate of the host that asks, which shows the present one.
+/// The next certificate of the host that asks, which shows the present one; the same as before where that does not end soon.
 #[utoipa::path(post, path = "/agent/certificates", tag = "agents", request_body = Renewal,
     responses((status = 200, body = Renewed), (status = "4XX", body = api::Problem)))]
 pub(crate) async fn renew(
@@ -21,8 +21,6 @@ pub(crate) async fn renew(
     Extension(asker): Extension<Asker>,
     Json(renewal): Json<Renewal>,
 ) -> Result<Json<Renewed>, Refusal> {
-    let hosts = node.neighbours.hosts();
-    let host = hosts.members().find(|member| asker.is_host(&member.name));
-    let host = host.map(|member| member.name.clone()).ok_or(Failure::NotAnAgent)?;
-    Ok(Json(finish(async move { issue::renew(&node, &host, &renewal).await }).await?))
+    let host = member(&node, &asker)?;
+    Ok(Json(finish(async move { issue::renew(&node, host, renewal).await }).await?))
 }

@@ -9,6 +9,7 @@ use axum::{Extension, Json};
 
 use crate::failure::Failure;
 use crate::http::asker::Asker;
+use crate::http::finish::finish;
 use crate::http::problem::Refusal;
 use crate::join::{issue, keep};
 use crate::node::Node;
@@ -32,6 +33,6 @@ pub(crate) async fn take(
     if !hosts.issuer().is_some_and(|issuer| asker.is_host(issuer)) {
         return Err(Failure::NotAnAgent.into());
     }
-    keep::take(&node, roster).await?;
+    finish(async move { keep::take(&node, roster, None).await }).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -18,6 +18,6 @@ pub(crate) async fn remove(
     State(node): State<Arc<Node>>,
     Path(host): Path<String>,
 ) -> Result<StatusCode, Refusal> {
-    finish(async move { issue::remove(&node, &host).await }).await?;
+    finish(async move { issue::remove(&node, host).await }).await?;
     Ok(StatusCode::NO_CONTENT)
 }

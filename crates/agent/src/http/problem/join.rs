@@ -2,6 +2,7 @@
 //! [`distrusted`].
 
 use client::tls::Distrust;
+use uuid::Uuid;
 
 use crate::failure::JoinFailure;
 use crate::http::rows::{self, Row, row as is};
@@ -34,11 +35,11 @@ const HOLDS_CA: Row = is(
 );
 const HOST_CONFIGURED: Row = is(409, "host-configured", "take it out of agent.toml and restart the agent");
 const HOST_NAME_INVALID: Row =
-    is(422, "host-name-invalid", "use letters, digits, dots and hyphens for `host` in agent.toml");
+    is(422, "host-name-invalid", "use small letters, digits, dots and hyphens for `host` in agent.toml, and no number alone");
 const HOST_NAME_TAKEN: Row = is(
     409,
     "host-name-taken",
-    "give this host another name (`host` in agent.toml); or, if it is the same machine made anew, `ferry host remove` the old one first, or take it out of agent.toml",
+    "give this host another name (`host` in agent.toml); or, if it is the same machine made anew, `ferry host remove` the old one first, or take it out of agent.toml and restart the agent",
 );
 const LISTEN_FIXED: Row = is(409, "listen-fixed", "leave --listen out; `listen` in agent.toml changes it");
 const LISTEN_INVALID: Row = is(
@@ -88,6 +89,12 @@ pub(super) fn distrusted(error: &client::ClientError) -> Row {
     }
 }
 
+fn settle(migration: Uuid) -> String {
+    format!(
+        "wait for it (`ferry migrations watch {migration}`) or cancel it; one that is in doubt is ended by `ferry migrations resolve`"
+    )
+}
+
 /// The row of a failure.
 pub(super) fn row(failure: &JoinFailure) -> Row {
     match failure {
@@ -107,7 +114,7 @@ pub(super) fn row(failure: &JoinFailure) -> Row {
         JoinFailure::OwnToken => OWN_TOKEN,
         JoinFailure::NotIssuer { .. } => NOT_ISSUER,
         JoinFailure::OtherCa { .. } => OTHER_CA,
-        JoinFailure::ClockSkew { .. } => CLOCK_SKEW,
+        JoinFailure::ClockSkew { .. } | JoinFailure::NotDue { .. } => CLOCK_SKEW,
         JoinFailure::ListenUnknown => LISTEN_UNKNOWN,
         JoinFailure::ListenInvalid { .. } => LISTEN_INVALID,
         JoinFailure::ListenUnusable { .. } => LISTEN_UNUSABLE,
@@ -120,6 +127,7 @@ pub(super) fn row(failure: &JoinFailure) -> Row {
             ANSWER_UNUSABLE
         }
         JoinFailure::RemoveIssuer => REMOVE_ISSUER,
+        JoinFailure::Migrating { migration, .. } => rows::MIGRATING.say(settle(*migration)),
         JoinFailure::Configured { .. } => HOST_CONFIGURED,
         JoinFailure::Ca(_) | JoinFailure::Identity(_) => CA_FAILED,
     }
