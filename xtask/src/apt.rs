@@ -3,6 +3,8 @@
 //! its mirror from the machine's own sources.
 
 use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -10,6 +12,11 @@ use anyhow::{Context, Result, bail, ensure};
 
 /// Where the added suite is written.
 const ADDED_SOURCE: &str = "/etc/apt/sources.list.d/ferry-backports.sources";
+
+/// What packages ask whether their services may be started (invoke-rc.d(8)); 101 is no.
+const POLICY: &str = "/usr/sbin/policy-rc.d";
+const NO_SERVICES: &str =
+    "#!/bin/sh\n# Made by `cargo xtask setup` for as long as it installs packages.\nexit 101\n";
 
 /// Whether this machine has apt at all.
 pub(crate) fn is_there() -> bool {
@@ -21,14 +28,58 @@ pub(crate) fn update() -> Result<()> {
     run(Command::new("apt-get").args(["update", "-q"]), "apt-get update")
 }
 
-/// Installs packages, from `suite` where one is named.
+/// Installs packages, from `suite` where one is named. Their services are not started.
 pub(crate) fn install(packages: &[&str], suite: Option<&str>) -> Result<()> {
+    let _policy = Policy::make(Path::new(POLICY))?;
     let mut command = Command::new("apt-get");
     command.env("DEBIAN_FRONTEND", "noninteractive").args(["install", "-q", "-y", "--no-install-recommends"]);
     if let Some(suite) = suite {
         command.args(["-t", suite]);
     }
     run(command.args(packages), "apt-get install")
+}
+
+/// Has services that a package brought not be started when this machine is. Where there is no systemd, nothing starts them;
+/// says what it could not do.
+pub(crate) fn disable(services: &[&str]) {
+    for service in services {
+        let Ok(output) = Command::new("systemctl").args(["disable", service]).output() else { return };
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            eprintln!("{service} may be started when this machine is: {}", said.trim());
+        }
+    }
+}
+
+/// Keeps services from being started until it is dropped. One that was there before stays, and decides.
+struct Policy<'a> {
+    made: Option<&'a Path>,
+}
+
+impl<'a> Policy<'a> {
+    fn make(path: &'a Path) -> Result<Policy<'a>> {
+        match fs::OpenOptions::new().write(true).create_new(true).mode(0o755).open(path) {
+            Ok(mut file) => {
+                file.write_all(NO_SERVICES.as_bytes()).with_context(|| path.display().to_string())?;
+                Ok(Policy { made: Some(path) })
+            }
+            // Ours is left behind where setup was killed.
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                let is_ours = fs::read_to_string(path).is_ok_and(|text| text == NO_SERVICES);
+                Ok(Policy { made: is_ours.then_some(path) })
+            }
+            Err(error) => Err(error).with_context(|| path.display().to_string()),
+        }
+    }
+}
+
+impl Drop for Policy<'_> {
+    fn drop(&mut self) {
+        if let Some(path) = self.made {
+            // It may have been removed meanwhile.
+            drop(fs::remove_file(path));
+        }
+    }
 }
 
 /// Downloads a package into a directory, with fresh package lists if the old ones point to nothing.
@@ -245,6 +296,25 @@ mod tests {
             "Types: deb\nURIs: http://mirror.example/debian\nSuites: bookworm-backports\nComponents: main\n\
              Signed-By: /usr/share/keyrings/k.gpg\n"
         );
+    }
+
+    #[test]
+    fn a_policy_that_was_there_stays() {
+        let directory = std::env::temp_dir().join(format!("ferry-policy-{}", std::process::id()));
+        fs::create_dir(&directory).expect("a directory");
+        let path = directory.join("policy-rc.d");
+        for (before, after) in [(None, None), (Some("exit 0\n"), Some("exit 0\n")), (Some(NO_SERVICES), None)]
+        {
+            if let Some(text) = before {
+                fs::write(&path, text).expect("writes");
+            }
+            let policy = Policy::make(&path).expect("there is one");
+            assert_eq!(fs::read_to_string(&path).expect("reads"), before.unwrap_or(NO_SERVICES));
+            drop(policy);
+            assert_eq!(fs::read_to_string(&path).ok().as_deref(), after, "{before:?}");
+            drop(fs::remove_file(&path));
+        }
+        fs::remove_dir_all(&directory).expect("removes");
     }
 
     #[test]

@@ -36,7 +36,7 @@ const QEMU_NFS: &str = "/usr/lib/x86_64-linux-gnu/qemu/block-nfs.so";
 
 /// More programs, for the tests.
 const PROGRAMS_OF_TESTS: [(&str, &str, &str); 3] = [
-    ("sshd", "openssh-server", "reaching an agent through ssh; the package also runs it for this machine"),
+    ("sshd", "openssh-server", "reaching an agent through ssh; tests run their own"),
     ("ssh", "openssh-client", "reaching an agent through ssh"),
     ("nsenter", "util-linux", "programs in a namespace that is there"),
 ];
@@ -49,6 +49,13 @@ const PROGRAMS_OF_HOSTS: [(&str, &str, &str); 3] = [
     ("mount.nfs", "nfs-common", "the kernel's NFS client, for hosts that are guests"),
     ("strip", "binutils", "a small program for hosts that are guests"),
     ("ldd", "libc-bin", "the libraries that a program needs"),
+];
+
+/// What these packages would run for this machine. The lab and the tests run their own.
+const SERVICES: [(&str, &[&str]); 3] = [
+    ("openssh-server", &["ssh.service", "ssh.socket"]),
+    ("rpcbind", &["rpcbind.service", "rpcbind.socket"]),
+    ("nfs-ganesha", &["nfs-ganesha.service"]),
 ];
 
 /// What is going to be done; the test runner is needed for tests only.
@@ -205,6 +212,9 @@ fn install(missing: &Missing) -> Result<()> {
     if !packages.is_empty() {
         apt::install(&packages, None)
             .or_else(|_| apt::update().and_then(|()| apt::install(&packages, None)))?;
+    }
+    for (_, services) in SERVICES.iter().filter(|(package, _)| packages.contains(package)) {
+        apt::disable(services);
     }
     if let Some(suite) = suite {
         apt::install(&QEMU_PACKAGES, Some(&suite))?;

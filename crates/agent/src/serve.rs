@@ -85,7 +85,10 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
             Err(fault) if neighbours.listen_is_configured() => return Err(fault.into()),
             Err(fault) => {
                 // The host was given another one, most likely; nobody wrote this one into its configuration.
-                tracing::error!("no other host reaches this one: {}; set `listen` in its configuration", chain(&fault));
+                tracing::error!(
+                    "no other host reaches this one: {}; set `listen` in its configuration",
+                    chain(&fault)
+                );
                 None
             }
         },

@@ -41,8 +41,8 @@ pub use handover::{
 pub use host::{Accelerator, Cpu, Host, Neighbour, Version};
 pub use install::{Chipset, InstallDisk, InstallInterface, InstallNetwork, InstallRequest};
 pub use join::{
-    Admission, Admitted, AgentAddress, Certificate, HostState, JoinRequest, Joined, KnownHost, Member, Renewal, Renewed,
-    Roster, Secret, Token, TokenRequest,
+    Admission, Admitted, AgentAddress, Certificate, HostState, JoinRequest, Joined, KnownHost, Member,
+    Renewal, Renewed, Roster, Secret, Token, TokenRequest,
 };
 pub use migration::{
     Downtime, Memory, Migration, MigrationEvent, MigrationPhase, MigrationReport, MigrationRequest,

@@ -2,7 +2,8 @@
 //! method an endpoint, no decisions.
 
 use api::{
-    Admission, Admitted, AgentAddress, JoinRequest, Joined, KnownHost, Renewal, Renewed, Roster, Token, TokenRequest,
+    Admission, Admitted, AgentAddress, JoinRequest, Joined, KnownHost, Renewal, Renewed, Roster, Token,
+    TokenRequest,
 };
 
 use crate::client::{Call, segment};

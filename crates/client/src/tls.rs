@@ -211,10 +211,9 @@ pub fn revoked(crl_pem: &[u8]) -> Result<BTreeSet<String>, TlsError> {
 #[must_use]
 pub fn is_list_of(crl_pem: &[u8], ca_pem: &[u8]) -> bool {
     let (Ok(list), Ok(ca)) = (crl(crl_pem), certificates(ca_pem)) else { return false };
-    let (Ok((_, list)), Some(Ok((_, ca)))) = (
-        x509_parser::parse_x509_crl(&list),
-        ca.first().map(|ca| x509_parser::parse_x509_certificate(ca)),
-    ) else {
+    let (Ok((_, list)), Some(Ok((_, ca)))) =
+        (x509_parser::parse_x509_crl(&list), ca.first().map(|ca| x509_parser::parse_x509_certificate(ca)))
+    else {
         return false;
     };
     list.issuer().as_raw() == ca.subject().as_raw()

@@ -98,8 +98,11 @@ fn nothing_is_replaced_unasked() {
     let issue = ["ca", "issue", "kvm1", "--dir", &ca, "--out", &out];
     assert_eq!(ferry(&issue).status.code(), Some(1));
     assert_eq!((made.read("ca/ca.pem"), made.read("kvm1/host.pem")), before);
+    // What the CA has revoked stays: nobody else could say it to this host's QEMUs.
+    std::fs::write(made.path("kvm1/ca-crl.pem"), "a list").expect("writes");
     done(&[&issue[..], &["--replace"]].concat());
     assert_ne!(made.read("kvm1/host.pem"), before.1);
+    assert_eq!(made.read("kvm1/ca-crl.pem"), b"a list");
     assert_eq!(ferry(&["ca", "issue", "a b", "--dir", &ca, "--out", &out]).status.code(), Some(2));
 }
 
@@ -176,27 +179,26 @@ fn two_hosts_shake_hands_and_strangers_do_not() {
 /// An NBD server of QEMU's that takes clients with certificates only.
 struct Nbd {
     pid: String,
-    port: String,
+    socket: String,
 }
 
 impl Nbd {
     fn start(made: &Made, identity: &str) -> Nbd {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
-        let port = port.expect("an address").port().to_string();
+        let socket = made.path("nbd.sock");
         std::fs::write(made.path("disk"), [0; 512]).expect("writes");
         let (pid, creds) = (made.path("nbd.pid"), credentials(&made.path(identity), "server"));
         let output = Command::new("qemu-nbd")
-            .args(["--fork", "-t", "-f", "raw", "-b", "127.0.0.1", "-p", &port, "--pid-file", &pid])
+            .args(["--fork", "-t", "-f", "raw", "-k", &socket, "--pid-file", &pid])
             .args(["--object", &creds, "--tls-creds", "t", &made.path("disk")])
             .output()
             .expect("qemu-nbd is installed");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        Nbd { pid: std::fs::read_to_string(pid).expect("it runs").trim().to_owned(), port }
+        Nbd { pid: std::fs::read_to_string(pid).expect("it runs").trim().to_owned(), socket }
     }
 
     /// Whether it takes a client with these certificates.
     fn takes(&self, directory: &str) -> bool {
-        let image = format!("driver=nbd,host=127.0.0.1,port={},tls-creds=t", self.port);
+        let image = format!("driver=nbd,path={},tls-creds=t,tls-hostname=nbd", self.socket);
         let output = Command::new("qemu-img")
             .args(["info", "--object", &credentials(directory, "client"), "--image-opts", &image])
             .output();
@@ -217,7 +219,7 @@ fn credentials(directory: &str, endpoint: &str) -> String {
 #[test]
 fn qemu_refuses_what_is_revoked() {
     let made = Made::new();
-    made.issue("nbd", &["127.0.0.1"]);
+    made.issue("nbd", &[]);
     let ca = agent::ca::Ca::load(Path::new(&made.path("ca"))).expect("reads").expect("a CA");
     let described = tls::describe(&made.read("kvm2/host.pem")).expect("a certificate");
     for (revoked, taken) in [(vec![], true), (vec![(described.serial, described.from_s)], false)] {

@@ -176,11 +176,28 @@ impl Host {
         mount("ferry-lab", state, "tmpfs", flags, Some(data.as_c_str())).context("a tmpfs")
     }
 
-    /// Makes the directories, the certificate and the configuration.
-    pub(crate) fn prepare(&self, authority: &Path, shared: &Path, neighbours: &[Neighbour]) -> Result<()> {
-        for directory in [self.state(), self.run(), self.log(), self.tls()] {
+    /// Makes the directories, the configuration, and where a CA is there, the certificate and an address for other hosts.
+    pub(crate) fn prepare(
+        &self,
+        authority: Option<&Path>,
+        shared: &Path,
+        neighbours: &[Neighbour],
+    ) -> Result<()> {
+        for directory in [self.state(), self.run(), self.log()] {
             fs::create_dir_all(directory)?;
         }
+        let mut text = self.configuration_text(shared);
+        if let Some(authority) = authority {
+            self.issue_certificate(authority)?;
+            text += &format!("listen = \"{}\"\n", self.listen());
+        }
+        for Neighbour { name, address } in neighbours {
+            text += &format!("\n[hosts.{name}]\naddress = \"{address}:{PORT}\"\n");
+        }
+        Ok(fs::write(self.configuration(), text)?)
+    }
+
+    fn issue_certificate(&self, authority: &Path) -> Result<()> {
         let issued = Command::new(self.ferry_program())
             .args(["ca", "issue", self.name, "--address", &self.address.to_string(), "--dir"])
             .arg(authority)
@@ -193,8 +210,12 @@ impl Host {
             "ferry ca issue: {}",
             String::from_utf8_lossy(&issued.stderr).trim()
         );
-        fs::write(self.configuration(), self.configuration_text(shared, neighbours))?;
         Ok(())
+    }
+
+    /// Where other hosts reach the agent.
+    pub fn listen(&self) -> String {
+        format!("{}:{PORT}", self.address)
     }
 
     /// Starts the agent and waits until it takes connections on its socket.
@@ -573,26 +594,22 @@ impl Host {
         self.directory.join("tls")
     }
 
-    /// The agent's configuration, in one place.
-    fn configuration_text(&self, shared: &Path, neighbours: &[Neighbour]) -> String {
+    /// The agent's configuration, but for other hosts.
+    fn configuration_text(&self, shared: &Path) -> String {
         let quoted = |path: PathBuf| format!("{:?}", path.to_string_lossy());
         let mut text = format!(
-            "host = \"{}\"\nstate_dir = {}\nrun_dir = {}\nlog_dir = {}\nsocket = {}\nlisten = \"{}:{PORT}\"\n\
-             tls_dir = {}\nallowed_paths = [{}]\n",
+            "host = \"{}\"\nstate_dir = {}\nrun_dir = {}\nlog_dir = {}\nsocket = {}\ntls_dir = {}\n\
+             allowed_paths = [{}]\n",
             self.name,
             quoted(self.state()),
             quoted(self.run()),
             quoted(self.log()),
             quoted(self.socket()),
-            self.address,
             quoted(self.tls()),
             quoted(shared.to_owned()),
         );
         if let Some(emulator) = &self.emulator {
             text += &format!("emulators = [{}]\n", quoted(emulator.clone()));
-        }
-        for Neighbour { name, address } in neighbours {
-            text += &format!("\n[hosts.{name}]\naddress = \"{address}:{PORT}\"\n");
         }
         text
     }

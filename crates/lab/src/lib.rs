@@ -60,6 +60,8 @@ pub struct LabOptions {
     pub watched: bool,
     /// A host `nfs` exports the storage that all hosts see.
     pub nfs: bool,
+    /// Hosts have no certificates and know nobody, until they join.
+    pub bare: bool,
 }
 
 impl LabOptions {
@@ -73,7 +75,8 @@ impl LabOptions {
             None => target().join("debug/ferry"),
         };
         ensure!(ferry.exists(), "{} is not there: run cargo build -p ferry", ferry.display());
-        Ok(LabOptions { stp: false, ferry, images: Images::find()?, watched: false, nfs: false })
+        let images = Images::find()?;
+        Ok(LabOptions { stp: false, ferry, images, watched: false, nfs: false, bare: false })
     }
 }
 
@@ -100,8 +103,12 @@ impl Lab {
     /// # Errors
     /// Without root, or when a step fails; nothing is left behind then.
     pub fn new(options: LabOptions) -> Result<Lab> {
+        let bare = options.bare;
         let lab = Lab::without_agents(options)?;
-        lab.issue_certificates()?;
+        match bare {
+            true => lab.hosts.iter().try_for_each(|host| host.prepare(None, &lab.shared, &[]))?,
+            false => lab.issue_certificates()?,
+        }
         thread::scope(|scope| {
             let starts = lab.hosts.each_ref().map(|host| scope.spawn(|| host.start_agent()));
             starts.into_iter().try_for_each(|start| start.join().expect("starting an agent does not panic"))
@@ -187,6 +194,21 @@ impl Lab {
     /// The lab's directory.
     pub fn directory(&self) -> PathBuf {
         teardown::directory(&self.id)
+    }
+
+    /// Has bare hosts know each other: `kvm2` joins `kvm1`.
+    ///
+    /// # Errors
+    /// When one refuses.
+    pub fn join(&self) -> Result<()> {
+        #[derive(serde::Deserialize)]
+        struct Made {
+            token: String,
+        }
+        let (kvm1, kvm2) = (self.kvm1(), self.kvm2());
+        let Made { token } = kvm1.ferry_json(&["host", "token", "--listen", &kvm1.listen()])?;
+        kvm2.ferry_output(["host", "join", "--token", &token])?;
+        Ok(())
     }
 
     /// Makes a guest's disk and definition on the shared storage; no host knows of it yet.
@@ -351,7 +373,7 @@ impl Lab {
             let others = self.hosts.iter().filter(|other| other.name != host.name);
             let neighbours: Vec<Neighbour> =
                 others.map(|other| Neighbour { name: other.name, address: other.address }).collect();
-            host.prepare(&authority, &self.shared, &neighbours)?;
+            host.prepare(Some(&authority), &self.shared, &neighbours)?;
         }
         Ok(())
     }

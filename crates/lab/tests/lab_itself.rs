@@ -22,7 +22,8 @@ const QMP_ANSWER: Duration = Duration::from_secs(30);
 
 fn lab(stp: bool) -> Result<Lab> {
     let ferry = PathBuf::from("no-agents-here");
-    Lab::without_agents(LabOptions { stp, ferry, images: Images::find()?, watched: false, nfs: false })
+    let images = Images::find()?;
+    Lab::without_agents(LabOptions { stp, ferry, images, watched: false, nfs: false, bare: false })
 }
 
 /// A QEMU that listens for QMP on a socket in its host's directory.

@@ -26,7 +26,8 @@ pub(super) async fn examine(config: &Config, found: &mut Vec<Finding>) {
     let neighbours = match Neighbours::open(config) {
         Ok(neighbours) => neighbours,
         Err(error) => {
-            let mend = "put the file back from a copy; or move it away and let this host join again with --replace";
+            let mend =
+                "put the file back from a copy; or move it away and let this host join again with --replace";
             found.push(problem("hosts-unreadable", chain(&error), mend));
             return;
         }

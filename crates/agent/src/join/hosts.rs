@@ -230,8 +230,8 @@ mod tests {
     #[track_caller]
     fn check(hosts: &mut Hosts, admission: &Admission, expect: &str) {
         let answer = hosts.check(admission, NOW_S, "kvm1");
-        let answer =
-            answer.map_or_else(|failure| failure.to_string(), |again| again.unwrap_or_else(|| "in".to_owned()));
+        let answer = answer
+            .map_or_else(|failure| failure.to_string(), |again| again.unwrap_or_else(|| "in".to_owned()));
         assert!(answer.contains(expect), "{answer}");
     }
 
@@ -255,7 +255,11 @@ mod tests {
         let again = |host: &str| Admission { request: "key of a".into(), ..admission(1, host) };
         check(&mut hosts, &again("kvm2"), "PEM of a");
         check(&mut hosts, &again("kvm3"), "used already");
-        check(&mut hosts, &Admission { request: "another key".into(), ..admission(1, "kvm2") }, "used already");
+        check(
+            &mut hosts,
+            &Admission { request: "another key".into(), ..admission(1, "kvm2") },
+            "used already",
+        );
         check(&mut hosts, &Admission { secret: Secret("wrong".into()), ..again("kvm2") }, "secret is wrong");
         check(&mut hosts, &Admission { id: Uuid::from_u128(2), ..again("kvm2") }, "there is a host kvm2");
         hosts.remove("kvm2", NOW_S);

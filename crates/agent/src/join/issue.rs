@@ -165,7 +165,10 @@ fn let_in(node: &Node, admission: &Admission) -> Result<Admitted, Failure> {
     // A wrong secret is counted, whatever comes of it.
     node.neighbours.put(hosts.clone())?;
     if let Some(certificate) = checked? {
-        tracing::info!(host = admission.host, "a host that has joined asked again: it did not get the answer");
+        tracing::info!(
+            host = admission.host,
+            "a host that has joined asked again: it did not get the answer"
+        );
         return Ok(Admitted { certificate, ca: ca.certificate().to_owned(), roster: hosts.roster });
     }
     // Who is let in under a name of the configuration would be taken for that host.

@@ -31,8 +31,11 @@ struct Log {
     more: Condvar,
 }
 
+/// How often something is looked at that gives no event.
+const LOOK: Duration = Duration::from_millis(50);
+
 /// An address that no other agent of any test has.
-fn address() -> String {
+pub(crate) fn address() -> String {
     static NEXT: AtomicU8 = AtomicU8::new(1);
     let [_, _, high, low] = std::process::id().to_be_bytes();
     format!("127.{}.{}.{}:7700", high | 0x80, low, NEXT.fetch_add(1, Ordering::Relaxed))
@@ -167,22 +170,36 @@ impl Agent {
     /// What this host says of others: name and state.
     #[track_caller]
     pub(crate) fn hosts(&self) -> Vec<(String, String)> {
-        let word = |value: &Value| value.as_str().expect("a word").to_owned();
         let hosts = self.done(&["host", "list"]);
-        let hosts = hosts.as_array().expect("hosts").iter();
-        hosts.map(|host| (word(&host["name"]), word(&host["state"]))).collect()
+        states(hosts.as_array().expect("hosts"))
     }
 
     /// Waits until this host says so of others.
     #[track_caller]
     pub(crate) fn will_say(&self, expect: &[(&str, &str)]) {
         let expect: Vec<_> = expect.iter().map(|(name, state)| ((*name).into(), (*state).into())).collect();
+        self.will_list(&|hosts| states(hosts) == expect);
+    }
+
+    /// Waits until what this host lists is as expected.
+    #[track_caller]
+    pub(crate) fn will_list(&self, expected: &dyn Fn(&[Value]) -> bool) {
         let end = Instant::now() + WITHIN;
-        while self.hosts() != expect {
+        loop {
             let hosts = self.done(&["host", "list"]);
-            assert!(Instant::now() < end, "{} wants {expect:?}, and says {hosts:#}", self.name);
+            if expected(hosts.as_array().expect("hosts")) {
+                return;
+            }
+            assert!(Instant::now() < end, "{} still lists {hosts:#}", self.name);
+            std::thread::sleep(LOOK);
         }
     }
+}
+
+/// Name and state of each host.
+fn states(hosts: &[Value]) -> Vec<(String, String)> {
+    let word = |value: &Value| value.as_str().expect("a word").to_owned();
+    hosts.iter().map(|host| (word(&host["name"]), word(&host["state"]))).collect()
 }
 
 impl Drop for Agent {

@@ -70,9 +70,13 @@ fn with(token: &str, key: &str, value: impl Into<Value>) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(json.to_string())
 }
 
+fn text<'a>(answer: &'a Value, key: &str) -> &'a str {
+    answer[key].as_str().unwrap_or_else(|| panic!("no {key} in {answer}"))
+}
+
 fn said(token: &str, key: &str) -> String {
     let json = BASE64_URL_SAFE_NO_PAD.decode(token).expect("base64");
-    serde_json::from_slice::<Value>(&json).expect("JSON")[key].as_str().expect("text").to_owned()
+    text(&serde_json::from_slice(&json).expect("JSON"), key).to_owned()
 }
 
 #[test]
@@ -95,10 +99,11 @@ fn a_token_that_is_not_right_lets_nobody_in() {
     }
     refused(&token, "token-void", &["5 times"]);
 
-    // The token is for another host until it has expired: so its end is seen, and nobody joins before.
-    let short = kvm1.token(&["--name", "kvm3", "--expires", "1s"]);
-    while kvm2.ask(&kvm2.joining(&short)).expect_err("refused")["code"] == "token-for-another" {}
-    refused(&short, "token-expired", &["expired at 20", "the clock of host kvm1 says 20"]);
+    let short = kvm1.done(&["host", "token", "--expires", "1s"]);
+    let end: jiff::Timestamp = text(&short, "expires_at").parse().expect("a time");
+    // Both agents have this machine's clock.
+    std::thread::sleep(end.duration_since(jiff::Timestamp::now()).try_into().unwrap_or_default());
+    refused(text(&short, "token"), "token-expired", &["expired at 20", "the clock of host kvm1 says 20"]);
     kvm1.refused(&["host", "token", "--expires", "720h"], "token-validity", &["at most"]);
 
     let token = kvm1.token(&[]);
@@ -152,6 +157,11 @@ fn a_host_joins_where_it_should_and_once() {
     kvm1.refused(&["host", "remove", "kvm9"], "host-unknown", &["knows no host kvm9"]);
     let twin = Agent::bare("kvm2");
     twin.refused(&twin.joining(&kvm1.token(&[])), "host-name-taken", &["kvm2", &kvm2.address]);
+    // TLS would take the one for the other, or for an address.
+    for name in ["KVM1", "1"] {
+        let named = Agent::bare(name);
+        named.refused(&named.joining(&kvm1.token(&[])), "host-name-invalid", &[name]);
+    }
     // It did not use the token up for nothing: kvm2 may give up what it has for the other hosts.
     kvm2.done(&[&kvm2.joining(&stranger)[..], &["--replace"]].concat());
     kvm2.will_say(&[("kvm2", "here"), ("other", "joined")]);
@@ -169,7 +179,7 @@ fn as_host(host: &Agent, to: &Agent) -> Client {
 
 #[tokio::test]
 async fn a_removed_host_is_refused_by_every_other_and_may_come_back() {
-    let [kvm1, kvm2, kvm3] = ["kvm1", "kvm2", "kvm3"].map(Agent::bare);
+    let [kvm1, kvm2, mut kvm3] = ["kvm1", "kvm2", "kvm3"].map(Agent::bare);
     kvm2.join(&kvm1.token(&[]));
     kvm3.join(&kvm1.token(&[]));
     kvm2.will_say(&[("kvm2", "here"), ("kvm1", "joined"), ("kvm3", "joined")]);
@@ -193,6 +203,15 @@ async fn a_removed_host_is_refused_by_every_other_and_may_come_back() {
     let reason = list[1]["reason"].as_str().expect("a reason");
     assert!(reason.contains("this host has been removed"), "{reason}");
     kvm1.refused(&["host", "remove", "kvm2"], "host-unknown", &["knows no host kvm2"]);
+    // An older list that was put back counts no more than none.
+    let list = kvm3.path("tls/ca-crl.pem");
+    let whole = std::fs::read(&list).expect("is there");
+    kvm3.stop();
+    std::fs::remove_file(&list).expect("removes");
+    kvm3.start();
+    assert_eq!(std::fs::read(&list).expect("is there again"), whole);
+    let error = as_host(&kvm2, &kvm3).version().await.expect_err("refused");
+    assert_eq!(error.distrust(), Some(tls::Distrust::RevokedHere), "{error:?}");
 
     kvm2.done(&[&kvm2.joining(&kvm1.token(&[]))[..], &["--replace"]].concat());
     kvm2.will_say(&[("kvm2", "here"), ("kvm1", "joined"), ("kvm3", "joined")]);
@@ -237,18 +256,129 @@ fn clocks_that_differ_are_both_said() {
 
 #[test]
 fn a_certificate_is_renewed_before_it_ends() {
-    let [kvm1, mut kvm2] = ["kvm1", "kvm2"].map(Agent::bare);
+    let [mut kvm1, mut kvm2] = ["kvm1", "kvm2"].map(Agent::bare);
     kvm2.join(&kvm1.token(&[]));
     let read = |agent: &Agent, name: &str| std::fs::read(agent.path("tls").join(name)).expect("is there");
-    let (certificate, key) = (read(&kvm2, "host.pem"), read(&kvm2, "host-key.pem"));
+    let before = [&kvm1, &kvm2].map(|agent| (read(agent, "host.pem"), read(agent, "host-key.pem")));
+    // A host whose clock is wrong gets none, as often as it asks.
+    kvm2.stop();
+    kvm2.start_at("+300d");
+    kvm2.says("not by that of host kvm1, which gives no other one yet");
+    kvm1.stop();
+    kvm1.start_at("+300d");
+    kvm1.says("this host's certificate was renewed");
     kvm2.stop();
     kvm2.start_at("+300d");
     kvm2.says("this host's certificate was renewed");
-    assert_ne!(read(&kvm2, "host.pem"), certificate);
-    assert_eq!(read(&kvm2, "host-key.pem"), key, "no QEMU finds a certificate and a key that do not fit");
+    for (agent, (certificate, key)) in [&kvm1, &kvm2].into_iter().zip(before) {
+        assert_ne!(read(agent, "host.pem"), certificate);
+        assert_eq!(read(agent, "host-key.pem"), key, "no QEMU finds a certificate and a key that do not fit");
+    }
     kvm2.will_say(&[("kvm2", "here"), ("kvm1", "joined")]);
     // Removing it revokes the old certificate too.
     kvm1.done(&["host", "remove", "kvm2"]);
     let list = std::fs::read(kvm1.path("tls/ca-crl.pem")).expect("is there");
     assert_eq!(tls::revoked(&list).expect("a list").len(), 2);
+}
+
+/// Something in the way of a file that an agent is about to write; it is gone when this is dropped.
+struct InTheWay(std::path::PathBuf);
+
+impl InTheWay {
+    fn of(agent: &Agent, name: &str) -> InTheWay {
+        let path = agent.path("tls").join(name).with_extension("pem.new");
+        std::fs::create_dir_all(&path).expect("a directory");
+        InTheWay(path)
+    }
+}
+
+impl Drop for InTheWay {
+    fn drop(&mut self) {
+        std::fs::remove_dir(&self.0).expect("is empty");
+    }
+}
+
+#[test]
+fn a_removal_that_is_not_written_down_is_not_done_and_can_be_repeated() {
+    let [kvm1, kvm2] = ["kvm1", "kvm2"].map(Agent::bare);
+    kvm2.join(&kvm1.token(&[]));
+    let in_the_way = InTheWay::of(&kvm1, "ca-crl.pem");
+    kvm1.refused(&["host", "remove", "kvm2"], "ca-failed", &["ca-crl.pem cannot be written"]);
+    kvm1.will_say(&[("kvm1", "here"), ("kvm2", "joined")]);
+    drop(in_the_way);
+    kvm1.done(&["host", "remove", "kvm2"]);
+    kvm1.will_say(&[("kvm1", "here"), ("kvm2", "revoked")]);
+}
+
+#[test]
+fn a_host_that_did_not_keep_the_answer_asks_again() {
+    let [kvm1, kvm2] = ["kvm1", "kvm2"].map(Agent::bare);
+    let token = kvm1.token(&[]);
+    let in_the_way = InTheWay::of(&kvm2, "host.pem");
+    kvm2.refused(&kvm2.joining(&token), "ca-failed", &["host.pem cannot be written"]);
+    kvm1.will_say(&[("kvm1", "here"), ("kvm2", "unreachable")]);
+    drop(in_the_way);
+    kvm2.join(&token);
+    kvm1.will_say(&[("kvm1", "here"), ("kvm2", "joined")]);
+    // Nobody else can say the same, under the same name neither.
+    let twin = Agent::bare("kvm2");
+    twin.refused(&twin.joining(&token), "token-used", &["host kvm2 has joined with it"]);
+}
+
+#[test]
+fn a_host_that_is_reached_elsewhere_says_so() {
+    let [mut kvm1, mut kvm2, kvm3] = ["kvm1", "kvm2", "kvm3"].map(Agent::bare);
+    kvm2.join(&kvm1.token(&[]));
+    kvm3.join(&kvm1.token(&[]));
+    // First one of the others, then the one that keeps the list.
+    for agent in [&mut kvm2, &mut kvm1] {
+        agent.stop();
+        agent.address = crate::agent::address();
+        agent.configure(&format!("listen = {:?}\n", agent.address));
+        agent.start();
+        let (name, address) = (agent.name, agent.address.clone());
+        kvm3.will_list(&|hosts| hosts.iter().any(|host| host["name"] == name && host["address"] == *address));
+    }
+    for agent in [&kvm1, &kvm2] {
+        let others = ["kvm1", "kvm2"].into_iter().filter(|name| *name != agent.name);
+        let others = others.chain(["kvm3"]).map(|name| (name, "joined"));
+        agent.will_say(&[(agent.name, "here")].into_iter().chain(others).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn what_the_issuer_was_put_back_to_counts() {
+    let [mut kvm1, mut kvm2, kvm3] = ["kvm1", "kvm2", "kvm3"].map(Agent::bare);
+    kvm2.join(&kvm1.token(&[]));
+    let known = kvm1.path("state/hosts.json");
+    let copy = std::fs::read(&known).expect("is there");
+    kvm3.join(&kvm1.token(&[]));
+    kvm2.will_say(&[("kvm2", "here"), ("kvm1", "joined"), ("kvm3", "joined")]);
+    kvm1.stop();
+    std::fs::write(&known, copy).expect("writes");
+    kvm1.start();
+    // It asks when it starts.
+    kvm2.stop();
+    kvm2.start();
+    kvm2.will_say(&[("kvm2", "here"), ("kvm1", "joined")]);
+}
+
+#[test]
+fn a_host_whose_certificate_is_lost_runs_and_joins_again() {
+    let [kvm1, mut kvm2] = ["kvm1", "kvm2"].map(Agent::bare);
+    kvm2.join(&kvm1.token(&[]));
+    kvm2.stop();
+    std::fs::remove_file(kvm2.path("tls/host.pem")).expect("removes");
+    kvm2.start();
+    kvm2.says("no other host reaches this one");
+    kvm2.will_say(&[("kvm2", "here"), ("kvm1", "unreachable")]);
+    kvm2.stop();
+    std::fs::remove_dir_all(kvm2.path("tls")).expect("removes");
+    kvm2.start();
+    // It does not make a CA of its own and forget the others.
+    kvm2.refused(&["host", "token"], "not-issuer", &["host kvm1 does"]);
+    kvm1.done(&["host", "remove", "kvm2"]);
+    kvm2.done(&[&kvm2.joining(&kvm1.token(&[]))[..], &["--replace"]].concat());
+    kvm2.will_say(&[("kvm2", "here"), ("kvm1", "joined")]);
+    kvm1.will_say(&[("kvm1", "here"), ("kvm2", "joined")]);
 }

@@ -142,7 +142,7 @@ fn a_workstation_reaches_an_agent_as_the_user_has_configured_ssh() {
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(said.contains("\"host\":\"kvm2\""), "{said}{}", String::from_utf8_lossy(&output.stderr));
     }
-    // Standard streams carry more than one answer: events, and requests of a command one after the other.
+    // Another request over standard streams, whose answer takes the agent some work.
     let output = server.ferry("--host ssh://kvm2 --json host list");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }

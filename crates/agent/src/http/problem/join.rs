@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use crate::failure::JoinFailure;
 use crate::http::rows::{self, Row, row as is};
+use crate::neighbour::NeighboursError;
 
 const ALREADY_JOINED: Row = is(
     409,
@@ -34,8 +35,11 @@ const HOLDS_CA: Row = is(
     "let the other host join this one; or, if no other host needs this CA, move its directory away and say `--replace`",
 );
 const HOST_CONFIGURED: Row = is(409, "host-configured", "take it out of agent.toml and restart the agent");
-const HOST_NAME_INVALID: Row =
-    is(422, "host-name-invalid", "use small letters, digits, dots and hyphens for `host` in agent.toml, and no number alone");
+const HOST_NAME_INVALID: Row = is(
+    422,
+    "host-name-invalid",
+    "use small letters, digits, dots and hyphens for `host` in agent.toml, and no number alone",
+);
 const HOST_NAME_TAKEN: Row = is(
     409,
     "host-name-taken",
@@ -77,6 +81,14 @@ const TOKEN_VALIDITY: Row = is(422, "token-validity", "say a time in between");
 const TOKEN_VOID: Row = is(403, "token-void", MAKE_TOKEN);
 const TOKEN_WRONG: Row = is(403, "token-wrong", "copy all of it; a few wrong ones make it void");
 const MAKE_TOKEN: &str = "make a new one on that host: `ferry host token`";
+
+/// The row of what is remembered of other hosts.
+pub(super) fn neighbours(error: &NeighboursError) -> Row {
+    match error {
+        NeighboursError::Identity(_) => CA_FAILED,
+        NeighboursError::Store(_) => rows::STORE_FAILED,
+    }
+}
 
 /// The row of an agent that does not answer, or that is not trusted.
 pub(super) fn distrusted(error: &client::ClientError) -> Row {
