@@ -30,7 +30,7 @@ pub(crate) async fn join(node: &Arc<Node>, request: JoinRequest) -> Result<Joine
     let mut change = node.neighbours.change.lock().await;
     let (token, ca) = JoinToken::read(&request.token)?;
     // Who was not told the answer asks the same again: the token is used up, and the name taken.
-    let unanswered = change.take().filter(|asked| asked.token == token.id);
+    let unanswered = change.clone().filter(|asked| asked.token == token.id);
     let asked = match unanswered {
         Some(asked) => asked,
         None => {

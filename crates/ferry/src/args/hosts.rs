@@ -21,7 +21,8 @@ pub(crate) enum Host {
     List,
     /// Remove a host: no other one trusts its certificate from now on
     ///
-    /// Said on the host that holds the CA's key. Domains that run on the removed host go on there.
+    /// Said on the host that holds the CA's key, and refused while a migration between both is under way. Domains that run on
+    /// the removed host go on there. Certificates that `ferry ca issue` made for it stay good.
     Remove {
         /// Its name
         name: String,
@@ -52,7 +53,7 @@ pub(crate) struct HostJoin {
     /// the other host
     #[arg(long, value_name = "ADDRESS[:PORT]")]
     pub(crate) listen: Option<String>,
-    /// Give up the certificate that this host has for the new one
+    /// Give up the certificate that this host has, usable or not, for the new one
     #[arg(long)]
     pub(crate) replace: bool,
 }

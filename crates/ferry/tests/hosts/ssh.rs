@@ -44,11 +44,13 @@ impl Server {
         let configuration = format!(
             "Port 22\nPort 2222\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\nStrictModes no\n\
              UsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\n\
-             PidFile none\nMatch LocalPort 22\n  SetEnv PATH={}:/usr/bin:/bin FERRY_SOCKET={}\n",
+             PidFile none\nMatch LocalPort 22\n  SetEnv PATH={}:/usr/bin:/bin FERRY_SOCKET={}\n\
+             Match LocalPort 2222\n  SetEnv PATH={}\n",
             path("host"),
             path("user.pub"),
             path("bin"),
-            agent.path("ferry.sock").display()
+            agent.path("ferry.sock").display(),
+            path("nothing")
         );
         write(Path::new(&path("sshd_config")), &configuration, 0o600);
         // Where root's password is locked, sshd lets nobody in, with a key neither.
@@ -151,7 +153,7 @@ fn a_workstation_reaches_an_agent_as_the_user_has_configured_ssh() {
 fn a_way_that_is_closed_is_said() {
     let agent = Agent::bare("kvm2");
     let server = Server::start(&agent);
-    server.refused("--host ssh://kvm2:2222", "ferry: command not found", "install Ferry there");
+    server.refused("--host ssh://kvm2:2222", "not found", "install Ferry there");
     let nobody = server.path("nobody.sock");
     let words = format!("--host ssh://kvm2 --socket {}", nobody.display());
     server.refused(&words, "cannot connect to the agent", "systemctl start ferry-agent");
