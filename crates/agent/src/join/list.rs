@@ -17,8 +17,10 @@ pub(crate) async fn list(node: &Node) -> Vec<KnownHost> {
     let asked = others.iter().map(|other| known(node, &hosts, &other.name, &other.address));
     let mut all = vec![here(node, &hosts)];
     all.extend(join_all(asked).await);
-    // Who was removed and is back is a host like the others.
-    let gone = hosts.roster.hosts.iter().filter(|member| !node.neighbours.knows(&member.name));
+    // Who was removed and is back, or stands in the configuration, is a host like the others.
+    let is_back =
+        |member: &Member| hosts.member(&member.name).is_some() || node.neighbours.is_configured(&member.name);
+    let gone = hosts.roster.hosts.iter().filter(|member| !is_back(member));
     all.extend(gone.filter_map(removed));
     all
 }
