@@ -18,6 +18,10 @@ const MOUNT_OPTIONS_NAMESPACE: &str = "http://libvirt.org/schemas/storagepool/fs
 /// The versions that mount.nfs knows (nfs(5), `nfsvers`).
 const NFS_VERSIONS: [&str; 5] = ["3", "4", "4.0", "4.1", "4.2"];
 
+/// Options of mount(8) and nfs(5) that make something else of a mount, or make it later.
+const NO_MOUNT_OF_AN_EXPORT: [&str; 8] =
+    ["bg", "bind", "helper", "loop", "move", "rbind", "remount", "uhelper"];
+
 /// A pool as it is defined.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pool {
@@ -280,6 +284,9 @@ fn options<'a>(reader: &mut Reader<'a>, mount_options: Node<'a>, has_version: bo
         } else if ["dev", "suid", "exec"].contains(&key) {
             let mend = "remove it: a pool is mounted with nodev, nosuid and noexec";
             reader.refuse_attribute(node, "name", format!("`{key}` is not for a pool of images"), mend);
+        } else if NO_MOUNT_OF_AN_EXPORT.contains(&key) || key.starts_with("X-mount.") {
+            let mend = "remove it: a pool is one export, mounted when the pool is started";
+            reader.refuse_attribute(node, "name", format!("`{key}` is not for a pool"), mend);
         } else if has_version && ["vers", "nfsvers", "minorversion"].contains(&key) {
             let mend = "keep either the option or <protocol ver='…'/>";
             reader.refuse_attribute(node, "name", "the version is written twice", mend);
@@ -390,6 +397,17 @@ x</path></target>
   <features/>
 </pool>";
         insta::assert_snapshot!(problems(xml));
+    }
+
+    #[test]
+    fn options_that_make_something_else_of_the_mount_are_refused() {
+        let with = |option: &str| Pool::parse(&NETFS.replace("rsize=65536", option));
+        for option in ["bg", "bind", "remount", "loop=/dev/loop0", "X-mount.subdir=a", "uhelper=x", "exec"] {
+            assert!(with(option).is_err(), "{option}");
+        }
+        for option in ["soft", "ro", "timeo=50", "nconnect=4", "fg"] {
+            assert!(with(option).is_ok(), "{option}");
+        }
     }
 
     #[test]

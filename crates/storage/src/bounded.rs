@@ -5,14 +5,23 @@
 //! waits for that pool, and would wait for the dead mount. An operation that took too long is left behind
 //! and *may still take effect later*; its thread ends when the mount comes back.
 
+use std::collections::BTreeMap;
 use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, oneshot};
+use tokio::time::{Instant, timeout_at};
 
 use crate::limits::FILE_OPERATIONS_MAX;
 
 static OPERATIONS: Semaphore = Semaphore::const_new(FILE_OPERATIONS_MAX);
+
+/// Whose turn it is in a directory.
+type Turn = Arc<tokio::sync::Mutex<()>>;
+
+static TURNS: Mutex<BTreeMap<PathBuf, Weak<tokio::sync::Mutex<()>>>> = Mutex::new(BTreeMap::new());
 
 /// Why there is no result.
 #[derive(Debug)]
@@ -55,6 +64,39 @@ pub(crate) async fn run<T: Send + 'static>(
     bounded.await.unwrap_or(Err(NoResult::TimedOut))
 }
 
+/// As [`run`], but one operation after the other in each directory: of all who ask again and again about a mount that is
+/// dead, it swallows one thread.
+///
+/// # Panics
+/// As `operation` does.
+pub(crate) async fn run_in_turn<T: Send + 'static>(
+    directory: &Path,
+    within: Duration,
+    operation: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, NoResult> {
+    let until = Instant::now() + within;
+    let Ok(turn) = timeout_at(until, turn(directory).lock_owned()).await else {
+        return Err(NoResult::TimedOut);
+    };
+    let in_turn = move || {
+        let value = operation();
+        drop(turn);
+        value
+    };
+    run(until.saturating_duration_since(Instant::now()), in_turn).await
+}
+
+fn turn(directory: &Path) -> Turn {
+    let mut turns = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
+    turns.retain(|_, turn| turn.strong_count() > 0);
+    if let Some(turn) = turns.get(directory).and_then(Weak::upgrade) {
+        return turn;
+    }
+    let turn = Turn::default();
+    turns.insert(directory.to_owned(), Arc::downgrade(&turn));
+    turn
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
@@ -73,6 +115,22 @@ mod tests {
         assert!(matches!(hung, Err(NoResult::TimedOut)), "{hung:?}");
         assert_eq!(run(Duration::from_secs(60), || 7).await.unwrap(), 7);
         drop(release);
+    }
+
+    #[tokio::test]
+    async fn a_dead_directory_swallows_one_operation_and_no_more() {
+        let directory = tempfile::tempdir().unwrap();
+        let (release, hang) = mpsc::channel::<()>();
+        let hung = run_in_turn(directory.path(), Duration::from_millis(20), move || hang.recv()).await;
+        assert!(matches!(hung, Err(NoResult::TimedOut)), "{hung:?}");
+        let (begun, is_begun) = mpsc::channel();
+        let second = run_in_turn(directory.path(), Duration::from_millis(20), move || begun.send(())).await;
+        assert!(matches!(second, Err(NoResult::TimedOut)), "{second:?}");
+        assert!(is_begun.try_recv().is_err(), "a second thread hangs");
+        let elsewhere = directory.path().join("elsewhere");
+        assert_eq!(run_in_turn(&elsewhere, Duration::from_secs(60), || 7).await.unwrap(), 7);
+        drop(release);
+        assert_eq!(run_in_turn(directory.path(), Duration::from_secs(60), || 7).await.unwrap(), 7);
     }
 
     #[test]

@@ -106,7 +106,16 @@ pub(crate) async fn file_operation<T: Send + 'static>(
     path: &Path,
     operation: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T, ImageError> {
-    match bounded::run(DISK_TIMEOUT, operation).await {
+    told(step, path, bounded::run(DISK_TIMEOUT, operation).await)
+}
+
+/// What came of a file operation on an image.
+pub(crate) fn told<T>(
+    step: &'static str,
+    path: &Path,
+    done: Result<io::Result<T>, NoResult>,
+) -> Result<T, ImageError> {
+    match done {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) if error.kind() == io::ErrorKind::AlreadyExists => {
             Err(ImageError::Exists { path: path.to_owned() })

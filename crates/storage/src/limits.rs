@@ -41,6 +41,9 @@ pub(crate) const CHAIN_IMAGES_MAX: usize = 200;
 /// seconds.
 pub const MOUNT_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// For the end of a mount or umount that was killed. One that hangs in a system call on a dead server is left.
+pub(crate) const KILLED_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Bytes of a volume that are read or written at once while it goes up or down.
 pub const CONTENT_BYTES: usize = 1 << 20;
 

@@ -7,12 +7,14 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use crate::limits::{MOUNT_OUTPUT_BYTES_MAX, MOUNT_TIMEOUT};
+use crate::limits::{KILLED_TIMEOUT, MOUNT_OUTPUT_BYTES_MAX, MOUNT_TIMEOUT};
 use crate::pool::PoolError;
 
 const MOUNTINFO: &str = "/proc/self/mountinfo";
@@ -126,7 +128,13 @@ pub async fn mount(
     let all = all.join(",");
     let arguments = ["-t", "nfs", "-o", &all, "--", device].map(OsStr::new);
     let refused = |said| PoolError::MountRefused { device: device.to_owned(), path: path.to_owned(), said };
-    run("mount", path, &[&arguments[..], &[path.as_os_str()]].concat(), refused).await
+    let arguments = [&arguments[..], &[path.as_os_str()]].concat();
+    let done = run("mount", path, &arguments, MOUNT_TIMEOUT, refused).await;
+    if matches!(done, Err(PoolError::TimedOut { .. })) && mounted(path)?.is_some() {
+        // It was done in the last moment, and nobody will use it.
+        unmount(path).await?;
+    }
+    done
 }
 
 /// Unmounts what is mounted on `path`.
@@ -135,14 +143,16 @@ pub async fn mount(
 /// [`PoolError::NoProgram`], [`PoolError::UnmountRefused`] with umount's words (somebody uses it), [`PoolError::TimedOut`].
 pub async fn unmount(path: &Path) -> Result<(), PoolError> {
     let refused = |said| PoolError::UnmountRefused { path: path.to_owned(), said };
-    run("umount", path, &[OsStr::new("--"), path.as_os_str()], refused).await
+    run("umount", path, &[OsStr::new("--"), path.as_os_str()], MOUNT_TIMEOUT, refused).await
 }
 
-/// Runs a program. Where it does not end, it is killed and left: in a system call on a dead server it cannot be waited for.
+/// Runs a program. Where it does not end, it is killed with all that it has started (mount leaves the work to mount.nfs),
+/// and waited for a moment only: in a system call on a dead server it may stay.
 async fn run(
     program: &'static str,
     path: &Path,
     arguments: &[&OsStr],
+    within: Duration,
     refused: impl FnOnce(String) -> PoolError,
 ) -> Result<(), PoolError> {
     let mut child = Command::new(program)
@@ -151,11 +161,12 @@ async fn run(
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
+        .process_group(0)
         .kill_on_drop(true)
         .spawn()
         .map_err(|source| PoolError::NoProgram { program, package: "mount", source })?;
     let errors = child.stderr.take().expect("the pipe was asked for");
-    let ended = timeout(MOUNT_TIMEOUT, async {
+    let ended = timeout(within, async {
         let mut said = Vec::new();
         errors.take(MOUNT_OUTPUT_BYTES_MAX).read_to_end(&mut said).await?;
         Ok::<_, io::Error>((child.wait().await?, said))
@@ -164,7 +175,13 @@ async fn run(
         Ok(ended) => {
             ended.map_err(|source| PoolError::Io { step: "mount on", path: path.to_owned(), source })?
         }
-        Err(_elapsed) => return Err(PoolError::TimedOut { path: path.to_owned(), after: MOUNT_TIMEOUT }),
+        Err(_elapsed) => {
+            let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+            // It fails where all of them have ended in this moment.
+            let _ = group.map(|group| kill_process_group(group, Signal::KILL));
+            let _ = timeout(KILLED_TIMEOUT, child.wait()).await;
+            return Err(PoolError::TimedOut { path: path.to_owned(), after: within });
+        }
     };
     if status.success() { Ok(()) } else { Err(refused(in_one_line(&String::from_utf8_lossy(&said), status))) }
 }
@@ -223,5 +240,27 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let refused = unmount(directory.path()).await.unwrap_err().to_string();
         assert!(refused.contains("not mounted"), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn what_takes_too_long_is_killed_with_what_it_has_started() {
+        let directory = tempfile::tempdir().unwrap();
+        let started = directory.path().join("pid");
+        let script = format!("sleep 600 & echo $! > {0}.new && mv {0}.new {0}; wait", started.display());
+        let arguments = ["-c", &script].map(OsStr::new);
+        let refused = |said| PoolError::UnmountRefused { path: PathBuf::new(), said };
+        let running = run("sh", directory.path(), &arguments, Duration::from_secs(5), refused);
+        assert!(matches!(running.await, Err(PoolError::TimedOut { .. })));
+        let pid = std::fs::read_to_string(&started).unwrap();
+        let pid = Pid::from_raw(pid.trim().parse().unwrap()).unwrap();
+        let gone = async {
+            // What is left of it when nobody has waited for it yet does not count.
+            let state = |status: String| status.contains("State:\tZ");
+            let status = || std::fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero()));
+            while !status().map_or(true, state) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(Duration::from_secs(60), gone).await.expect("it is killed");
     }
 }

@@ -32,6 +32,12 @@ pub enum PoolError {
         /// The pool's path.
         path: PathBuf,
     },
+    /// Something is to be mounted over files.
+    #[error("{path:?} holds files, which a mount would cover: move them away, or give the pool another path")]
+    NotEmpty {
+        /// The pool's path.
+        path: PathBuf,
+    },
     /// The directory is there, and what should be mounted on it is not.
     #[error("{device} is not mounted on {path:?}: stop the pool and start it again")]
     NotMounted {
@@ -193,9 +199,16 @@ pub async fn space(path: &Path) -> Result<Space, PoolError> {
 /// Makes the directory that something is to be mounted on, where it is not there.
 ///
 /// # Errors
-/// [`PoolError`]
+/// [`PoolError::NotEmpty`]: files are there, which a mount would cover.
 pub async fn make_mount_point(path: &Path) -> Result<(), PoolError> {
-    bounded("make", path, |path| std::fs::create_dir_all(path)).await
+    bounded("make", path, |path| {
+        std::fs::create_dir_all(path)?;
+        match std::fs::read_dir(path)?.next() {
+            Some(_) => Err(io::ErrorKind::DirectoryNotEmpty.into()),
+            None => Ok(()),
+        }
+    })
+    .await
 }
 
 /// Whether this host's root can write into the directory and reads what it has written. `nonce` makes the content
@@ -300,7 +313,7 @@ pub(crate) async fn bounded<T: Send + 'static>(
     operation: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
 ) -> Result<T, PoolError> {
     let owned = path.to_owned();
-    match bounded::run(DISK_TIMEOUT, move || operation(&owned)).await {
+    match bounded::run_in_turn(path, DISK_TIMEOUT, move || operation(&owned)).await {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(source)) => Err(explain(step, path, source)),
         Err(NoResult::NoThread(source)) => Err(PoolError::Io { step, path: path.to_owned(), source }),
@@ -314,6 +327,7 @@ fn explain(step: &'static str, path: &Path, source: io::Error) -> PoolError {
     match source.kind() {
         io::ErrorKind::NotFound => PoolError::Missing { path },
         io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => PoolError::NotADirectory { path },
+        io::ErrorKind::DirectoryNotEmpty => PoolError::NotEmpty { path },
         io::ErrorKind::ReadOnlyFilesystem => PoolError::ReadOnly { path },
         io::ErrorKind::PermissionDenied => PoolError::Denied { path, source },
         io::ErrorKind::StaleNetworkFileHandle => PoolError::Stale { path },
@@ -365,6 +379,9 @@ mod tests {
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "the nonce is gone");
         let room = space(directory.path()).await.unwrap();
         assert!(room.capacity >= room.available && room.available > 0, "{room:?}");
+        make_mount_point(&directory.path().join("new/below")).await.unwrap();
+        let covered = make_mount_point(directory.path()).await;
+        assert!(matches!(covered, Err(PoolError::NotEmpty { .. })), "{covered:?}");
         let missing = directory.path().join("missing");
         assert!(matches!(check_writable(&missing, [7; 16]).await, Err(PoolError::Missing { .. })));
         assert!(matches!(space(&missing).await, Err(PoolError::Missing { .. })));

@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
-use crate::fresh::{Fresh, file_operation};
+use crate::bounded;
+use crate::fresh::{Fresh, file_operation, told};
 use crate::image::{ImageError, ImageFormat};
-use crate::limits::{CONTENT_BYTES, HOLE_BYTES};
-use crate::record::OWNER_SUFFIX;
+use crate::limits::{CONTENT_BYTES, DISK_TIMEOUT, HOLE_BYTES};
+use crate::record::{OWNER_SUFFIX, directory_of};
 
 /// How a qcow2 image begins (QEMU's docs/interop/qcow2): magic and version, and at byte 24 the virtual size, all
 /// big-endian.
@@ -40,7 +41,7 @@ pub struct Volume {
 /// [`ImageError::Disk`], [`ImageError::TimedOut`].
 pub async fn volumes(directory: &Path) -> Result<Vec<Volume>, ImageError> {
     let owned = directory.to_owned();
-    file_operation("list", directory, move || {
+    let listed = bounded::run_in_turn(directory, DISK_TIMEOUT, move || {
         let mut volumes = Vec::new();
         for entry in std::fs::read_dir(&owned)? {
             // What is removed meanwhile, or cannot be opened, is no volume to show.
@@ -48,8 +49,8 @@ pub async fn volumes(directory: &Path) -> Result<Vec<Volume>, ImageError> {
         }
         volumes.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(volumes)
-    })
-    .await
+    });
+    told("list", directory, listed.await)
 }
 
 /// One volume; none where there is no such file.
@@ -58,7 +59,8 @@ pub async fn volumes(directory: &Path) -> Result<Vec<Volume>, ImageError> {
 /// As [`volumes`].
 pub async fn volume(path: &Path) -> Result<Option<Volume>, ImageError> {
     let owned = path.to_owned();
-    file_operation("look at", path, move || look(&owned)).await
+    let looked = bounded::run_in_turn(directory_of(path), DISK_TIMEOUT, move || look(&owned));
+    told("look at", path, looked.await)
 }
 
 fn look(path: &Path) -> io::Result<Option<Volume>> {
