@@ -1,5 +1,5 @@
-//! Pools and domains that start when their host boots. An agent that is started again while the host runs starts none: what an
-//! operator has shut off stays so. Main function: [`start_domains`].
+//! Pools and domains that start when their host boots. An agent that is started again while the host runs starts neither:
+//! what an operator has stopped or shut off stays so. Main function: [`start_domains`].
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use api::DomainState;
 
 use crate::keeper::Ask;
 use crate::node::Node;
-use crate::pools;
+use crate::pools::ready;
 
 /// Starts what is to be started, once for each boot of the host. What does not start is logged, and the rest goes on.
 pub(crate) async fn start_domains(node: Arc<Node>) {
@@ -18,7 +18,7 @@ pub(crate) async fn start_domains(node: Arc<Node>) {
     if node.store.started_at_boot(&boot_id) {
         return tracing::info!("the host has not booted since: no domain is started by itself");
     }
-    pools::start_pools(&node).await;
+    ready::start_with_host(&node).await;
     for keeper in node.keepers() {
         let Some(Ok(domain)) = keeper.ask(Ask::Show).await else { continue };
         if !domain.autostart || domain.state != DomainState::ShutOff {

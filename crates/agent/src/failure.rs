@@ -9,6 +9,7 @@ mod verb;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use client::ClientError;
 use migration::handover::WordRefused;
 use migration::owner::{Fenced, OwnerRecordError};
 use uuid::Uuid;
@@ -108,7 +109,7 @@ pub(crate) enum Failure {
     Neighbour {
         host: String,
         #[source]
-        source: Box<client::ClientError>,
+        source: Box<ClientError>,
     },
     #[error("host {host} refuses to take the domain")]
     RefusedByTarget { host: String, problem: Box<api::Problem> },
@@ -200,6 +201,15 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    /// Another host did not do what it was asked.
+    pub(crate) fn of_host(host: &str, error: ClientError) -> Failure {
+        let host = host.to_owned();
+        match error {
+            ClientError::Problem(problem) => Failure::RefusedByTarget { host, problem: Box::new(problem) },
+            source => Failure::Neighbour { host, source: Box::new(source) },
+        }
+    }
+
     /// The whole chain in one line, for a reason that is stored and shown.
     pub(crate) fn chain(&self) -> String {
         let mut text = self.to_string();

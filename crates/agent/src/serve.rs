@@ -35,7 +35,7 @@ use crate::join::keep::keep_up;
 use crate::limits::{HANDSHAKE_TIMEOUT, STRANGER_TIMEOUT, STRANGERS_MAX};
 use crate::neighbour::Neighbours;
 use crate::node::Node;
-use crate::pools::{self, Pools};
+use crate::pools::Pools;
 use crate::recovery;
 use crate::store::{Store, StoreError};
 
@@ -104,7 +104,6 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
     let socket = config.socket.clone();
     let pools = Pools::load(&store).map_err(Fault::from)?;
     let node = Node::new(config, store, network, neighbours, pools);
-    pools::take_up(&node).await;
     recovery::recover(&node).await.map_err(Fault::from)?;
     bridges::recover(&node).await;
     // The first migration is not to wait for what can be asked now; an answer that fails is asked for again then.

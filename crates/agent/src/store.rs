@@ -10,7 +10,7 @@
 //! state_dir/boot_id                 the boot of this host for which domains were started
 //! state_dir/tpm/<uuid>/             the state of its TPM, swtpm's
 //! state_dir/pools/<name>.xml           the definition of a storage pool
-//! state_dir/pools/<name>.json          PoolRecord: autostart
+//! state_dir/pools/<name>.json          PoolRecord: autostart, started in which boot
 //! state_dir/migrations/<id>.journal
 //! state_dir/migrations/<id>.xml     what is coming here, until it has come: as it runs
 //! state_dir/migrations/<id>.inactive.xml  the same as this host is to keep it

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use api::{Finding, MigrationRequest, Offer, Role, SourceFacts, TargetPhase, Ticket};
-use client::{Client, ClientError};
+use client::Client;
 use domain::Definition;
 use migration::RunRight;
 use migration::convergence::downtime_limit_ms;
@@ -270,7 +270,7 @@ async fn make_room(live: &mut Live, generation: u64, wish: &Wish) -> Result<Tick
     let word = node.neighbours.client(&live.target)?;
     let offer = offer(&node, live, generation, wish).await?;
     let ticket = tokio::select! {
-        answer = word.offer(&offer) => answer.map_err(|error| refused(&live.target, error))?,
+        answer = word.offer(&offer) => answer.map_err(|error| Failure::of_host(&live.target, error))?,
         () = live.begun.cancelled.cancelled() => return Err(Failure::Cancelled),
     };
     let opened = Opened {
@@ -317,15 +317,6 @@ async fn offer(node: &Node, live: &Live, generation: u64, wish: &Wish) -> Result
             cpu_unavailable,
         },
     })
-}
-
-fn refused(host: &str, error: ClientError) -> Failure {
-    match error {
-        ClientError::Problem(problem) => {
-            Failure::RefusedByTarget { host: host.to_owned(), problem: Box::new(problem) }
-        }
-        source => Failure::Neighbour { host: host.to_owned(), source: Box::new(source) },
-    }
 }
 
 /// Lets QEMU send memory.

@@ -205,19 +205,22 @@ fn pool(failure: &PoolFailure) -> Row {
         PoolFailure::DirHas { .. } => {
             rows::POOL_INCOMPLETE.say("leave it out, or define a pool of type netfs".to_owned())
         }
-        PoolFailure::PlaceInUse { .. } => rows::POOL_PLACE_IN_USE,
+        PoolFailure::PlaceNotAllowed { .. } => rows::POOL_PLACE_NOT_ALLOWED,
         PoolFailure::Active { .. } => rows::POOL_ACTIVE,
         PoolFailure::Inactive { .. } => rows::POOL_INACTIVE,
         PoolFailure::Busy { .. } => rows::POOL_BUSY,
+        PoolFailure::HasGuests { .. } => rows::POOL_HAS_GUESTS,
         PoolFailure::Storage { .. } => rows::POOL_UNUSABLE,
         PoolFailure::VolumeName { .. } => rows::VOLUME_NAME,
         PoolFailure::VolumeNotFound { .. } => rows::VOLUME_NOT_FOUND,
         PoolFailure::VolumeExists { .. } => rows::VOLUME_EXISTS,
         PoolFailure::VolumeUsed { .. } => rows::VOLUME_USED,
+        PoolFailure::UseUnknown { .. } => rows::VOLUME_USE_UNKNOWN,
+        PoolFailure::HostSilent { .. } => rows::VOLUME_HOST_SILENT,
         PoolFailure::VolumeOwned { .. } => rows::VOLUME_OWNED,
         PoolFailure::VolumeShrinks { .. } => rows::VOLUME_SHRINKS,
         PoolFailure::VolumeBelow { .. } => rows::VOLUME_BELOW,
-        PoolFailure::ContentCut { .. } => rows::VOLUME_CUT,
+        PoolFailure::ContentCut { .. } | PoolFailure::ContentSilent { .. } => rows::VOLUME_CUT,
     }
 }
 

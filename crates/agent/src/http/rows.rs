@@ -127,10 +127,11 @@ pub(super) const POOL_NAME_TAKEN: Row =
 pub(super) const POOL_NOT_FOUND: Row = row(404, "pool-not-found", "`ferry pool list` shows all pools");
 pub(super) const POOL_PATH_TAKEN: Row =
     row(409, "pool-path-taken", "choose another directory, or undefine that pool");
-pub(super) const POOL_PLACE_IN_USE: Row = row(
-    409,
-    "pool-place-in-use",
-    "define it on that host itself, or add the directory to `allowed_paths` in that agent's configuration",
+pub(super) const POOL_HAS_GUESTS: Row = row(409, "pool-has-guests", "shut them off, or migrate them");
+pub(super) const POOL_PLACE_NOT_ALLOWED: Row = row(
+    403,
+    "pool-place-not-allowed",
+    "do it on that host itself, or add the directory to `allowed_paths` in that agent's configuration",
 );
 pub(super) const POOL_UNUSABLE: Row = row(409, "pool-unusable", "");
 pub(super) const POOL_UUID_TAKEN: Row = row(409, "pool-uuid-taken", "leave <uuid> out to get a new one");
@@ -212,6 +213,13 @@ pub(super) const VOLUME_OWNED: Row = row(
 );
 pub(super) const VOLUME_SHRINKS: Row =
     row(409, "volume-shrinks", "shrink the filesystem in it first; `--shrink` allows it");
+pub(super) const VOLUME_HOST_SILENT: Row = row(
+    409,
+    "volume-host-silent",
+    "see to it that its agent runs, in this version; `ferry host remove` removes a host that is gone for good",
+);
+pub(super) const VOLUME_USE_UNKNOWN: Row =
+    row(409, "volume-use-unknown", "start the pool that its disks lie in, or undefine the domain");
 pub(super) const VOLUME_USED: Row =
     row(409, "volume-used", "shut the domain off, or undefine it to remove the volume");
 pub(super) const WORD_REFUSED: Row =

@@ -1,17 +1,15 @@
 //! An order about pools, on this host or on every host that it knows: each does it for itself, and each answers. Main
 //! functions: [`obey`], [`everywhere`].
 
-use std::path::Path;
 use std::sync::Arc;
 
 use api::{HostPools, Pool, PoolOrder, PoolRequest};
-use domain::PoolKind;
 use futures_util::future::join_all;
 
 use crate::failure::{Failure, PoolFailure};
 use crate::http::problem;
 use crate::node::Node;
-use crate::pools;
+use crate::pools::{self, ready};
 
 /// Does an order on this host; the pools that it was about are the answer.
 pub(crate) async fn obey(node: &Node, order: PoolOrder) -> Result<Vec<Pool>, Failure> {
@@ -19,63 +17,61 @@ pub(crate) async fn obey(node: &Node, order: PoolOrder) -> Result<Vec<Pool>, Fai
         PoolOrder::List => return Ok(pools::list(node).await),
         PoolOrder::Show(pool) => pools::show(node, &pool).await?,
         PoolOrder::Define(request) => {
-            let name = pools::read(request.clone())?.name;
-            pools::define(node, request)?;
-            pools::show(node, &name).await?
+            let pool = pools::define(node, pools::read(request)?).await?;
+            pools::show(node, &pool.name).await?
         }
-        PoolOrder::Undefine(pool) => return pools::undefine(node, &pool).map(|()| Vec::new()),
-        PoolOrder::Start(pool) => pools::start(node, &pool).await?,
-        PoolOrder::Stop(pool) => pools::stop(node, &pool).await?,
+        PoolOrder::Undefine(pool) => return pools::undefine(node, &pool).await.map(|()| Vec::new()),
+        PoolOrder::Start(pool) => ready::start(node, &pool).await?,
+        PoolOrder::Stop(pool) => ready::stop(node, &pool).await?,
         PoolOrder::Autostart { pool, enabled } => pools::set_autostart(node, &pool, enabled).await?,
     };
     Ok(vec![pool])
 }
 
-/// Does an order of another host. Files of this host outside `allowed_paths` do not become disks by it: a pool elsewhere
-/// must be a mount, and what it is mounted on must be empty.
+/// Does an order of another host. What it may change are pools below `allowed_paths`, where that host may have domains
+/// anyway: what lies elsewhere is this host's own, and no mount of another host's covers it.
 pub(crate) async fn obey_agent(node: &Node, order: PoolOrder) -> Result<Vec<Pool>, Failure> {
-    if let PoolOrder::Define(request) = &order {
-        let pool = pools::read(request.clone())?;
-        let free = match pool.kind {
-            PoolKind::Dir => false,
-            PoolKind::Netfs(_) => is_free(&pool.path),
-        };
-        let kept = pools::known(node, &pool.name).is_ok_and(|known| known.pool.path == pool.path);
-        if !free && !kept && !node.config.allows(&pool.path) {
-            return Err(PoolFailure::PlaceInUse { path: pool.path }.into());
+    let places = match &order {
+        PoolOrder::List | PoolOrder::Show(_) => Vec::new(),
+        PoolOrder::Define(request) => {
+            let pool = pools::read(request.clone())?;
+            let replaced = pools::known(node, &pool.name).ok().map(|known| known.pool.path);
+            [Some(pool.path), replaced].into_iter().flatten().collect()
         }
+        PoolOrder::Undefine(pool)
+        | PoolOrder::Start(pool)
+        | PoolOrder::Stop(pool)
+        | PoolOrder::Autostart { pool, .. } => vec![pools::known(node, pool)?.pool.path],
+    };
+    if let Some(path) = places.into_iter().find(|path| !node.config.allows(path)) {
+        return Err(PoolFailure::PlaceNotAllowed { path }.into());
     }
     obey(node, order).await
-}
-
-/// Whether nothing is there but an empty directory.
-fn is_free(path: &Path) -> bool {
-    match std::fs::read_dir(path) {
-        Ok(mut entries) => entries.next().is_none(),
-        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
-    }
 }
 
 /// Does an order on this host and on all that it knows, at the same time. A pool that is defined has the same UUID on all
 /// of them; where this host refuses its definition, no other is asked.
 pub(crate) async fn everywhere(node: &Arc<Node>, order: PoolOrder) -> Result<Vec<HostPools>, Failure> {
-    let order = match order {
-        PoolOrder::Define(request) => PoolOrder::Define(PoolRequest::Xml(pools::define(node, request)?)),
+    let (here, order) = match order {
+        PoolOrder::Define(request) => {
+            let pool = pools::define(node, pools::read(request)?).await?;
+            let xml = pool.xml();
+            (PoolOrder::Show(pool.name), PoolOrder::Define(PoolRequest::Xml(xml)))
+        }
         order @ (PoolOrder::List
         | PoolOrder::Show(_)
         | PoolOrder::Undefine(_)
         | PoolOrder::Start(_)
         | PoolOrder::Stop(_)
-        | PoolOrder::Autostart { .. }) => order,
+        | PoolOrder::Autostart { .. }) => (order.clone(), order),
     };
-    let here = async { answer(&node.config.host, obey(node, order.clone()).await) };
+    let here = async { answer(&node.config.host, obey(node, here).await) };
     let others = node.neighbours.list().into_iter().map(|other| {
         let order = &order;
         async move {
             let asked = async {
                 let client = node.neighbours.client(&other.name)?;
-                let failed = |source| failed(&other.name, source);
-                client.order_pools(order).await.map_err(failed)
+                client.order_pools(order).await.map_err(|error| Failure::of_host(&other.name, error))
             };
             answer(&other.name, asked.await)
         }
@@ -101,15 +97,6 @@ fn compare(answers: &mut [HostPools]) {
                 format!("{} of pool {name} is {} on {there}, and {} on {here}", it.what, it.there, it.here)
             }));
         }
-    }
-}
-
-fn failed(host: &str, source: client::ClientError) -> Failure {
-    match source {
-        client::ClientError::Problem(problem) => {
-            Failure::RefusedByTarget { host: host.to_owned(), problem: Box::new(problem) }
-        }
-        source => Failure::Neighbour { host: host.to_owned(), source: Box::new(source) },
     }
 }
 

@@ -6,6 +6,7 @@ use api::{AutostartRequest, Pool};
 use axum::Json;
 use axum::extract::{Path, State};
 
+use crate::http::finish::finish;
 use crate::http::problem::Refusal;
 use crate::node::Node;
 use crate::pools;
@@ -19,5 +20,6 @@ pub(crate) async fn autostart(
     Path(pool): Path<String>,
     Json(request): Json<AutostartRequest>,
 ) -> Result<Json<Pool>, Refusal> {
-    Ok(Json(pools::set_autostart(&node, &pool, request.enabled).await?))
+    let set = async move { pools::set_autostart(&node, &pool, request.enabled).await };
+    Ok(Json(finish(set).await?))
 }

@@ -7,6 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 
+use crate::http::finish::finish;
 use crate::http::problem::Refusal;
 use crate::node::Node;
 use crate::pools::everywhere::obey;
@@ -18,6 +19,6 @@ pub(crate) async fn define(
     State(node): State<Arc<Node>>,
     Json(request): Json<PoolRequest>,
 ) -> Result<(StatusCode, Json<Option<Pool>>), Refusal> {
-    let defined = obey(&node, PoolOrder::Define(request)).await?;
+    let defined = finish(async move { obey(&node, PoolOrder::Define(request)).await }).await?;
     Ok((StatusCode::CREATED, Json(defined.into_iter().next())))
 }

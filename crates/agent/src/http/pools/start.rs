@@ -9,7 +9,7 @@ use axum::extract::{Path, State};
 use crate::http::finish::finish;
 use crate::http::problem::Refusal;
 use crate::node::Node;
-use crate::pools;
+use crate::pools::ready;
 
 /// Makes a storage pool ready: mounts what is to be mounted, and finds out whether this host can work in it.
 #[utoipa::path(post, path = "/pools/{pool}/start", tag = "pools",
@@ -19,5 +19,5 @@ pub(crate) async fn start(
     State(node): State<Arc<Node>>,
     Path(pool): Path<String>,
 ) -> Result<Json<Pool>, Refusal> {
-    Ok(Json(finish(async move { pools::start(&node, &pool).await }).await?))
+    Ok(Json(finish(async move { ready::start(&node, &pool).await }).await?))
 }

@@ -9,7 +9,7 @@ use axum::extract::{Path, State};
 use crate::http::finish::finish;
 use crate::http::problem::Refusal;
 use crate::node::Node;
-use crate::pools;
+use crate::pools::ready;
 
 /// Lets go of a storage pool; what is mounted for it is unmounted.
 #[utoipa::path(post, path = "/pools/{pool}/stop", tag = "pools",
@@ -19,5 +19,5 @@ pub(crate) async fn stop(
     State(node): State<Arc<Node>>,
     Path(pool): Path<String>,
 ) -> Result<Json<Pool>, Refusal> {
-    Ok(Json(finish(async move { pools::stop(&node, &pool).await }).await?))
+    Ok(Json(finish(async move { ready::stop(&node, &pool).await }).await?))
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 
+use crate::http::finish::finish;
 use crate::http::problem::Refusal;
 use crate::node::Node;
 use crate::pools;
@@ -17,6 +18,6 @@ pub(crate) async fn undefine(
     State(node): State<Arc<Node>>,
     Path(pool): Path<String>,
 ) -> Result<StatusCode, Refusal> {
-    pools::undefine(&node, &pool)?;
+    finish(async move { pools::undefine(&node, &pool).await }).await?;
     Ok(StatusCode::NO_CONTENT)
 }
