@@ -222,6 +222,12 @@ pub(crate) const HOST_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long the addresses of a host's name may take to be found, when this host asks itself how it talks to it.
 pub(crate) const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long somebody who sends a volume may send nothing, and somebody who gets one may take nothing: its pool is held.
+pub(crate) const CONTENT_SILENCE: Duration = Duration::from_secs(60);
+
+/// Pieces of a volume, of `storage::CONTENT_BYTES` each, that are read before they are taken.
+pub(crate) const CONTENT_QUEUE: usize = 2;
+
 /// Smallest MTU that IPv4 takes, in bytes (RFC 791).
 pub(crate) const MTU_MIN: u32 = 68;
 

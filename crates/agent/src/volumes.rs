@@ -1,18 +1,20 @@
 //! The volumes of a pool: files that are made, looked at, resized, removed, filled and read. One that a domain uses is left
-//! alone, whichever host the domain is on: the owner record beside a volume says so on all of them. Main functions:
-//! [`create`], [`delete`], [`resolved`].
+//! alone, whichever host the domain is on: the hosts are asked, and so are its lock and the owner record beside it. Main
+//! functions: [`create`], [`delete`], [`resolved`].
 
-use std::path::{Path, PathBuf};
+pub(crate) mod users;
+
+use std::path::PathBuf;
 
 use api::{VolumeFormat, VolumeRequest, VolumeSizeRequest};
-use domain::{Definition, with_volumes_resolved};
+use domain::with_volumes_resolved;
 use storage::{Download, ImageError, ImageFormat, Upload, Volume};
+use tokio::sync::mpsc::Sender;
+use tokio::time::timeout;
 
-use crate::disks;
 use crate::failure::{Failure, PoolFailure};
 use crate::guest;
-use crate::keeper::Ask;
-use crate::limits::NAME_BYTES_MAX;
+use crate::limits::{CONTENT_SILENCE, NAME_BYTES_MAX};
 use crate::node::Node;
 use crate::pools::{self, InUse};
 
@@ -90,7 +92,11 @@ pub(crate) async fn show(node: &Node, pool: &str, volume: &str) -> Result<api::V
 
 async fn told(node: &Node, volume: Volume) -> Result<api::Volume, Failure> {
     let image = storage::image(&volume.path, volume.format).await?;
-    let used_by = users(node, &volume.path).await.into_iter().map(|user| user.domain).collect();
+    let users = users::here(node, &volume.path).await.unwrap_or_else(|failure| {
+        tracing::warn!("who uses {} is not known: {}", volume.path.display(), failure.chain());
+        Vec::new()
+    });
+    let used_by = users.into_iter().map(|user| user.domain).collect();
     let owner = guest::read_owner(&storage::owner_path(&volume.path)).await?.map(|record| record.host);
     let backing = image.backing.map(|path| path.display().to_string());
     Ok(api::Volume { backing, used_by, owner, ..as_told(volume) })
@@ -109,14 +115,17 @@ pub(crate) async fn create(node: &Node, pool: &str, request: VolumeRequest) -> R
     find(&pool, &request.name).await.map(as_told)
 }
 
-/// Removes a volume that no domain uses.
+/// Removes a volume that no domain uses, on any host.
 pub(crate) async fn delete(node: &Node, pool: &str, volume: &str) -> Result<(), Failure> {
     let pool = pools::using(node, pool)?;
     let volume = find(&pool, volume).await?;
-    unused(node, &volume, |_| true).await?;
+    users::none_here(node, &volume, |_| true).await?;
     if let Some(record) = guest::read_owner(&storage::owner_path(&volume.path)).await? {
         return Err(PoolFailure::VolumeOwned { volume: volume.name, host: record.host }.into());
     }
+    users::none_elsewhere(node, &volume, |_| true).await?;
+    // What it holds may be broken: only its lock counts.
+    storage::check_unused(&volume.path, ImageFormat::Raw).await?;
     storage::remove(&volume.path).await.map_err(Failure::from)
 }
 
@@ -130,6 +139,7 @@ pub(crate) async fn resize(
     let pool = pools::using(node, pool)?;
     let found = find(&pool, volume).await?;
     at_rest(node, &found).await?;
+    users::none_elsewhere(node, &found, |user| user.runs).await?;
     let below = storage::below(&found.path, found.format, |file| node.allows(file)).await?;
     if let Some(outside) = below.backing.iter().chain(&below.data_files).find(|file| !node.allows(file)) {
         return Err(PoolFailure::VolumeBelow { volume: found.name, below: outside.clone() }.into());
@@ -171,17 +181,46 @@ impl Incoming {
     }
 }
 
-/// Opens a volume that no guest writes to; the pool is held as long as it is read.
-pub(crate) async fn download(node: &Node, pool: &str, volume: &str) -> Result<(Download, InUse), Failure> {
+/// The bytes of a volume on their way to somebody.
+pub(crate) struct Outgoing {
+    content: Download,
+    pool: InUse,
+}
+
+/// Opens a volume that no guest writes to.
+pub(crate) async fn download(node: &Node, pool: &str, volume: &str) -> Result<Outgoing, Failure> {
     let pool = pools::using(node, pool)?;
     let found = find(&pool, volume).await?;
     at_rest(node, &found).await?;
-    Ok((Download::open(&found.path).await?, pool))
+    Ok(Outgoing { content: Download::open(&found.path).await?, pool })
+}
+
+impl Outgoing {
+    /// How many bytes it has.
+    pub(crate) fn length(&self) -> u64 {
+        self.content.left()
+    }
+
+    /// Hands the bytes over, piece by piece. The pool is held until the last was taken, nobody takes any more, or nobody
+    /// has taken one for too long.
+    pub(crate) async fn hand_over(self, taker: Sender<Result<Vec<u8>, ImageError>>) {
+        let Outgoing { mut content, pool: _held } = self;
+        while let Some(piece) = content.next().await.transpose() {
+            if let Err(error) = &piece {
+                tracing::error!("a download broke: {error}");
+            }
+            match timeout(CONTENT_SILENCE, taker.send(piece)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_nobody)) => return,
+                Err(_elapsed) => return tracing::warn!("a download that nobody takes is given up"),
+            }
+        }
+    }
 }
 
 /// Whether no guest writes to a volume: none here runs on it, and its domain is no other host's.
 async fn at_rest(node: &Node, volume: &Volume) -> Result<(), Failure> {
-    unused(node, volume, |user| user.runs).await?;
+    users::none_here(node, volume, |user| user.runs).await?;
     match guest::read_owner(&storage::owner_path(&volume.path)).await? {
         Some(record) if record.host != node.config.host || record.offered.is_some() => {
             let host = record.offered.map_or(record.host, |offered| offered.host);
@@ -189,51 +228,4 @@ async fn at_rest(node: &Node, volume: &Volume) -> Result<(), Failure> {
         }
         Some(_) | None => Ok(()),
     }
-}
-
-/// A domain of this host whose disk is, or stands on, a volume.
-struct User {
-    domain: String,
-    runs: bool,
-}
-
-async fn unused(node: &Node, volume: &Volume, counts: impl Fn(&User) -> bool) -> Result<(), Failure> {
-    let users = users(node, &volume.path).await.into_iter().filter(counts);
-    let domains: Vec<String> = users.map(|user| user.domain).collect();
-    if domains.is_empty() {
-        return Ok(());
-    }
-    Err(PoolFailure::VolumeUsed { volume: volume.name.clone(), domains }.into())
-}
-
-async fn users(node: &Node, volume: &Path) -> Vec<User> {
-    let mut users = Vec::new();
-    for keeper in node.keepers() {
-        let mut uses = false;
-        for inactive in [false, true] {
-            let Some(Ok(xml)) = keeper.ask(|reply| Ask::Xml { inactive, reply }).await else { continue };
-            let Ok(definition) = Definition::parse(&xml) else { continue };
-            uses = uses || stands_on(node, &definition, volume).await;
-        }
-        if uses && let Some(Ok(shown)) = keeper.ask(Ask::Show).await {
-            users.push(User { domain: shown.name, runs: shown.pid.is_some() });
-        }
-    }
-    users
-}
-
-/// Whether a disk of a domain is this file, by whatever path, or stands on it.
-async fn stands_on(node: &Node, definition: &Definition, volume: &Path) -> bool {
-    let identity = storage::open_check(volume, false).await.map(|disk| disk.identity).ok();
-    for disk in &definition.domain().disks {
-        let Some(path) = disks::path_of(disk) else { continue };
-        let below = disks::below(node, disk, path).await.unwrap_or_default();
-        for file in std::iter::once(path.to_owned()).chain(below.backing).chain(below.data_files) {
-            let same = || async { storage::open_check(&file, false).await.ok().map(|disk| disk.identity) };
-            if file == volume || identity.is_some() && same().await == identity {
-                return true;
-            }
-        }
-    }
-    false
 }

@@ -49,8 +49,8 @@ pub use migration::{
     MigrationStarted, Outcome, Progress, ResolveAs, ResolveRequest, Role, SourceDefinition,
 };
 pub use pool::{
-    HostPools, Pool, PoolKind, PoolOrder, PoolParts, PoolRequest, Volume, VolumeFormat, VolumeRequest,
-    VolumeSizeRequest,
+    HostPools, Pool, PoolKind, PoolOrder, PoolParts, PoolRequest, Volume, VolumeAsked, VolumeFormat,
+    VolumeRequest, VolumeSizeRequest, VolumeUser,
 };
 pub use problem::{Detail, Problem};
 pub use protocol::{PROTOCOL_HEADER, Protocols};

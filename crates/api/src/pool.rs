@@ -179,3 +179,21 @@ pub struct VolumeSizeRequest {
     #[serde(default)]
     pub shrink: bool,
 }
+
+/// `POST /agent/volumes/users`: which of your domains use this file?
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct VolumeAsked {
+    /// Where the host that asks has it.
+    pub path: String,
+    /// Its inode there, which hosts that share it have in common (`st_ino` of inode(7)).
+    pub inode: u64,
+}
+
+/// A domain that uses a volume.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct VolumeUser {
+    /// Its name.
+    pub domain: String,
+    /// Whether it has a QEMU process.
+    pub runs: bool,
+}

@@ -2,7 +2,8 @@
 //! [`Content`].
 
 use api::{
-    AutostartRequest, HostPools, Pool, PoolOrder, PoolRequest, Volume, VolumeRequest, VolumeSizeRequest,
+    AutostartRequest, HostPools, Pool, PoolOrder, PoolRequest, Volume, VolumeAsked, VolumeRequest,
+    VolumeSizeRequest, VolumeUser,
 };
 use bytes::Bytes;
 use futures_util::Stream;
@@ -69,6 +70,11 @@ impl Client {
         self.json(Call::post("/agent/pools").body(order).within(POOL_WITHIN).between_agents()).await
     }
 
+    /// `POST /agent/volumes/users`: one agent asks another.
+    pub async fn volume_users(&self, asked: &VolumeAsked) -> Result<Vec<VolumeUser>, ClientError> {
+        self.json(Call::post("/agent/volumes/users").body(asked).within(POOL_WITHIN).between_agents()).await
+    }
+
     /// `GET /pools/{pool}/volumes`.
     pub async fn volumes(&self, pool: &str) -> Result<Vec<Volume>, ClientError> {
         self.json(Call::get(path(pool, "/volumes"))).await
@@ -86,7 +92,7 @@ impl Client {
 
     /// `DELETE /pools/{pool}/volumes/{volume}`.
     pub async fn delete_volume(&self, pool: &str, volume: &str) -> Result<(), ClientError> {
-        self.done(Call::delete(volume_path(pool, volume, ""))).await
+        self.done(Call::delete(volume_path(pool, volume, "")).within(POOL_WITHIN * 2)).await
     }
 
     /// `POST /pools/{pool}/volumes/{volume}/size`.

@@ -108,6 +108,7 @@ fn endpoints() -> OpenApiRouter<Arc<Node>> {
         .routes(routes!(agents::relocate::relocate))
         .routes(routes!(agents::verified::verified))
         .routes(routes!(agents::pools::pools))
+        .routes(routes!(agents::volumes::users))
         .route_layer(middleware::map_response(problem::in_form))
         .route_layer(middleware::from_fn(asker::only_agents));
     let strangers = OpenApiRouter::new()

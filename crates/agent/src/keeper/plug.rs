@@ -16,6 +16,7 @@ use crate::guest::{self, Guest, RECORD};
 use crate::limits::SHOW_TIMEOUT;
 use crate::networks::bridge_of;
 use crate::node::Node;
+use crate::volumes;
 
 /// A device that can go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,13 +139,14 @@ impl Keeper {
     pub(super) async fn attach(&mut self, request: AttachRequest) -> Result<api::Domain, Failure> {
         let Reach { live, config } = self.reach(request.scope)?;
         let node = Arc::clone(&self.node);
+        let xml = volumes::resolved(&node, &request.xml)?;
         let described = self.described().expect("what can be reached has a definition");
         let capabilities = node.capabilities(node.emulator(described.domain())?).await?;
         let mut fill = Allocator { capabilities: &capabilities, firmware: guest::descriptions(), mac: None };
         let mut running = None;
         if let (true, State::Active { guest, .. }) = (live, &self.state) {
             let (definition, attached) =
-                guest.definition.attach(&request.xml, &mut fill, true).map_err(Failure::Definition)?;
+                guest.definition.attach(&xml, &mut fill, true).map_err(Failure::Definition)?;
             reachable(&node, definition.domain(), attached).await?;
             fill.mac = match attached {
                 Attached::Disk(_) => None,
@@ -154,7 +156,7 @@ impl Keeper {
         }
         let mut stored = None;
         if let (true, Some(definition)) = (config, &self.definition) {
-            let attached = definition.attach(&request.xml, &mut fill, false).map_err(Failure::Definition)?;
+            let attached = definition.attach(&xml, &mut fill, false).map_err(Failure::Definition)?;
             guest::check_paths(&node, attached.0.domain())?;
             stored = Some(attached);
         }

@@ -13,6 +13,7 @@ pub(super) mod roster;
 pub(super) mod settlement;
 pub(super) mod status;
 pub(super) mod verified;
+pub(super) mod volumes;
 
 use api::{MigrationPhase, Role, Verdict};
 use uuid::Uuid;

@@ -6,9 +6,11 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::header;
 use axum::response::IntoResponse;
-use futures_util::stream::try_unfold;
+use futures_util::stream::poll_fn;
+use tokio::sync::mpsc;
 
 use crate::http::problem::Refusal;
+use crate::limits::CONTENT_QUEUE;
 use crate::node::Node;
 use crate::volumes;
 
@@ -22,13 +24,11 @@ pub(crate) async fn download(
     State(node): State<Arc<Node>>,
     Path((pool, volume)): Path<(String, String)>,
 ) -> Result<impl IntoResponse, Refusal> {
-    let (content, pool) = volumes::download(&node, &pool, &volume).await?;
-    let length = content.left();
-    // The pool is held until the last byte has gone.
-    let pieces = try_unfold((content, pool), |(mut content, pool)| async {
-        let piece = content.next().await.inspect_err(|error| tracing::error!("a download broke: {error}"))?;
-        Ok::<_, storage::ImageError>(piece.map(|piece| (piece, (content, pool))))
-    });
+    let content = volumes::download(&node, &pool, &volume).await?;
+    let length = content.length();
+    let (sender, mut pieces) = mpsc::channel(CONTENT_QUEUE);
+    tokio::spawn(content.hand_over(sender));
+    let pieces = poll_fn(move |context| pieces.poll_recv(context));
     let head = [
         (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
         (header::CONTENT_LENGTH, length.to_string()),

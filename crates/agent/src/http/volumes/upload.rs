@@ -8,9 +8,11 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use futures_util::StreamExt;
+use tokio::time::timeout;
 
 use crate::failure::{Failure, PoolFailure};
 use crate::http::problem::Refusal;
+use crate::limits::CONTENT_SILENCE;
 use crate::node::Node;
 use crate::volumes;
 
@@ -31,7 +33,11 @@ async fn take(node: &Node, pool: &str, volume: &str, body: Body) -> Result<Volum
     let mut incoming = volumes::upload(node, pool, volume).await?;
     let mut content = body.into_data_stream();
     let mut gathered = Vec::new();
-    while let Some(piece) = content.next().await {
+    loop {
+        let silent =
+            |_elapsed| PoolFailure::ContentSilent { volume: volume.to_owned(), after: CONTENT_SILENCE };
+        let next = timeout(CONTENT_SILENCE, content.next()).await.map_err(silent)?;
+        let Some(piece) = next else { break };
         let cut = |source| PoolFailure::ContentCut { volume: volume.to_owned(), source };
         gathered.extend_from_slice(&piece.map_err(cut)?);
         if gathered.len() >= storage::CONTENT_BYTES {
