@@ -2,8 +2,9 @@
 
 mod running;
 
-use std::net::TcpListener;
+use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use running::{Running, configuration, ferry, start, text};
 use serde_json::Value;
@@ -150,6 +151,9 @@ fn what_cannot_be_a_pool_is_refused_with_its_mend() {
             "pool define --name n --type dir --path DIR/none",
             "pool start n",
             "pool define --name n",
+            "pool define --name n2 --type netfs --path DIR/n2 --source nfs:/x --options bg",
+            "pool define --name full --type netfs --path DIR/ --source nfs:/x",
+            "pool start full",
         ],
     );
     insta::assert_snapshot!(said);
@@ -161,10 +165,15 @@ const DOMAIN: &str = "<domain type='qemu'><name>web1</name><memory unit='MiB'>64
 <disk type='volume'><driver name='qemu' type='qcow2'/><source pool='images' volume='web1.qcow2'/><target dev='vda' bus='virtio'/></disk>
 </devices></domain>";
 
+/// One that is attached to it.
+const DISK: &str = "<disk type='volume'><driver name='qemu' type='qcow2'/>
+<source pool='images' volume='data.qcow2'/><target dev='vdb' bus='virtio'/></disk>";
+
 #[test]
 fn a_volume_is_a_domains_disk_and_then_is_not_deleted() {
     let mut host = Host::new();
     std::fs::write(host.path("web1.xml"), DOMAIN).expect("writes");
+    std::fs::write(host.path("disk.xml"), DISK).expect("writes");
     let define = "define DIR/web1.xml";
     let missing = host.ferry(define);
     assert!(missing.starts_with("exit 4\n") && missing.contains("no pool \"images\""), "{missing}");
@@ -178,12 +187,25 @@ fn a_volume_is_a_domains_disk_and_then_is_not_deleted() {
     host.done(define);
     let xml = host.done("dumpxml web1");
     assert!(xml.contains("<source file='DIR/volumes/web1.qcow2'/>") && !xml.contains("volume"), "{xml}");
+    host.done("vol create images data.qcow2 1MiB");
+    host.done("attach-device web1 DIR/disk.xml");
+    assert!(host.done("dumpxml web1").contains("<source file='DIR/volumes/data.qcow2'/>"));
     host.restart();
-    assert_eq!(host.json("pool info images")["autostart"], true);
-    let refused = host.ferry("vol delete images web1.qcow2");
-    assert!(refused.starts_with("exit 4\n") && refused.contains("is used by web1"), "{refused}");
+    let pool = host.json("pool info images");
+    assert!(pool["autostart"] == true && pool["active"] == true, "{pool}");
+    for volume in ["web1.qcow2", "data.qcow2"] {
+        let refused = host.ferry(&format!("vol delete images {volume}"));
+        assert!(refused.starts_with("exit 4\n") && refused.contains("is used by web1"), "{refused}");
+    }
     assert_eq!(host.json("vol info images web1.qcow2")["used_by"][0], "web1");
     host.done("vol resize images web1.qcow2 2MiB");
+    // What the domain stands on cannot be read any more: that could be any volume.
+    host.done("vol create images other.qcow2 1MiB");
+    std::fs::rename(host.path("volumes/web1.qcow2"), host.path("volumes/gone.qcow2")).expect("is there");
+    let refused = host.ferry("vol delete images other.qcow2");
+    assert!(refused.starts_with("exit 4\n") && refused.contains("whether domain web1 uses"), "{refused}");
+    std::fs::rename(host.path("volumes/gone.qcow2"), host.path("volumes/web1.qcow2")).expect("is there");
+    host.done("vol delete images other.qcow2");
     host.done("undefine web1");
     // As another host writes it that runs the domain.
     let record = r#"{"domain":"11111111-1111-4111-8111-111111111111","host":"kvm2","generation":3}"#;
@@ -196,6 +218,28 @@ fn a_volume_is_a_domains_disk_and_then_is_not_deleted() {
     }
     std::fs::remove_file(host.path("volumes/web1.qcow2.ferry")).expect("is there");
     host.done("vol delete images web1.qcow2");
+}
+
+#[test]
+fn an_agent_takes_up_the_pools_that_were_started_and_no_others() {
+    let mut host = Host::new();
+    for name in ["started", "stopped", "never"] {
+        std::fs::create_dir(host.path(name)).expect("makes");
+        host.done(&format!("pool define --name {name} --type dir --path DIR/{name}"));
+        host.done(&format!("pool autostart {name}"));
+    }
+    host.done("pool start started");
+    host.done("pool start stopped");
+    host.done("pool stop stopped");
+    // Files of a pool that nobody can read are no reason not to start.
+    std::fs::write(host.path("state/pools/torn.xml"), "<pool").expect("writes");
+    std::fs::write(host.path("state/pools/never.json"), "{").expect("writes");
+    host.restart();
+    let pools = host.json("pool list");
+    let active = |pool: &Value| (pool["name"].as_str().map(str::to_owned), pool["active"] == true);
+    let active: Vec<_> = pools.as_array().expect("a list").iter().map(active).collect();
+    let expect = [("never", false), ("started", true), ("stopped", false)];
+    assert_eq!(active, expect.map(|(name, active)| (Some(name.to_owned()), active)));
 }
 
 #[test]
@@ -221,24 +265,36 @@ fn large_volumes_go_up_and_down_and_keep_their_holes() {
     assert_eq!(names, 1, "nothing half is left");
 }
 
-/// Two agents that know each other.
-fn pair() -> [Host; 2] {
+/// Addresses that no other process of the tests has: all of 127.0.0.0/8 is this machine.
+fn addresses() -> [SocketAddr; 2] {
+    static PORT: AtomicU16 = AtomicU16::new(7000);
+    let port = PORT.fetch_add(1, Ordering::Relaxed);
+    // Process ids have 22 bits at most (`PID_MAX_LIMIT` of proc_sys_kernel(5)).
+    [0, 1].map(|place| {
+        let [_, high, middle, low] = (std::process::id() << 1 | place).to_be_bytes();
+        SocketAddr::from(([127, high, middle, low], port))
+    })
+}
+
+/// Two agents that know each other, and let each other have pools below this directory.
+fn pair(allowed: &Path) -> [Host; 2] {
     let ca = tempfile::tempdir().expect("a directory");
     let ca_path = ca.path().join("ca").display().to_string();
     let made = ferry(&["ca", "init", &ca_path]).output().expect("runs");
     assert!(made.status.success(), "{}", text(&made));
-    let free = |_| TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a free port");
-    let addresses = ["kvm1", "kvm2"].map(free);
+    let addresses = addresses();
     [0, 1].map(|number: usize| {
         let directory = directory();
         let config = configuration(directory.path());
         let names = ["kvm1", "kvm2"];
         let (name, other) = (names[number], names[1 - number]);
         let tls = directory.path().join("tls").display().to_string();
-        let issue = ["ca", "issue", name, "--dir", &ca_path, "--out", &tls, "--address", "127.0.0.1"];
+        let address = addresses[number].ip().to_string();
+        let issue = ["ca", "issue", name, "--dir", &ca_path, "--out", &tls, "--address", &address];
         let issued = ferry(&issue).output().expect("runs");
         assert!(issued.status.success(), "{}", text(&issued));
         let known = std::fs::read_to_string(&config).expect("is there").replace("kvm1", name);
+        let known = known.replace("allowed_paths = [", &format!("allowed_paths = [{allowed:?}, "));
         let more = format!(
             "listen = \"{}\"\ntls_dir = {tls:?}\n[hosts.{other}]\naddress = \"{}\"\n",
             addresses[number],
@@ -253,25 +309,70 @@ fn pair() -> [Host; 2] {
 #[test]
 fn all_hosts_are_told_and_each_answers_for_itself() {
     let _guard = hide_uuids();
-    let [one, mut two] = pair();
+    let [one, mut two] = pair(Path::new("/srv"));
     let netfs = "--type netfs --source nfs.invalid:/nfs-share --nfs-version 4.1";
+    two.done("pool define --name own --type dir --path /etc");
+    two.done("pool define --name old --type dir --path /srv/old");
     let said = transcript(
         &one,
         &[
             &format!("pool define --name shared --path /srv/ferry-no-such-place {netfs} --all-hosts"),
+            // Neither a directory of another host's own nor one that is free becomes a pool from here.
             "pool define --name etc --type dir --path /etc --all-hosts",
-            &format!("pool define --name etc2 --path /usr {netfs} --all-hosts"),
+            &format!("pool define --name free --path /etc/ferry-no-such-place {netfs} --all-hosts"),
+            // Nor is a pool that it has there moved, started or forgotten.
+            &format!("pool define --name own --path /srv/own {netfs} --all-hosts"),
+            "pool undefine own --all-hosts",
+            "pool define --name old --type dir --path /srv/other",
             "pool autostart shared --all-hosts",
             "pool list --all-hosts",
-            "pool undefine etc2 --all-hosts",
+            "pool undefine free --all-hosts",
         ],
     );
     insta::assert_snapshot!(said);
     assert_eq!(one.json("pool info shared")["uuid"], two.json("pool info shared")["uuid"]);
+    assert_eq!(two.json("pool info own")["path"], "/etc");
     two.agent = None;
     let said = one.ferry("pool stop shared --all-hosts");
     assert!(
         said.starts_with("exit 1\n") && said.contains("kvm2: error: host kvm2 cannot be asked"),
         "{said}"
     );
+}
+
+#[test]
+fn a_volume_that_a_domain_of_another_host_uses_is_not_deleted() {
+    let storage = tempfile::tempdir().expect("a directory");
+    let [one, mut two] = pair(storage.path());
+    let define = format!("pool define --name images --type dir --path {}", storage.path().display());
+    one.done(&format!("{define} --all-hosts"));
+    one.done("pool start images --all-hosts");
+    one.done("vol create images web1.qcow2 1MiB");
+    one.done("vol create images data.qcow2 1MiB");
+    one.done("vol create images spare.qcow2 1MiB");
+    std::fs::write(two.path("web1.xml"), DOMAIN).expect("writes");
+    std::fs::write(two.path("disk.xml"), DISK).expect("writes");
+    two.done("define DIR/web1.xml");
+    two.done("attach-device web1 DIR/disk.xml");
+    // Never started, it has no owner record; and one lies beside the first disk only.
+    for volume in ["web1.qcow2", "data.qcow2"] {
+        let refused = one.ferry(&format!("vol delete images {volume}"));
+        assert!(
+            refused.starts_with("exit 4\n") && refused.contains("used by web1 on host kvm2"),
+            "{refused}"
+        );
+    }
+    // What its domain stands on cannot be read there any more.
+    let (image, away) = (storage.path().join("web1.qcow2"), storage.path().join("away.qcow2"));
+    std::fs::rename(&image, &away).expect("is there");
+    let refused = one.ferry("vol delete images spare.qcow2");
+    assert!(refused.starts_with("exit 4\n") && refused.contains("kvm2 does not say whether"), "{refused}");
+    std::fs::rename(&away, &image).expect("is there");
+    one.done("vol delete images spare.qcow2");
+    two.agent = None;
+    let refused = one.ferry("vol delete images data.qcow2");
+    assert!(refused.starts_with("exit 4\n") && refused.contains("kvm2 does not say whether"), "{refused}");
+    two.restart();
+    two.done("undefine web1");
+    one.done("vol delete images data.qcow2");
 }

@@ -21,7 +21,10 @@ const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 mitigations=off no_time
 const MARK: &str = "@@";
 /// What is done before the commands: an agent is started.
 const AGENT: &str = "ferry agent > /agent.log 2>&1 &
-until [ -S /run/ferry/ferry.sock ]; do sleep 0.1; done
+until [ -S /run/ferry/ferry.sock ]; do
+    kill -0 $! || { cat /agent.log; exit 1; }
+    sleep 0.1
+done
 ";
 
 /// What `cargo xtask test --slow` builds for it.
@@ -140,7 +143,9 @@ impl KvmHost {
         }
         let said = self.said()?;
         ensure!(said.contains("init: the script ended"), "the host died:\n{said}");
-        Ok(read(&said))
+        let answers = read(&said);
+        ensure!(!answers.is_empty(), "the agent of the host did not start:\n{said}");
+        Ok(answers)
     }
 
     fn said(&self) -> Result<String> {

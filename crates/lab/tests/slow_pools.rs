@@ -71,7 +71,11 @@ fn an_export_is_mounted_on_two_hosts_and_both_see_the_same() -> Result<()> {
                 "grep /srv/shared /proc/mounts".to_owned(),
                 format!("touch /srv/shared/{name}"),
                 format!("timeout 200 sh -c '{waits}'"),
+                "umount /srv/shared".to_owned(),
+                "ferry vol list shared".to_owned(),
                 "ferry pool stop shared".to_owned(),
+                "ferry --json pool start shared".to_owned(),
+                "ferry --json pool stop shared".to_owned(),
                 "ls -A /srv/shared; grep /srv/shared /proc/mounts".to_owned(),
             ];
             boot(nfs, directory, name, &commands)
@@ -87,7 +91,11 @@ fn an_export_is_mounted_on_two_hosts_and_both_see_the_same() -> Result<()> {
                 ensure!(mount.contains(option), "no {option}: {mount}");
             }
             done(&answers, "timeout").context("it does not see what the other host made")?;
+            done(&answers, "umount")?;
+            refused(&answers, "ferry vol list", &["is not mounted on"])?;
             done(&answers, "ferry pool stop")?;
+            done(&answers, "ferry --json pool start")?;
+            done(&answers, "ferry --json pool stop")?;
             let after = answer(&answers, "ls -A")?;
             ensure!(after.exit == 1 && after.said.is_empty(), "it is still mounted: {after:?}");
         }
