@@ -1,105 +1,108 @@
 //! Bridges of this host: made in the place of an uplink, listed, confirmed, removed. A bridge that nobody confirms in time
 //! is undone, by this agent or by the next one: how is written down before anything is changed. Main functions:
-//! [`create`], [`recover`].
+//! [`create`], [`delete`].
 //!
 //! ```text
-//!            record written            confirm
-//! (nothing) ───────────────▶ Unconfirmed ───────▶ Confirmed
-//!     ▲                        │ time is over          │
-//!     └────────────────────────┴───────────────────────┘ delete
+//!            record written             made                confirm
+//! (nothing) ───────────────▶ Unfinished ─────▶ Unconfirmed ────────▶ Confirmed
+//!     ▲                       │      ▲   time is over │                  │
+//!     └───────────────────────┘      └────────────────┴──────────────────┘ delete
+//!             undone
 //! ```
 
 mod admit;
 mod reach;
 pub(crate) mod record;
+mod undo;
 
-use std::net::IpAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use api::BridgeRequest;
 use futures_util::future::join_all;
 use jiff::Timestamp;
-use network::{Carried, Change, Link, Native, NetworkError, Takeover, Wanted, inverse};
-use tokio::sync::{Mutex, MutexGuard};
+use network::{Carried, Link, Native, NetworkError, Takeover, Wanted};
+use tokio::time::timeout;
 
-use self::admit::{Admitted, Facts, admit, link_of, named};
+use self::admit::{Admitted, Facts, admit, link_of, named, refuse_beside, refuse_cut_off};
 use self::record::{BridgeRecord, Deadline};
-use crate::failure::{BridgeFailure, Failure, chain};
+pub(crate) use self::undo::Bridges;
+use crate::failure::{BridgeFailure, Failure};
 use crate::keeper::Ask;
-use crate::limits::{CONFIRM_WITHIN_MAX, NATIVE_TIMEOUT, UNDO_AGAIN_EVERY};
+use crate::limits::{BRIDGE_WITHIN_MAX, CONFIRM_WITHIN_MAX, NATIVE_TIMEOUT, NEIGHBOUR_AGAIN_TIMEOUT};
 use crate::node::Node;
-
-/// Whoever changes this host's bridges: one at a time.
-#[derive(Debug, Default)]
-pub(crate) struct Bridges(Mutex<()>);
-
-impl Bridges {
-    async fn turn(&self) -> MutexGuard<'_, ()> {
-        self.0.lock().await
-    }
-}
 
 /// Makes a bridge. What it would cut off is checked before, and what it did cut off afterwards.
 pub(crate) async fn create(node: &Arc<Node>, request: &BridgeRequest) -> Result<api::Bridge, Failure> {
-    let _turn = node.bridges.turn().await;
+    let bridges = &node.bridges;
+    let turn = bridges.turn().await;
     let Some(mut record) = plan(node, request).await? else { return show(node, &request.name).await };
-    if let Some(open) = node.store.bridges()?.into_iter().find(|it| it.confirm_by.is_some()) {
-        return Err(BridgeFailure::Unconfirmed { name: open.name }.into());
-    }
     let reached = reach::reached(node).await;
 
     record.confirm_by = deadline(request)?;
-    node.store.write_bridge(&record)?;
-    if let Err(source) = make(node, &record, request).await {
-        if undo(node, &record).await.is_err() {
-            // It is tried again, as if its time were over.
-            let over = Deadline::within(Duration::ZERO, Duration::ZERO, Timestamp::now());
-            record.confirm_by = Some(over.clone());
-            node.store.write_bridge(&record)?;
-            count_down(node, &record.name, over);
-        }
-        return Err(BridgeFailure::NotMade { name: record.name, source: Box::new(source) }.into());
+    let within = record.confirm_by.as_ref().map_or(BRIDGE_WITHIN_MAX, |_| confirm_within(request) / 2);
+    bridges.write(&record).await?;
+    if let Err(source) = make(node, &record, within).await {
+        let undone = bridges.undo(&record).await.is_ok();
+        bridges.count_down(&record.name);
+        return Err(BridgeFailure::NotMade { name: record.name, undone, source: Box::new(source) }.into());
     }
+    // It waits for its turn, and undoes what is unfinished.
+    bridges.count_down(&record.name);
+    record.unfinished = false;
+    bridges.write(&record).await?;
     tracing::info!(bridge = record.name, uplink = record.uplink, "a bridge is made");
-    if let Some(deadline) = record.confirm_by.clone() {
-        count_down(node, &record.name, deadline);
-        record.lost = reach::lost(node, reached).await;
-        node.store.write_bridge(&record)?;
+    drop(turn);
+
+    if let Some(left) = record.left() {
+        let lost = reach::lost(node, reached, left.min(NEIGHBOUR_AGAIN_TIMEOUT)).await;
+        let _turn = bridges.turn().await;
+        // It may have been confirmed meanwhile, or undone.
+        let Some(mut now) = bridges.record(&record.name).await? else {
+            return Err(BridgeFailure::NotPending { name: record.name }.into());
+        };
+        if now.confirm_by == record.confirm_by {
+            now.lost = lost;
+            bridges.write(&now).await?;
+        }
     }
     show(node, &record.name).await
 }
 
-/// Makes the changes, or has them made by what configures the uplink.
-async fn make(node: &Node, record: &BridgeRecord, request: &BridgeRequest) -> Result<(), NetworkError> {
-    let Some(native) = &record.native else {
-        return node.network.change_all(&record.takeover.changes()).await;
+/// Makes the changes, or has them made by what configures the uplink. Time is left for confirming it.
+async fn make(node: &Node, record: &BridgeRecord, within: Duration) -> Result<(), NetworkError> {
+    let network = &node.network;
+    let made = async {
+        let Some(native) = &record.native else {
+            return network.change_all(&record.takeover.changes()).await;
+        };
+        for step in &native.make {
+            network.step(step).await?;
+        }
+        let moved: &[_] = if record.takes_over() { &record.addresses } else { &[] };
+        network.carries(&record.name, Some(&record.port), moved, NATIVE_TIMEOUT).await?;
+        if record.takes_over() {
+            return Ok(());
+        }
+        // What configures the uplink may have done so anew, for its VLAN.
+        network.carries(&record.replaced, None, &record.addresses, NATIVE_TIMEOUT).await
     };
-    for step in &native.make {
-        node.network.step(step).await?;
-    }
-    // Half of the time in which it is to be confirmed is left for that.
-    let within = match request.confirm_within_ms {
-        0 => NATIVE_TIMEOUT,
-        ms => NATIVE_TIMEOUT.min(Duration::from_millis(ms / 2)),
-    };
-    node.network.carries(&record.name, Some(&record.port), &record.addresses, within).await
+    timeout(within, made).await.unwrap_or_else(|_elapsed| {
+        let addresses = record.addresses.clone();
+        Err(NetworkError::NotCarried { link: record.name.clone(), addresses, within })
+    })
 }
 
 /// What is to be done; nothing where the bridge is there.
 async fn plan(node: &Node, request: &BridgeRequest) -> Result<Option<BridgeRecord>, Failure> {
     let links = node.network.inventory().await?;
-    let connections = network::connections().map_err(BridgeFailure::Connections)?;
-    let facts = Facts { host: &node.config.host, links: &links, connections: &connections };
-    let (link, vlan) = link_of(request, &facts)?;
-    let carried = match vlan {
-        Some(_) => Carried::default(),
-        None => node.network.carried(&link.name).await?,
-    };
-    let Admitted::Make { uplink, mac, mtu, vlan } = admit(request, &facts, &carried)? else {
+    let facts = Facts { host: &node.config.host, links: &links };
+    let (uplink, vlan) = link_of(request, &facts)?;
+    let carried = node.network.carried(&uplink.name).await?;
+    let Admitted::Make { mac, mtu } = admit(request, &facts, &uplink, vlan.as_ref(), &carried)? else {
         return Ok(None);
     };
+    refuse_beside(request, &node.bridges.records().await?)?;
     let wanted = Wanted {
         bridge: &request.name,
         uplink: &uplink,
@@ -108,9 +111,15 @@ async fn plan(node: &Node, request: &BridgeRequest) -> Result<Option<BridgeRecor
         mtu_asked: request.mtu.is_some(),
         vlan: vlan.as_ref(),
     };
-    let native = Native::plan(Path::new("/"), &wanted).await.map_err(|source| {
-        BridgeFailure::Configuration { uplink: request.uplink.clone(), source: Box::new(source) }
+    let native = Native::plan(&wanted).await.map_err(|source| BridgeFailure::Configuration {
+        uplink: request.uplink.clone(),
+        source: Box::new(source),
     })?;
+    // What configures a link may take its addresses away for a moment, also for a VLAN.
+    if request.confirm_within_ms == 0 && (vlan.is_none() || native.is_some()) {
+        let connections = network::connections().map_err(BridgeFailure::Connections)?;
+        refuse_cut_off(&uplink.name, &carried, &connections)?;
+    }
     let takeover = Takeover::plan(&request.name, &uplink, mac, mtu, vlan.as_ref(), &carried);
     Ok(Some(BridgeRecord {
         name: request.name.clone(),
@@ -122,155 +131,68 @@ async fn plan(node: &Node, request: &BridgeRequest) -> Result<Option<BridgeRecor
         takeover,
         native,
         addresses: carried.lasting(),
+        unfinished: true,
         confirm_by: None,
         lost: Vec::new(),
     }))
 }
 
+fn confirm_within(request: &BridgeRequest) -> Duration {
+    Duration::from_millis(request.confirm_within_ms).min(CONFIRM_WITHIN_MAX)
+}
+
 fn deadline(request: &BridgeRequest) -> Result<Option<Deadline>, Failure> {
-    if request.confirm_within_ms == 0 {
-        return Ok(None);
+    match confirm_within(request) {
+        Duration::ZERO => Ok(None),
+        within => Ok(Some(Deadline::within(within, host::uptime()?, Timestamp::now()))),
     }
-    let within = Duration::from_millis(request.confirm_within_ms).min(CONFIRM_WITHIN_MAX);
-    Ok(Some(Deadline::within(within, host::uptime()?, Timestamp::now())))
-}
-
-/// Undoes the bridge when its time is over.
-fn count_down(node: &Arc<Node>, name: &str, deadline: Deadline) {
-    // Without a clock its time is over: a host that is cut off cannot be asked.
-    let left = host::uptime().map_or(Duration::ZERO, |uptime| deadline.left(uptime));
-    undo_after(node, name, deadline, left);
-}
-
-/// Undoes the bridge after a while, unless it has been confirmed or has gone by then. Tried until it is done.
-fn undo_after(node: &Arc<Node>, name: &str, deadline: Deadline, left: Duration) {
-    let (node, name) = (Arc::clone(node), name.to_owned());
-    tokio::spawn(async move {
-        tokio::time::sleep(left).await;
-        loop {
-            let turn = node.bridges.turn().await;
-            match node.store.bridge(&name) {
-                Ok(Some(record)) if record.confirm_by.as_ref() == Some(&deadline) => {
-                    tracing::warn!(bridge = name, "nobody has confirmed it: it is undone");
-                    if undo(&node, &record).await.is_ok() {
-                        return;
-                    }
-                }
-                Ok(_) => return,
-                Err(error) => tracing::error!(bridge = name, "not undone yet: {}", chain(&error)),
-            }
-            drop(turn);
-            tokio::time::sleep(UNDO_AGAIN_EVERY).await;
-        }
-    });
-}
-
-/// Makes everything as it was before the bridge, as far as it can be, and forgets it when that is done.
-async fn undo(node: &Node, record: &BridgeRecord) -> Result<(), Failure> {
-    if !unmake(node, record, &record.addresses).await {
-        undo_all(node, &record.takeover.undo()).await?;
-    }
-    Ok(node.store.remove_bridge(&record.name)?)
-}
-
-/// Has what configures the uplink give it these addresses again. Where nothing does, or it fails, the caller must.
-async fn unmake(node: &Node, record: &BridgeRecord, addresses: &[IpAddr]) -> bool {
-    let Some(native) = &record.native else { return false };
-    for step in &native.unmake {
-        if let Err(error) = node.network.step(step).await {
-            tracing::warn!(bridge = record.name, "{}", chain(&error));
-        }
-    }
-    // The link that was made for a VLAN has gone with the addresses that it got.
-    let addresses = if record.replaced == record.port { addresses } else { &[] };
-    match node.network.carries(&record.replaced, None, addresses, NATIVE_TIMEOUT).await {
-        Ok(()) => true,
-        Err(error) => {
-            let keeper = native.keeper.as_str();
-            tracing::error!("{keeper} does not undo it, so the agent does: {}", chain(&error));
-            false
-        }
-    }
-}
-
-/// Goes on after a failure, and tells of the last one.
-async fn undo_all(node: &Node, changes: &[Change]) -> Result<(), NetworkError> {
-    let mut outcome = Ok(());
-    for change in changes {
-        if let Err(error) = node.network.change_fact(change).await {
-            tracing::error!("not undone: {}", chain(&error));
-            outcome = Err(error);
-        }
-    }
-    outcome
-}
-
-/// Takes up what an earlier agent left. Guests go on where that cannot be read, so the agent does, too.
-pub(crate) async fn recover(node: &Arc<Node>) {
-    if let Err(failure) = take_up(node).await {
-        tracing::error!("bridges that an earlier agent made are not undone: {}", failure.chain());
-    }
-}
-
-/// What is unconfirmed is counted down further, what went with a boot is forgotten.
-async fn take_up(node: &Arc<Node>) -> Result<(), Failure> {
-    let boot_id = host::boot_id()?;
-    let links = node.network.inventory().await?;
-    for mut record in node.store.bridges()? {
-        let this_boot = record.boot_id == boot_id;
-        let is_kept = this_boot && named(&links, &record.name).is_some() || record.native.is_some();
-        match record.confirm_by.clone() {
-            Some(deadline) if this_boot => count_down(node, &record.name, deadline),
-            // Whoever boots a host does so to get it back.
-            Some(deadline) if record.native.is_some() => {
-                undo_after(node, &record.name, deadline, Duration::ZERO)
-            }
-            None if is_kept => {
-                record.boot_id.clone_from(&boot_id);
-                node.store.write_bridge(&record)?;
-            }
-            Some(_) | None => node.store.remove_bridge(&record.name)?,
-        }
-    }
-    Ok(())
 }
 
 /// Keeps a bridge that would be undone.
 pub(crate) async fn confirm(node: &Node, name: &str) -> Result<api::Bridge, Failure> {
     let _turn = node.bridges.turn().await;
-    let record = node.store.bridge(name)?.filter(|record| record.confirm_by.is_some());
-    let Some(mut record) = record else {
+    let pending = |record: &BridgeRecord| record.left().is_some_and(|left| !left.is_zero());
+    let Some(mut record) = node.bridges.record(name).await?.filter(pending) else {
         return Err(BridgeFailure::NotPending { name: name.to_owned() }.into());
     };
     record.confirm_by = None;
     record.lost.clear();
-    node.store.write_bridge(&record)?;
+    node.bridges.write(&record).await?;
     show(node, name).await
 }
 
 /// Removes a bridge that Ferry made; its uplink takes back what the bridge carries by now.
 pub(crate) async fn delete(node: &Node, name: &str) -> Result<(), Failure> {
-    let _turn = node.bridges.turn().await;
+    let bridges = &node.bridges;
+    let _turn = bridges.turn().await;
     let links = node.network.inventory().await?;
-    if named(&links, name).is_none_or(|link| link.kind.as_deref() != Some("bridge")) {
-        return Err(BridgeFailure::NotFound { name: name.to_owned(), host: node.config.host.clone() }.into());
-    }
-    let Some(record) = node.store.bridge(name)? else {
-        return Err(BridgeFailure::NotOurs { name: name.to_owned() }.into());
+    let is_there = named(&links, name).is_some_and(|link| link.kind.as_deref() == Some("bridge"));
+    let Some(mut record) = bridges.record(name).await? else {
+        let name = name.to_owned();
+        return Err(match is_there {
+            true => BridgeFailure::NotOurs { name },
+            false => BridgeFailure::NotFound { name, host: node.config.host.clone() },
+        }
+        .into());
     };
     if let Some(by) = user(node, &links, &record).await {
         return Err(BridgeFailure::Used { name: name.to_owned(), by }.into());
     }
-    let carried = node.network.carried(name).await?;
-    if unmake(node, &record, &carried.lasting()).await {
-        return Ok(node.store.remove_bridge(name)?);
+    let carrier = if record.takes_over() { name } else { &record.replaced };
+    // Where it is gone, the uplink gets what it had.
+    if named(&links, carrier).is_some() {
+        let carried = node.network.carried(carrier).await?;
+        record.addresses = carried.lasting();
+        if record.takes_over() {
+            record.takeover = record.takeover.carrying(&record.replaced, name, &carried);
+        }
     }
-    let changes = record.takeover.end(name, &record.port, &carried);
-    if let Err(source) = node.network.change_all(&changes).await {
-        undo_all(node, &inverse(&changes)).await?;
-        return Err(BridgeFailure::NotRemoved { name: name.to_owned(), source: Box::new(source) }.into());
-    }
-    Ok(node.store.remove_bridge(name)?)
+    record.unfinished = true;
+    bridges.write(&record).await?;
+    bridges.undo(&record).await.map_err(|failure| {
+        bridges.count_down(name);
+        BridgeFailure::NotRemoved { name: name.to_owned(), source: Box::new(failure) }.into()
+    })
 }
 
 /// Who needs the bridge: a domain, running or not, or a port that is not its uplink.
@@ -293,11 +215,13 @@ fn ports<'a>(links: &'a [Link], bridge: &'a str) -> impl Iterator<Item = &'a str
 /// The host's bridges by name.
 pub(crate) async fn list(node: &Node) -> Result<Vec<api::Bridge>, Failure> {
     let links = node.network.inventory().await?;
+    let records = node.bridges.records().await?;
     let mut bridges = Vec::new();
     for link in links.iter().filter(|link| link.kind.as_deref() == Some("bridge")) {
         // One that has gone meanwhile is not there.
         let Ok(carried) = node.network.carried(&link.name).await else { continue };
-        bridges.push(shown(link, &links, &carried, node.store.bridge(&link.name)?));
+        let record = records.iter().find(|record| record.name == link.name);
+        bridges.push(shown(link, &links, &carried, record));
     }
     bridges.sort_by(|one: &api::Bridge, other| one.name.cmp(&other.name));
     Ok(bridges)
@@ -309,11 +233,10 @@ async fn show(node: &Node, name: &str) -> Result<api::Bridge, Failure> {
         .ok_or_else(|| BridgeFailure::NotFound { name: name.to_owned(), host: node.config.host.clone() })?)
 }
 
-fn shown(link: &Link, links: &[Link], carried: &Carried, record: Option<BridgeRecord>) -> api::Bridge {
-    let mac = |mac: [u8; 6]| mac.map(|byte| format!("{byte:02x}")).join(":");
+fn shown(link: &Link, links: &[Link], carried: &Carried, record: Option<&BridgeRecord>) -> api::Bridge {
     let mut bridge = api::Bridge {
         name: link.name.clone(),
-        mac: link.mac.map(mac),
+        mac: link.mac.map(network::colons),
         mtu: link.mtu,
         up: link.up,
         ports: ports(links, &link.name).map(str::to_owned).collect(),
@@ -323,13 +246,17 @@ fn shown(link: &Link, links: &[Link], carried: &Carried, record: Option<BridgeRe
         kept_by: None,
         undone_at: None,
         lost: Vec::new(),
+        unrenewed: Vec::new(),
     };
-    if let Some(record) = record {
-        bridge.uplink = Some(record.uplink);
-        bridge.vlan = record.vlan;
-        bridge.kept_by = record.native.map(|native| native.keeper.as_str().to_owned());
-        bridge.undone_at = record.confirm_by.map(|deadline| deadline.at.to_string());
-        bridge.lost = record.lost;
+    let Some(record) = record else { return bridge };
+    bridge.uplink = Some(record.uplink.clone());
+    bridge.vlan = record.vlan;
+    bridge.kept_by = record.native.as_ref().map(|native| native.keeper.as_str().to_owned());
+    bridge.undone_at = record.confirm_by.as_ref().map(|deadline| deadline.at.to_string());
+    bridge.lost.clone_from(&record.lost);
+    if record.native.is_none() {
+        let leased = carried.addresses.iter().filter(|address| address.is_leased());
+        bridge.unrenewed = leased.map(ToString::to_string).collect();
     }
     bridge
 }

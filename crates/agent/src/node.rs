@@ -61,6 +61,7 @@ impl Node {
         config: Config,
         store: Store,
         network: Network,
+        bridges: Bridges,
         neighbours: Neighbours,
         pools: Pools,
     ) -> Arc<Node> {
@@ -71,7 +72,7 @@ impl Node {
             neighbours,
             news: News::new(),
             consoles: Consoles::default(),
-            bridges: Bridges::default(),
+            bridges,
             pools,
             capabilities: tokio::sync::Mutex::default(),
             kvm: OnceCell::new(),

@@ -25,7 +25,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::autostart;
-use crate::bridges;
+use crate::bridges::Bridges;
 use crate::config::Config;
 use crate::failure::chain;
 use crate::http;
@@ -70,19 +70,37 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
     end_on_panic();
     let store = Store::open(&config).map_err(Fault::from)?;
     let network = Network::connect().map_err(Fault::from)?;
-    let neighbours = Neighbours::open(&config).map_err(Fault::from)?;
+    let (local, _lock) = listen_local(&config)?;
+    // Before everything that could fail: without it this host may have no address that anything could be served on.
+    let bridges = Bridges::new(store.clone(), network.clone());
+    bridges.recover().await;
+    let served = take_up_and_serve(config, store, network, bridges.clone(), local, shutdown).await;
+    if served.is_err() {
+        bridges.give_up().await;
+    }
+    Ok(served?)
+}
+
+async fn take_up_and_serve(
+    config: Config,
+    store: Store,
+    network: Network,
+    bridges: Bridges,
+    local: UnixListener,
+    shutdown: CancellationToken,
+) -> Result<(), Fault> {
+    let neighbours = Neighbours::open(&config)?;
     if let Err(error) = neighbours.take_up() {
         // A new one can be got only by an agent that runs.
         tracing::error!("no other host reaches this one: {}; `ferry doctor` says more", chain(&error));
     }
-    let (local, _lock) = listen_local(&config)?;
     let others = match neighbours.listen().filter(|_| neighbours.server().is_some()) {
         Some(address) => match bind(address).await {
             Ok(listener) => {
                 neighbours.opened(address);
                 Some(listener)
             }
-            Err(fault) if neighbours.listen_is_configured() => return Err(fault.into()),
+            Err(fault) if neighbours.listen_is_configured() => return Err(fault),
             Err(fault) => {
                 // The host was given another one, most likely; nobody wrote this one into its configuration.
                 tracing::error!(
@@ -102,10 +120,9 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
         None => None,
     };
     let socket = config.socket.clone();
-    let pools = Pools::load(&store).map_err(Fault::from)?;
-    let node = Node::new(config, store, network, neighbours, pools);
-    recovery::recover(&node).await.map_err(Fault::from)?;
-    bridges::recover(&node).await;
+    let pools = Pools::load(&store)?;
+    let node = Node::new(config, store, network, bridges, neighbours, pools);
+    recovery::recover(&node).await?;
     // The first migration is not to wait for what can be asked now; an answer that fails is asked for again then.
     let warm = Arc::clone(&node);
     tokio::spawn(async move {

@@ -31,6 +31,7 @@ use uuid::Uuid;
 
 use crate::bridges::record::BridgeRecord;
 use crate::config::Config;
+use crate::failure::chain;
 use crate::limits::{NAME_BYTES_MAX, REPORTS_KEPT};
 pub(crate) use pools::PoolRecord;
 
@@ -335,10 +336,15 @@ impl Store {
         if network::is_link_name(name) { read_json(&self.bridge_path(name)) } else { Ok(None) }
     }
 
-    /// Of every bridge that Ferry made.
+    /// Of every bridge that Ferry made; one that cannot be read is logged and left alone.
     pub(crate) fn bridges(&self) -> Result<Vec<BridgeRecord>, StoreError> {
-        let read = |path: PathBuf| read_json(&path).transpose();
-        list(&self.bridges_dir(), "json")?.into_iter().filter_map(read).collect()
+        let read = |path: PathBuf| {
+            read_json(&path).unwrap_or_else(|error| {
+                tracing::error!("a bridge is left alone: {}", chain(&error));
+                None
+            })
+        };
+        Ok(list(&self.bridges_dir(), "json")?.into_iter().filter_map(read).collect())
     }
 
     /// The reports that were kept.

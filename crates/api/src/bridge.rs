@@ -34,12 +34,26 @@ pub struct Bridge {
     /// Hosts that were reached before it was made and are not since.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lost: Vec<String>,
+    /// Addresses from a DHCP server that end with their lease, since nothing that Ferry knows renews them on the bridge.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unrenewed: Vec<String>,
+}
+
+/// What a new bridge may be called, in words.
+pub const BRIDGE_NAME: &str = "1 to 15 letters, digits, '.', '_' and '-', and begin with neither '.' nor '-'";
+
+/// Whether a new bridge may be called this. The kernel takes more, and means something else by `%`; but the name goes into
+/// configurations, where other characters are patterns, options or lines of a shell.
+#[must_use]
+pub fn is_bridge_name(name: &str) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    (1..=15).contains(&name.len()) && name.chars().all(fits) && !name.starts_with(['.', '-'])
 }
 
 /// `POST /bridges`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BridgeRequest {
-    /// The bridge's name, at most 15 bytes.
+    /// The bridge's name: 1 to 15 letters, digits, `.`, `_` and `-`, not beginning with `.` or `-`.
     pub name: String,
     /// The link by which it reaches the network, and whose place it takes.
     pub uplink: String,
@@ -68,6 +82,34 @@ impl BridgeRequest {
             vlan: None,
             mtu: None,
             confirm_within_ms: confirm_within_ms(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(name: &str, sound: bool) {
+        assert_eq!(is_bridge_name(name), sound, "{name:?}");
+    }
+
+    #[test]
+    fn names_that_mean_nothing_else() {
+        check("br0", true);
+        check("_lan.7-a", true);
+        check("fifteen-bytes-x", true);
+        check("sixteen-bytes-xx", false);
+        for name in
+            ["", ".", "..", ".br0", "-br0", "--all", "br%d", "br0;reboot", "br*", "br?", "br[0]", "br0:1"]
+        {
+            check(name, false);
+        }
+        for name in
+            ["br/0", "br 0", "br\n0", "br\0", "brü", "$br", "`br`", "br&", "br|", "br'", "br\"", "br\\"]
+        {
+            check(name, false);
         }
     }
 }

@@ -24,7 +24,7 @@ mod screen;
 mod statistics;
 mod verified;
 
-pub use bridge::{Bridge, BridgeRequest};
+pub use bridge::{BRIDGE_NAME, Bridge, BridgeRequest, is_bridge_name};
 pub use check::{CheckMode, CheckReport, CheckRequest, Checked, Severity};
 pub use copy::{CloneRequest, ImportRequest, Imported, Snapshot, SnapshotRequest};
 pub use definition::{AutostartRequest, DefineRequest, EditRequest, Nvram, RenameRequest, SizeRequest};

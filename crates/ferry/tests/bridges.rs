@@ -408,8 +408,12 @@ fn what_cannot_be_is_refused_before_anything_changes() {
         ip("addr add 2001:db8::1/64 dev up0");
         ip("link add up0.8 type veth peer name plain8");
 
-        check("create a-name-of-16-byt --uplink up0", "bridge-name", "1 to 15 bytes");
-        check("create a/b --uplink up0", "bridge-name", "1 to 15 bytes");
+        for name in ["a-name-of-16-byt", "a/b", "br%d", "br0;reboot", "*"] {
+            let output = host.ferry(&format!("bridge create {name} --uplink up0"));
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(said.contains("1 to 15 letters"), "{said}");
+            assert_eq!(output.status.code(), Some(2), "{name}");
+        }
         check("create port9 --uplink up0", "bridge-name-taken", "no bridge but a veth");
         check("create br9 --uplink up0", "bridge-differs", "up0 is not its port");
         check("create br0 --uplink up9", "uplink-not-found", "there are");

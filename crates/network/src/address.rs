@@ -125,8 +125,18 @@ impl Address {
 
     /// Whether it is one of IPv6 that goes when no router repeats its prefix.
     pub(crate) fn expires_with_a_router(&self) -> bool {
+        self.0.header.family == AddressFamily::Inet6 && self.expires()
+    }
+
+    /// Whether it is one of IPv4 that goes unless somebody renews it, as a DHCP client does.
+    #[must_use]
+    pub fn is_leased(&self) -> bool {
+        self.0.header.family == AddressFamily::Inet && self.expires()
+    }
+
+    fn expires(&self) -> bool {
         let expires = |attribute: &AddressAttribute| matches!(attribute, AddressAttribute::CacheInfo(lifetimes) if lifetimes.ifa_valid < u32::MAX);
-        self.0.header.family == AddressFamily::Inet6 && self.0.attributes.iter().any(expires)
+        self.0.attributes.iter().any(expires)
     }
 
     /// Whether two differ in nothing but their lifetimes.

@@ -28,11 +28,11 @@ pub use connections::{Connection, connections};
 pub use counters::{Counters, counters};
 pub use error::NetworkError;
 pub use learned::Learned;
-pub use link::Link;
+pub use link::{Link, colons};
 pub use native::{Keeper, Native, Step, Wanted};
 pub use port::{Port, PortState, PortStatus};
 pub use route::Route;
-pub use takeover::{Carried, Change, Fact, NewVlan, Takeover, inverse};
+pub use takeover::{Carried, Change, Fact, NewVlan, Takeover};
 
 use std::net::IpAddr;
 use std::time::Duration;

@@ -39,6 +39,12 @@ pub struct Link {
     pub vlan: Option<(u16, String)>,
 }
 
+/// An Ethernet address as people write it: `02:00:00:00:00:01`.
+#[must_use]
+pub fn colons(mac: [u8; 6]) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
+}
+
 /// All links of a dump, in the kernel's order.
 pub(crate) fn read(links: &[LinkMessage]) -> Vec<Link> {
     let names: HashMap<u32, &str> =

@@ -6,15 +6,20 @@ mod ifupdown;
 mod network_manager;
 mod networkd;
 
+use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 
 use serde::{Deserialize, Serialize};
 
 use crate::limits::COMMAND_WITHIN;
-use crate::link::Link;
+use crate::link::{Link, colons};
 use crate::{Network, NetworkError};
+
+/// Who may read a new file: networkd is not root.
+const MODE: u32 = 0o644;
 
 /// What configures a link, by the name that people know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,6 +88,18 @@ pub enum Step {
         /// The link.
         link: String,
     },
+    /// A profile of NetworkManager is not there.
+    Forget {
+        /// Its name.
+        profile: String,
+    },
+    /// A file of ifupdown has nothing of a bridge, and its lines that gave way to the bridge again.
+    Release {
+        /// The file.
+        path: PathBuf,
+        /// The bridge.
+        bridge: String,
+    },
 }
 
 /// What configures the bridge, and what takes that back.
@@ -97,23 +114,26 @@ pub struct Native {
 }
 
 impl Native {
-    /// How the bridge is configured where something configures its uplink; `None` where nothing does. `root` is `/`.
+    /// How the bridge is configured where something configures its uplink; `None` where nothing does.
     ///
     /// # Errors
-    /// [`NetworkError::Native`] where a configuration cannot be read.
-    pub async fn plan(root: &Path, wanted: &Wanted<'_>) -> Result<Option<Native>, NetworkError> {
+    /// [`NetworkError::Native`] where a configuration cannot be read, or cannot have such a bridge.
+    pub async fn plan(wanted: &Wanted<'_>) -> Result<Option<Native>, NetworkError> {
         // What configures links does so where the first process is.
-        let namespace = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/net")).ok();
+        let namespace = |process: &str| fs::read_link(format!("/proc/{process}/ns/net")).ok();
         if namespace("thread-self") != namespace("1") {
             return Ok(None);
         }
-        if let Some(found) = networkd::find(root, wanted.uplink)? {
+        let uplink = wanted.uplink.clone();
+        if let Some(found) = blocking(move || networkd::find(Path::new("/"), &uplink)).await? {
             return Ok(Some(networkd::plan(wanted, &found)));
         }
-        if let Some(profile) = network_manager::find(root, &wanted.uplink.name).await? {
-            return Ok(Some(network_manager::plan(wanted, &profile)));
+        if let Some(profile) = network_manager::find(Path::new("/"), &wanted.uplink.name).await? {
+            return network_manager::plan(wanted, &profile).map(Some);
         }
-        Ok(ifupdown::find(root, &wanted.uplink.name)?.map(|found| ifupdown::plan(wanted, &found)))
+        let uplink = wanted.uplink.name.clone();
+        let found = blocking(move || ifupdown::find(Path::new("/"), &uplink)).await?;
+        Ok(found.map(|found| ifupdown::plan(wanted, &found)))
     }
 }
 
@@ -123,18 +143,15 @@ impl Network {
     /// # Errors
     /// [`NetworkError::Native`] where a file cannot be written or a program fails, [`NetworkError::Netlink`].
     pub async fn step(&self, step: &Step) -> Result<(), NetworkError> {
-        match step {
-            Step::Write { path, text } => {
-                write(path, text).map_err(|source| native(format!("write {}", path.display()), source))
+        match step.clone() {
+            Step::Write { path, text } => on_file("write", path, move |path| write(path, &text)).await,
+            Step::Remove { path } => on_file("remove", path, remove).await,
+            Step::Release { path, bridge } => {
+                on_file("rewrite", path, move |path| ifupdown::release(path, &bridge)).await
             }
-            Step::Remove { path } => match std::fs::remove_file(path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    Err(native(format!("remove {}", path.display()), error))
-                }
-                Ok(()) | Err(_) => Ok(()),
-            },
-            Step::Run { words } => run(words).await.map(drop),
-            Step::Unlink { link } => self.remove(link).await,
+            Step::Run { words } => run(&words).await.map(drop),
+            Step::Unlink { link } => self.remove(&link).await,
+            Step::Forget { profile } => network_manager::forget(&profile).await,
         }
     }
 }
@@ -143,43 +160,87 @@ fn native(what: String, source: io::Error) -> NetworkError {
     NetworkError::Native { what, source }
 }
 
-/// All of it or nothing, and for good: the host may lose its power next.
-fn write(path: &Path, text: &str) -> io::Result<()> {
-    let directory = path.parent().unwrap_or(Path::new("/"));
-    std::fs::create_dir_all(directory)?;
-    let beside = directory.join(format!(".ferry-{}", std::process::id()));
-    let mut file = std::fs::File::create(&beside)?;
-    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
-    let renamed = written.and_then(|()| std::fs::rename(&beside, path));
-    if renamed.is_err() {
-        // What cannot be removed either is a file that nobody reads.
-        drop(std::fs::remove_file(&beside));
-        return renamed;
+async fn on_file(
+    verb: &str,
+    path: PathBuf,
+    job: impl FnOnce(&Path) -> io::Result<()> + Send + 'static,
+) -> Result<(), NetworkError> {
+    let what = format!("{verb} {}", path.display());
+    blocking(move || job(&path)).await.map_err(|source| native(what, source))
+}
+
+/// Does what waits for a disk on a thread that nothing else waits for.
+async fn blocking<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(job).await {
+        Ok(done) => done,
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
     }
-    std::fs::File::open(directory)?.sync_all()
+}
+
+/// All of it or nothing, and for good: the host may lose its power next. A file that is there keeps its owner and who may
+/// read it.
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    // A link to a file stays one.
+    let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    fs::create_dir_all(directory)?;
+    let beside = directory.join(format!(".ferry-{}", std::process::id()));
+    let written = write_as(path, &beside, text).and_then(|()| fs::rename(&beside, path));
+    if written.is_err() {
+        // What cannot be removed either is a file that nobody reads.
+        drop(fs::remove_file(&beside));
+        return written;
+    }
+    File::open(directory)?.sync_all()
+}
+
+fn write_as(path: &Path, beside: &Path, text: &str) -> io::Result<()> {
+    let mut file = File::create(beside)?;
+    let mode = match fs::metadata(path) {
+        Ok(before) => {
+            fchown(&file, Some(before.uid()), Some(before.gid()))?;
+            before.permissions().mode()
+        }
+        Err(_) => MODE,
+    };
+    file.set_permissions(fs::Permissions::from_mode(mode))?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// Runs a program to its end, and gives what it printed.
 async fn run(words: &[String]) -> Result<String, NetworkError> {
+    let output = output(words).await?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    Err(failed(words, &output))
+}
+
+async fn output(words: &[String]) -> Result<Output, NetworkError> {
     let (program, arguments) = words.split_first().expect("a step names its program");
     let said = |source| native(format!("run `{}`", words.join(" ")), source);
     let mut command = tokio::process::Command::new(program);
     command.args(arguments).env("LC_ALL", "C").stdin(Stdio::null()).kill_on_drop(true);
     let output = tokio::time::timeout(COMMAND_WITHIN, command.output()).await;
-    let output = output.map_err(|_elapsed| said(io::ErrorKind::TimedOut.into()))?.map_err(said)?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
+    output.map_err(|_elapsed| said(io::ErrorKind::TimedOut.into()))?.map_err(said)
+}
+
+fn failed(words: &[String], output: &Output) -> NetworkError {
     let complaint = String::from_utf8_lossy(&output.stderr);
-    Err(said(io::Error::other(format!("{}: {}", output.status, complaint.trim()))))
+    let source = io::Error::other(format!("{}: {}", output.status, complaint.trim()));
+    native(format!("run `{}`", words.join(" ")), source)
 }
 
 fn words(line: &str) -> Step {
     Step::Run { words: line.split(' ').map(str::to_owned).collect() }
-}
-
-fn colons(mac: [u8; 6]) -> String {
-    mac.map(|byte| format!("{byte:02x}")).join(":")
 }
 
 /// Who wrote a file, for whoever finds it.

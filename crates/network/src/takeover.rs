@@ -202,22 +202,14 @@ impl Takeover {
     /// What makes everything as it was, also where not all of it was done.
     #[must_use]
     pub fn undo(&self) -> Vec<Change> {
-        inverse(&self.changes())
+        self.changes().into_iter().rev().map(|it| Change { holds: !it.holds, ..it }).collect()
     }
 
-    /// What gives the uplink back what the bridge carries by now, and removes the bridge.
+    /// The same with what the bridge carries by now: undone, the uplink has that.
     #[must_use]
-    pub fn end(&self, bridge: &str, port: &str, carried: &Carried) -> Vec<Change> {
-        let mut changes = moves(bridge, port, carried);
-        changes.extend(inverse(&self.links));
-        changes
+    pub fn carrying(self, uplink: &str, bridge: &str, carried: &Carried) -> Takeover {
+        Takeover { moves: moves(uplink, bridge, carried), ..self }
     }
-}
-
-/// The changes that undo these, also where not all of them were made.
-#[must_use]
-pub fn inverse(changes: &[Change]) -> Vec<Change> {
-    changes.iter().rev().map(|change| Change { fact: change.fact.clone(), holds: !change.holds }).collect()
 }
 
 /// What `from` carries is carried by `to`.

@@ -148,7 +148,7 @@ fn what_the_bridge_got_later_goes_to_the_uplink() {
         assert!(by_then.iter().any(|line| line.contains("LINK:late")), "{by_then:#?}");
 
         let (_, carried) = look(&network, "br0").await;
-        network.change_all(&plan.end("br0", "up0", &carried)).await.unwrap();
+        network.change_all(&plan.carrying("up0", "br0", &carried).undo()).await.unwrap();
         assert_eq!(said("up0"), by_then);
         assert!(!network.link_exists("br0").await.unwrap());
     });

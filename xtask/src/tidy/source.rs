@@ -21,13 +21,16 @@ const MODULES_BANNED: [&str; 9] =
 const WORDS_BANNED: [&str; 5] = ["src", "dst", "destination", "peer", "remote"];
 
 /// Identifiers that hold such a word because somebody else named them.
-const WORDS_EXCEPTED: [&str; 6] = [
-    "verify_peer",       // QEMU's property of tls-creds objects
-    "peer_certificates", // rustls, tokio-rustls
-    "peer_cred",         // tokio's UnixStream
-    "peer_addr",         // std's and tokio's sockets
-    "remote_addr",       // axum, hyper
-    "RemoteAddr",        // the same, as a type
+const WORDS_EXCEPTED: [&str; 9] = [
+    "verify_peer",               // QEMU's property of tls-creds objects
+    "peer_certificates",         // rustls, tokio-rustls
+    "peer_cred",                 // tokio's UnixStream
+    "peer_addr",                 // std's and tokio's sockets
+    "remote_addr",               // axum, hyper
+    "RemoteAddr",                // the same, as a type
+    "Destination",               // rtnetlink, of a route
+    "destination_prefix",        // the same
+    "destination_prefix_length", // the same
 ];
 
 /// Macros that stand for work not done, or for a look that was forgotten.

@@ -4,6 +4,7 @@
 use api::BridgeRequest;
 use network::{Carried, Connection, Link, NewVlan};
 
+use super::record::BridgeRecord;
 use crate::failure::BridgeFailure;
 use crate::limits::{MTU_MAX, MTU_MIN, MTU_MIN_IPV6};
 
@@ -11,7 +12,6 @@ use crate::limits::{MTU_MAX, MTU_MIN, MTU_MIN_IPV6};
 pub(super) struct Facts<'a> {
     pub(super) host: &'a str,
     pub(super) links: &'a [Link],
-    pub(super) connections: &'a [Connection],
 }
 
 /// What is to be made.
@@ -19,24 +19,23 @@ pub(super) struct Facts<'a> {
 pub(super) enum Admitted {
     /// Nothing: it is there.
     Exists,
-    /// A bridge with this uplink.
+    /// The bridge.
     Make {
-        /// The link whose place it takes: the uplink, or a VLAN of it that has a link already.
-        uplink: Link,
-        /// The uplink's address, which the bridge gets.
+        /// The uplink's address, which it gets.
         mac: [u8; 6],
         /// In bytes.
         mtu: u32,
-        /// The VLAN that needs a link.
-        vlan: Option<NewVlan>,
     },
 }
 
-/// What is known once it is clear which link the bridge would be made on.
+/// The link on which the bridge is made: the uplink, or a VLAN of it that has a link already. And the VLAN that needs one.
 pub(super) fn link_of(
     request: &BridgeRequest,
     facts: &Facts<'_>,
 ) -> Result<(Link, Option<NewVlan>), BridgeFailure> {
+    if !api::is_bridge_name(&request.name) {
+        return Err(BridgeFailure::Name { name: request.name.clone() });
+    }
     let uplink = named(facts.links, &request.uplink).ok_or_else(|| BridgeFailure::NoUplink {
         uplink: request.uplink.clone(),
         host: facts.host.to_owned(),
@@ -66,32 +65,59 @@ pub(super) fn link_of(
 pub(super) fn admit(
     request: &BridgeRequest,
     facts: &Facts<'_>,
+    uplink: &Link,
+    vlan: Option<&NewVlan>,
     carried: &Carried,
 ) -> Result<Admitted, BridgeFailure> {
-    if !network::is_link_name(&request.name) {
-        return Err(BridgeFailure::Name { name: request.name.clone() });
-    }
-    let (uplink, vlan) = link_of(request, facts)?;
     if let Some(there) = named(facts.links, &request.name) {
-        return compare(request, there, &uplink, vlan.as_ref());
+        return compare(request, there, uplink, vlan);
     }
-    let mac = bridgeable(&uplink, vlan.as_ref())?;
-    let mtu = mtu(request, &uplink, carried)?;
-    if let Some(route) = carried.routes.iter().find(|route| route.nexthop_object().is_some()) {
-        return Err(BridgeFailure::NexthopObject {
-            uplink: uplink.name,
-            route: route.to_string(),
-            id: route.nexthop_object().unwrap_or_default(),
-        });
+    let mac = bridgeable(uplink, vlan)?;
+    // A VLAN's bridge takes nothing over.
+    let nothing = Carried::default();
+    let carried = if vlan.is_some() { &nothing } else { carried };
+    let mtu = mtu(request, uplink, carried)?;
+    if let Some((route, id)) = carried.routes.iter().find_map(|route| Some((route, route.nexthop_object()?)))
+    {
+        let route = route.to_string();
+        return Err(BridgeFailure::NexthopObject { uplink: uplink.name.clone(), route, id });
     }
-    if request.confirm_within_ms == 0 && vlan.is_none() {
-        let over = over(carried, facts.connections);
-        if let Some(first) = over.first() {
-            let first = first.there.ip();
-            return Err(BridgeFailure::CutsOff { uplink: uplink.name, first, count: over.len() });
+    Ok(Admitted::Make { mac, mtu })
+}
+
+/// Refuses a bridge beside others that Ferry made: one change at a time, and one bridge on an uplink or on each VLAN.
+pub(super) fn refuse_beside(request: &BridgeRequest, others: &[BridgeRecord]) -> Result<(), BridgeFailure> {
+    if let Some(same) = others.iter().find(|it| it.name == request.name) {
+        let how = "Ferry made it, and its link has been removed since".to_owned();
+        return Err(BridgeFailure::Differs { name: same.name.clone(), how });
+    }
+    if let Some(open) = others.iter().find(|it| it.left().is_some()) {
+        return Err(BridgeFailure::Unconfirmed { name: open.name.clone() });
+    }
+    let apart = |it: &BridgeRecord| it.vlan.is_some() && request.vlan.is_some() && it.vlan != request.vlan;
+    match others.iter().find(|it| it.uplink == request.uplink && !apart(it)) {
+        Some(other) => {
+            let (uplink, other) = (request.uplink.clone(), other.name.clone());
+            Err(BridgeFailure::UplinkShared { uplink, other })
         }
+        None => Ok(()),
     }
-    Ok(Admitted::Make { uplink, mac, mtu, vlan })
+}
+
+/// Refuses a change of an uplink for good while it carries connections of other machines.
+pub(super) fn refuse_cut_off(
+    uplink: &str,
+    carried: &Carried,
+    connections: &[Connection],
+) -> Result<(), BridgeFailure> {
+    let over = over(carried, connections);
+    match over.first() {
+        Some(first) => {
+            let first = first.there.ip();
+            Err(BridgeFailure::CutsOff { uplink: uplink.to_owned(), first, count: over.len() })
+        }
+        None => Ok(()),
+    }
 }
 
 /// The bridge's name is taken: by the very bridge that is asked for, or by something else.
@@ -118,6 +144,12 @@ fn compare(
 /// What `br_add_if` of the kernel's net/bridge/br_if.c asks of a port.
 fn bridgeable(uplink: &Link, vlan: Option<&NewVlan>) -> Result<[u8; 6], BridgeFailure> {
     let refuse = |why, mend| Err(BridgeFailure::NotBridgeable { uplink: uplink.name.clone(), why, mend });
+    if !api::is_bridge_name(&uplink.name) {
+        return refuse(
+            "its name has characters that mean something else in configurations",
+            "rename it with `ip link set LINK name NAME`, with letters, digits, '.', '_' and '-' alone",
+        );
+    }
     if uplink.loopback {
         return refuse("it is the loopback, which leads nowhere", "name the card that leads to the network");
     }
@@ -157,7 +189,7 @@ fn mtu(request: &BridgeRequest, uplink: &Link, carried: &Carried) -> Result<u32,
 }
 
 /// The connections of other machines with an address that is to be moved.
-pub(super) fn over<'a>(carried: &Carried, connections: &'a [Connection]) -> Vec<&'a Connection> {
+fn over<'a>(carried: &Carried, connections: &'a [Connection]) -> Vec<&'a Connection> {
     let ours = |ip| carried.addresses.iter().any(|address| address.ip() == Some(ip));
     connections.iter().filter(|it| ours(it.here.ip()) && !ours(it.there.ip())).collect()
 }

@@ -1,10 +1,12 @@
 //! Which of the hosts that this one knows it reaches, before a bridge is made and afterwards. Main functions: [`reached`],
 //! [`lost`].
 
-use futures_util::future::join_all;
-use tokio::time::{Instant, sleep, timeout};
+use std::time::Duration;
 
-use crate::limits::{NEIGHBOUR_AGAIN_EVERY, NEIGHBOUR_AGAIN_TIMEOUT, NEIGHBOUR_TIMEOUT};
+use futures_util::future::join_all;
+use tokio::time::{sleep, timeout};
+
+use crate::limits::{NEIGHBOUR_AGAIN_EVERY, NEIGHBOUR_TIMEOUT};
 use crate::node::Node;
 
 /// The hosts whose agents answer, each asked over a new connection.
@@ -14,17 +16,15 @@ pub(super) async fn reached(node: &Node) -> Vec<String> {
     hosts.into_iter().zip(answers).filter_map(|(host, answers)| answers.then_some(host.name)).collect()
 }
 
-/// Those of `hosts` that do not answer any more; they are given a little time.
-pub(super) async fn lost(node: &Node, hosts: Vec<String>) -> Vec<String> {
-    let deadline = Instant::now() + NEIGHBOUR_AGAIN_TIMEOUT;
+/// Those of `hosts` that do not answer any more in this time.
+pub(super) async fn lost(node: &Node, hosts: Vec<String>, within: Duration) -> Vec<String> {
     let answers = join_all(hosts.iter().map(|host| async move {
-        while !answers(node, host).await {
-            if Instant::now() >= deadline {
-                return false;
+        let again = async {
+            while !answers(node, host).await {
+                sleep(NEIGHBOUR_AGAIN_EVERY).await;
             }
-            sleep(NEIGHBOUR_AGAIN_EVERY).await;
-        }
-        true
+        };
+        timeout(within, again).await.is_ok()
     }))
     .await;
     hosts.into_iter().zip(answers).filter_map(|(host, answers)| (!answers).then_some(host)).collect()

@@ -31,12 +31,43 @@ pub(crate) struct BridgeRecord {
     pub(crate) replaced: String,
     /// The addresses that are to be on the bridge, and on that link again when it is undone.
     pub(crate) addresses: Vec<IpAddr>,
+    /// Whether it is just being made or removed. Whoever finds it so in the record of an earlier agent undoes it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) unfinished: bool,
     /// Until when it is to be confirmed; none once it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) confirm_by: Option<Deadline>,
     /// Hosts that were reached before it was made and are not since.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) lost: Vec<String>,
+}
+
+impl BridgeRecord {
+    /// For how long it stays; none where that is for good.
+    pub(crate) fn left(&self) -> Option<Duration> {
+        if self.unfinished {
+            return Some(Duration::ZERO);
+        }
+        let deadline = self.confirm_by.as_ref()?;
+        // Whoever boots a host does so to get it back. And without a clock its time is over: a host that is cut off
+        // cannot be asked.
+        let uptime = host::uptime().ok().filter(|_| self.is_of_this_boot());
+        Some(uptime.map_or(Duration::ZERO, |uptime| deadline.left(uptime)))
+    }
+
+    /// Whether the bridge has the addresses of its port: not where that is a VLAN's new link.
+    pub(crate) fn takes_over(&self) -> bool {
+        self.replaced == self.port
+    }
+
+    /// Whether anything of it can be there.
+    pub(crate) fn can_be_there(&self) -> bool {
+        self.native.is_some() || self.is_of_this_boot()
+    }
+
+    fn is_of_this_boot(&self) -> bool {
+        host::boot_id().is_ok_and(|id| id == self.boot_id)
+    }
 }
 
 /// When an unconfirmed bridge is undone.

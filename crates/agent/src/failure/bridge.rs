@@ -1,9 +1,12 @@
 //! Why a bridge was not made, kept or removed. Main type: [`BridgeFailure`].
 
+use crate::failure::Failure;
+use crate::limits::UNDO_AGAIN_EVERY;
+
 /// Why nothing was changed, or everything was undone.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BridgeFailure {
-    #[error("{name:?} cannot name a bridge: a name has 1 to 15 bytes, without '/', ':' and white space")]
+    #[error("{name:?} cannot name a bridge: a name must have {}", api::BRIDGE_NAME)]
     Name { name: String },
     #[error("the name {name} is taken by a link that is no bridge but {kind}")]
     NameTaken { name: String, kind: String },
@@ -31,6 +34,8 @@ pub(crate) enum BridgeFailure {
     NexthopObject { uplink: String, route: String, id: u32 },
     #[error("the bridge {name} has not been confirmed yet; one change at a time")]
     Unconfirmed { name: String },
+    #[error("the bridge {other} stands on {uplink} already")]
+    UplinkShared { uplink: String, other: String },
     #[error("there is no bridge {name} on host {host}")]
     NotFound { name: String, host: String },
     #[error("the bridge {name} was not made by Ferry, so what was there before it is not known")]
@@ -45,20 +50,28 @@ pub(crate) enum BridgeFailure {
         #[source]
         source: Box<network::NetworkError>,
     },
-    #[error("the bridge {name} could not be made, and everything is as it was")]
+    #[error("the bridge {name} could not be made, and {}", undone_or_not(*.undone))]
     NotMade {
         name: String,
+        undone: bool,
         #[source]
         source: Box<network::NetworkError>,
     },
-    #[error("the bridge {name} could not be removed, and everything is as it was")]
+    #[error("the bridge {name} is not removed yet, and that is tried again every {} s", UNDO_AGAIN_EVERY.as_secs())]
     NotRemoved {
         name: String,
         #[source]
-        source: Box<network::NetworkError>,
+        source: Box<Failure>,
     },
     #[error("this host's connections cannot be looked at")]
     Connections(#[source] std::io::Error),
+}
+
+fn undone_or_not(undone: bool) -> String {
+    if undone {
+        return "everything is as it was".to_owned();
+    }
+    format!("what was done is not undone yet: that is tried again every {} s", UNDO_AGAIN_EVERY.as_secs())
 }
 
 fn there_are(known: &[String]) -> String {

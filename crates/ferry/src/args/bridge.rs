@@ -36,6 +36,7 @@ pub(crate) struct OneBridge {
 #[derive(Debug, Arguments)]
 pub(crate) struct BridgeCreate {
     /// The bridge's name
+    #[arg(value_parser = bridge_name)]
     pub(crate) name: String,
     /// The network card, bond or VLAN that leads to the network
     #[arg(long, value_name = "LINK")]
@@ -49,4 +50,12 @@ pub(crate) struct BridgeCreate {
     /// Undo it unless it is confirmed in this time, as in 30s or 2min; 0 keeps it at once
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = measure::confirm_within)]
     pub(crate) confirm_within: Duration,
+}
+
+fn bridge_name(text: &str) -> Result<String, String> {
+    if api::is_bridge_name(text) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("it must have {}", api::BRIDGE_NAME))
+    }
 }

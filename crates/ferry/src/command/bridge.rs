@@ -73,10 +73,14 @@ fn cut_off(error: ClientError, request: &BridgeRequest) -> Failure {
             "the host does not answer since {} was to become a port of {}",
             request.uplink, request.name
         ),
-        mend: format!(
-            "wait {} s: without being confirmed the bridge is undone by itself; then look at the uplink's cable, its switch and the agent's log",
-            request.confirm_within_ms.div_ceil(1000)
-        ),
+        mend: match request.confirm_within_ms {
+            0 => "nothing undoes the bridge by itself: look at the host's own console, the uplink's cable and its switch"
+                .to_owned(),
+            ms => format!(
+                "wait {} s: without being confirmed the bridge is undone by itself; then look at the uplink's cable, its switch and the agent's log",
+                ms.div_ceil(1000)
+            ),
+        },
     }
 }
 
@@ -103,7 +107,16 @@ fn told(made: &Made) -> String {
         Some(keeper) => format!("{keeper} makes it again when the host boots."),
         None => "It is gone when the host boots: nothing that Ferry knows configures its uplink.".to_owned(),
     };
-    format!("Bridge {} is there, with {ports}{addresses}.\n{kept}\n", made.name)
+    let mut text = format!("Bridge {} is there, with {ports}{addresses}.\n{kept}\n", made.name);
+    if !made.unrenewed.is_empty() {
+        let unrenewed = made.unrenewed.join(", ");
+        text += &format!(
+            "{unrenewed} came from a DHCP server, and nothing that Ferry knows renews it on the bridge: start a DHCP client \
+             on {} before the lease ends.\n",
+            made.name
+        );
+    }
+    text
 }
 
 fn unconfirmed(made: &Made, width: usize) -> String {

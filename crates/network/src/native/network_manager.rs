@@ -2,13 +2,15 @@
 //! makes the uplink its port; the uplink's own is kept, and no longer starts by itself (nm-settings-nmcli(5)). Main
 //! functions: [`find`], [`plan`].
 
+use std::io;
 use std::path::Path;
 
-use super::{Keeper, Native, Step, Wanted, colons, native, run};
+use super::{Keeper, Native, Step, Wanted, colons, failed, native, output, run};
 use crate::NetworkError;
 
 /// What a bridge takes over from its uplink's profile, by nmcli's names.
-const PROPERTIES: [&str; 21] = [
+const PROPERTIES: [&str; 27] = [
+    "connection.zone",
     "ipv4.method",
     "ipv4.addresses",
     "ipv4.gateway",
@@ -21,6 +23,8 @@ const PROPERTIES: [&str; 21] = [
     "ipv4.ignore-auto-dns",
     "ipv4.ignore-auto-routes",
     "ipv4.dhcp-client-id",
+    "ipv4.dhcp-hostname",
+    "ipv4.routing-rules",
     "ipv6.method",
     "ipv6.addresses",
     "ipv6.gateway",
@@ -30,7 +34,16 @@ const PROPERTIES: [&str; 21] = [
     "ipv6.route-metric",
     "ipv6.never-default",
     "ipv6.may-fail",
+    "ipv6.routing-rules",
+    "ipv6.ip6-privacy",
+    "ipv6.addr-gen-mode",
 ];
+
+/// A card with this logs in at its switch (802.1X), which a port of a bridge does not.
+const LOGIN: &str = "802-1x.eap";
+
+/// nmcli's exit code where what it was asked about does not exist (nmcli(1)).
+const ABSENT: i32 = 10;
 
 /// The number of a device's state from which on NetworkManager manages it (`NMDeviceState`: 10 is unmanaged).
 const MANAGED: u32 = 20;
@@ -57,7 +70,7 @@ pub(super) async fn find(root: &Path, link: &str) -> Result<Option<Found>, Netwo
     if state.is_none_or(|state| state <= MANAGED) || uuid.is_empty() {
         return Ok(None);
     }
-    let fields = format!("connection.type,connection.autoconnect,{}", PROPERTIES.join(","));
+    let fields = format!("connection.type,connection.autoconnect,{LOGIN},{}", PROPERTIES.join(","));
     let profile = nmcli(&["-e", "no", "-t", "-f", &fields, "connection", "show", &uuid]).await?;
     read(uuid, &profile).map(Some)
 }
@@ -74,8 +87,10 @@ fn read(uuid: String, profile: &str) -> Result<Found, NetworkError> {
     let value = |name: &str| all.iter().find(|(known, _)| *known == name).map_or("", |(_, value)| value);
     let kind = value("connection.type");
     if kind != "802-3-ethernet" {
-        let cause = std::io::Error::other(format!("its profile is of type {kind}, not 802-3-ethernet"));
-        return Err(native("let NetworkManager make the uplink a port".to_owned(), cause));
+        return Err(refused(format!("its profile is of type {kind}, not 802-3-ethernet")));
+    }
+    if !["", "--"].contains(&value(LOGIN)) {
+        return Err(refused("it logs in at its switch (802.1X), which a bridge's port does not".to_owned()));
     }
     let is_set = |value: &&(&str, &str)| !value.1.is_empty() && value.1 != "--";
     let wanted = all.iter().filter(|(name, _)| PROPERTIES.contains(name)).filter(is_set);
@@ -86,8 +101,18 @@ fn read(uuid: String, profile: &str) -> Result<Found, NetworkError> {
     })
 }
 
-pub(super) fn plan(wanted: &Wanted<'_>, found: &Found) -> Native {
+fn refused(why: String) -> NetworkError {
+    native("let NetworkManager make the uplink a port".to_owned(), io::Error::other(why))
+}
+
+pub(super) fn plan(wanted: &Wanted<'_>, found: &Found) -> Result<Native, NetworkError> {
     let Wanted { bridge, uplink, mac, mtu, mtu_asked, vlan } = *wanted;
+    if vlan.is_some() && mtu > uplink.mtu {
+        return Err(refused(format!(
+            "{} has an MTU of {}, and a VLAN on it can have no larger one: set 802-3-ethernet.mtu of its profile first",
+            uplink.name, uplink.mtu
+        )));
+    }
     let (profile, port) = (format!("ferry-{bridge}"), format!("ferry-{bridge}-port"));
     let mtu = if mtu_asked { format!(" 802-3-ethernet.mtu {mtu}") } else { String::new() };
     let mut made = line(&format!(
@@ -97,13 +122,12 @@ pub(super) fn plan(wanted: &Wanted<'_>, found: &Found) -> Native {
     let of_port = match vlan {
         None => format!("type ethernet con-name {port} ifname {}{mtu}", uplink.name),
         Some(vlan) => {
-            format!("type vlan con-name {port} ifname {} dev {} id {}", vlan.name, uplink.name, vlan.id)
+            format!("type vlan con-name {port} ifname {} dev {} id {}{mtu}", vlan.name, uplink.name, vlan.id)
         }
     };
     let joined = line(&format!("connection add {of_port} master {bridge} slave-type bridge"));
     let up = line(&format!("connection up {port}"));
-    let mut unmake =
-        vec![line(&format!("connection delete {port}")), line(&format!("connection delete {profile}"))];
+    let mut unmake = vec![Step::Forget { profile: port }, Step::Forget { profile }];
     let links = std::iter::once(bridge).chain(vlan.map(|vlan| vlan.name.as_str()));
     unmake.extend(links.map(|link| Step::Unlink { link: link.to_owned() }));
     let make = if vlan.is_some() {
@@ -117,7 +141,18 @@ pub(super) fn plan(wanted: &Wanted<'_>, found: &Found) -> Native {
         unmake.push(line(&format!("connection up {}", found.uuid)));
         vec![made, joined, autoconnect("no"), up]
     };
-    Native { keeper: Keeper::NetworkManager, make, unmake }
+    Ok(Native { keeper: Keeper::NetworkManager, make, unmake })
+}
+
+/// Removes a profile, if there is one of this name.
+pub(super) async fn forget(profile: &str) -> Result<(), NetworkError> {
+    let words = ["nmcli", "connection", "delete", profile].map(str::to_owned);
+    let output = output(&words).await?;
+    if output.status.success() || output.status.code() == Some(ABSENT) {
+        Ok(())
+    } else {
+        Err(failed(&words, &output))
+    }
 }
 
 fn line(line: &str) -> Step {

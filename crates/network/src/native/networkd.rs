@@ -1,6 +1,7 @@
 //! systemd-networkd's configuration: the bridge gets the uplink's own .network file, but for the section that says which
 //! link it is for (systemd.network(5), systemd.netdev(5)). It runs nothing itself. Main functions: [`find`], [`plan`].
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::{Keeper, Native, Step, Wanted, banner, colons, native, words};
@@ -9,6 +10,9 @@ use crate::link::Link;
 
 /// Where an administrator's files are; those of the same name elsewhere give way to them.
 const DIRECTORY: &str = "/etc/systemd/network";
+/// Where networkd looks; of two files with one name the later one counts (systemd.network(5)).
+const DIRECTORIES: [&str; 4] =
+    ["/usr/lib/systemd/network", "/usr/local/lib/systemd/network", "/run/systemd/network", DIRECTORY];
 /// The first file that matches a link is its only one: this sorts before every name that begins with two digits.
 const PREFIX: &str = "0-ferry";
 
@@ -58,18 +62,30 @@ pub(super) fn find(root: &Path, link: &Link) -> Result<Option<Found>, NetworkErr
     let Some(file) = value(&state, "NETWORK_FILE").filter(|_| managed).map(PathBuf::from) else {
         return Ok(None);
     };
+    let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let mut text = String::new();
-    let drop_ins = value(&state, "NETWORK_FILE_DROPINS").unwrap_or_default();
-    for path in
-        std::iter::once(file.as_path()).chain(drop_ins.split(' ').filter(|it| !it.is_empty()).map(Path::new))
-    {
-        let read = std::fs::read_to_string(root.join(path.strip_prefix("/").unwrap_or(path)));
+    for path in std::iter::once(file).chain(drop_ins(root, &name)) {
+        let read = std::fs::read_to_string(root.join(path.strip_prefix("/").unwrap_or(&path)));
         text += &read.map_err(|source| native(format!("read {}", path.display()), source))?;
         text.push('\n');
     }
     let lease = std::fs::read_to_string(netif.join(format!("leases/{}", link.index))).unwrap_or_default();
-    let file = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    Ok(Some(Found { text, file, iaid: value(&lease, "CLIENTID").and_then(iaid) }))
+    Ok(Some(Found { text, file: name, iaid: value(&lease, "CLIENTID").and_then(iaid) }))
+}
+
+/// The drop-ins of a file in the order in which they count. networkd itself tells them only since version 254.
+fn drop_ins(root: &Path, file: &str) -> impl Iterator<Item = PathBuf> {
+    let mut by_name = BTreeMap::new();
+    for directory in DIRECTORIES {
+        let directory = Path::new(directory).join(format!("{file}.d"));
+        let there = std::fs::read_dir(root.join(directory.strip_prefix("/").unwrap_or(&directory)));
+        for name in there.into_iter().flatten().flatten().map(|entry| entry.file_name()) {
+            if Path::new(&name).extension().is_some_and(|it| it == "conf") {
+                by_name.insert(name.clone(), directory.join(name));
+            }
+        }
+    }
+    by_name.into_values()
 }
 
 /// A value of lines `KEY=value`, without the quotes of a shell.
@@ -100,7 +116,8 @@ pub(super) fn plan(wanted: &Wanted<'_>, found: &Found) -> Native {
         Some(vlan) => {
             let head = banner(bridge);
             let (name, mtu, id) = (&vlan.name, wanted.mtu, vlan.id);
-            let on_top = format!("{head}[Network]\nVLAN={name}\n");
+            let wider = if mtu > uplink.mtu { format!("\n[Link]\nMTUBytes={mtu}\n") } else { String::new() };
+            let on_top = format!("{head}[Network]\nVLAN={name}\n{wider}");
             files.push((path(&format!("{}.d/ferry-{bridge}.conf", found.file)), on_top));
             let netdev =
                 format!("{head}[NetDev]\nName={name}\nKind=vlan\nMTUBytes={mtu}\n\n[VLAN]\nId={id}\n");

@@ -1,5 +1,7 @@
 //! What the tests of every configuration share, and the steps themselves.
 
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
 use super::*;
 
 pub(super) fn card() -> Link {
@@ -30,6 +32,8 @@ pub(super) fn shown(native: &Native) -> String {
             format!("{}\n", quoted.collect::<Vec<_>>().join(" "))
         }
         Step::Unlink { link } => format!("ip link delete {link}\n"),
+        Step::Forget { profile } => format!("forget {profile}\n"),
+        Step::Release { path, bridge } => format!("take {bridge} out of {}\n", path.display()),
     };
     let all = |steps: &[Step]| steps.iter().map(step).collect::<String>();
     format!("{}=== undone by\n{}", all(&native.make), all(&native.unmake))
@@ -57,4 +61,21 @@ fn a_file_is_written_whole_with_its_directory() {
     write(&path, "two").unwrap();
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "two");
     assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
+}
+
+/// It may have the key of a wireless network in it.
+#[test]
+fn a_file_that_was_there_keeps_its_mode_and_owner_and_is_still_linked_to() {
+    let directory = tempfile::tempdir().unwrap();
+    let (file, link) = (directory.path().join("interfaces.real"), directory.path().join("interfaces"));
+    std::fs::write(&file, "one").unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    std::os::unix::fs::chown(&file, Some(1), Some(2)).expect("this test changes an owner: run it as root");
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    write(&link, "two").unwrap();
+    let after = std::fs::metadata(&file).unwrap();
+    assert_eq!((after.mode() & 0o777, after.uid(), after.gid()), (0o600, 1, 2));
+    assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "two");
 }

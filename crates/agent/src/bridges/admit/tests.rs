@@ -26,6 +26,7 @@ fn links() -> Vec<Link> {
     vec![
         card("eth0"),
         Link { wireless: true, ..card("wlan0") },
+        card("eth*"),
         Link { vlan: Some((7, "eth0".to_owned())), controller: Some("br7".to_owned()), ..card("storage") },
         Link { kind: Some("bridge".to_owned()), mtu: 9000, ..card("br7") },
     ]
@@ -33,16 +34,17 @@ fn links() -> Vec<Link> {
 
 #[track_caller]
 fn check(request: &BridgeRequest, expect: Result<&str, &str>) {
-    let facts = Facts { host: "kvm1", links: &links(), connections: &[] };
-    let admitted = admit(request, &facts, &Carried::default());
-    let said = match &admitted {
-        Ok(Admitted::Exists) => Ok("it is there".to_owned()),
-        Ok(Admitted::Make { uplink, mtu, vlan, .. }) => {
-            let vlan = vlan.as_ref().map_or(String::new(), |vlan| format!(" {} {}", vlan.name, vlan.id));
-            Ok(format!("{} {mtu}{vlan}", uplink.name))
-        }
-        Err(failure) => Err(failure.to_string()),
-    };
+    let facts = Facts { host: "kvm1", links: &links() };
+    let said = link_of(request, &facts).and_then(|(uplink, vlan)| {
+        Ok(match admit(request, &facts, &uplink, vlan.as_ref(), &Carried::default())? {
+            Admitted::Exists => "it is there".to_owned(),
+            Admitted::Make { mtu, .. } => {
+                let vlan = vlan.map_or(String::new(), |vlan| format!(" {} {}", vlan.name, vlan.id));
+                format!("{} {mtu}{vlan}", uplink.name)
+            }
+        })
+    });
+    let said = said.map_err(|failure| failure.to_string());
     assert_eq!(said.as_deref().map_err(String::as_str), expect);
 }
 
@@ -66,6 +68,23 @@ fn a_vlan_that_has_a_link_is_that_link() {
     check(
         &BridgeRequest { name: "br0".to_owned(), ..request },
         Err("storage is a port of br7 already, and a link can be a port of one only"),
+    );
+}
+
+/// An agent may be asked by something else than the command.
+#[test]
+fn names_that_mean_something_else_are_refused() {
+    for name in ["a-name-of-16-byt", "br0;reboot", "br%d", "*", "--all"] {
+        check(
+            &BridgeRequest::on(name, "eth0"),
+            Err(&format!("{name:?} cannot name a bridge: a name must have {}", api::BRIDGE_NAME)),
+        );
+    }
+    check(
+        &BridgeRequest::on("br0", "eth*"),
+        Err(
+            "eth* cannot be a bridge's port: its name has characters that mean something else in configurations",
+        ),
     );
 }
 

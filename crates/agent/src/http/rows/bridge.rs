@@ -32,8 +32,11 @@ pub(in crate::http) fn row(failure: &BridgeFailure) -> Row {
         BridgeFailure::NexthopObject { .. } => {
             plain(409, "nexthop-object", "write the route with its gateway (`ip route replace … via …`)")
         }
+        BridgeFailure::UplinkShared { other, .. } => plain(409, "uplink-shared", "").say(format!(
+            "let guests use {other}; several bridges on one uplink need a VLAN each (--vlan)"
+        )),
         BridgeFailure::Unconfirmed { name } => plain(409, "bridge-unconfirmed", "").say(format!(
-            "`ferry bridge confirm {name}`, or wait until it is undone"
+            "`ferry bridge confirm {name}`, or `ferry bridge delete {name}`, or wait until it is undone"
         )),
         BridgeFailure::NotFound { .. } => {
             plain(404, "bridge-not-found", "`ferry bridge list` shows those that are there")
@@ -51,9 +54,9 @@ pub(in crate::http) fn row(failure: &BridgeFailure) -> Row {
             "uplink-configuration",
             "configure the bridge there yourself; a bridge that is there already is used as it is",
         ),
-        BridgeFailure::NotMade { .. } => plain(500, "bridge-not-made", "the message says what the kernel refused"),
+        BridgeFailure::NotMade { .. } => plain(500, "bridge-not-made", "the message says what was refused"),
         BridgeFailure::NotRemoved { .. } => {
-            plain(500, "bridge-not-removed", "the message says what the kernel refused")
+            plain(500, "bridge-not-removed", "the message and the agent's log say what stands in the way")
         }
         BridgeFailure::Connections(_) => plain(500, "connections-unreadable", "see that /proc is mounted"),
     }

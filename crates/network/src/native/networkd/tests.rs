@@ -38,7 +38,12 @@ fn root(state: &str) -> tempfile::TempDir {
     write("run/systemd/netif/links/2", state);
     write("run/systemd/netif/leases/2", "ADDRESS=192.0.2.1\nCLIENTID=ff5d2f13a90002000 0ab11\n");
     write("run/systemd/network/10-netplan-eth0.network", FILE);
-    write("etc/systemd/network/10-netplan-eth0.network.d/dns.conf", "[Network]\nDNS=192.0.2.53\n");
+    for (directory, server) in [("usr/lib", 51), ("run", 52), ("etc", 53)] {
+        let path = format!("{directory}/systemd/network/10-netplan-eth0.network.d/dns.conf");
+        write(&path, &format!("[Network]\nDNS=192.0.2.{server}\n"));
+    }
+    write("run/systemd/network/10-netplan-eth0.network.d/a.conf", "[Network]\nNTP=192.0.2.123\n");
+    write("run/systemd/network/10-netplan-eth0.network.d/a.txt", "[Network]\nNTP=192.0.2.124\n");
     root
 }
 
@@ -46,7 +51,6 @@ const MANAGED: &str = "\
 # This is private data. Do not parse.
 ADMIN_STATE=configured
 NETWORK_FILE=/run/systemd/network/10-netplan-eth0.network
-NETWORK_FILE_DROPINS=\"/etc/systemd/network/10-netplan-eth0.network.d/dns.conf\"
 ";
 
 fn found() -> Found {
@@ -65,7 +69,9 @@ fn the_bridge_gets_what_the_uplink_had() {
 #[test]
 fn a_vlan_is_put_on_top_of_the_uplink() {
     let vlan = NewVlan { name: "eth0.7".to_owned(), id: 7 };
-    insta::assert_snapshot!(shown(&plan(&wanted(&card(), false, Some(&vlan)), &found())));
+    let uplink = card();
+    let wanted = Wanted { mtu: 9000, ..wanted(&uplink, true, Some(&vlan)) };
+    insta::assert_snapshot!(shown(&plan(&wanted, &found())));
 }
 
 #[test]
