@@ -1,3 +1,5 @@
+//! Stanzas of a file as an administrator writes it, with a bridge and without it again.
+
 use super::*;
 use crate::NewVlan;
 use crate::native::tests::{card, shown};

@@ -1,3 +1,5 @@
+//! Profiles as nmcli tells them, and what is told to nmcli.
+
 use super::*;
 use crate::NewVlan;
 use crate::native::tests::{card, shown};

@@ -1,3 +1,5 @@
+//! Files as networkd reads and tells them, and those that a bridge adds.
+
 use super::*;
 use crate::NewVlan;
 use crate::native::tests::{card, shown};
