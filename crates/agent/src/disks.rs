@@ -14,12 +14,20 @@ pub(crate) fn path_of(disk: &Disk) -> Option<&Path> {
     disk.source.as_ref().and_then(DiskSource::path)
 }
 
+/// Where a disk is, as `storage` is told: the file or device, or `nfs://HOST/PATH`.
+pub(crate) fn location(disk: &Disk) -> Option<PathBuf> {
+    let source = disk.source.as_ref()?;
+    Some(source.path().map_or_else(|| source.to_string().into(), Path::to_owned))
+}
+
 /// Whether this host may use every disk of a domain, down to the lowest image.
 pub(crate) async fn check(node: &Node, domain: &Domain) -> Result<(), Failure> {
     for disk in &domain.disks {
-        let Some(path) = path_of(disk) else { continue };
-        storage::open_check(path, !disk.readonly).await?;
-        let below = below(node, disk, path).await?;
+        let Some(location) = location(disk) else { continue };
+        if !storage::is_over_nfs(&location) {
+            storage::open_check(&location, !disk.readonly).await?;
+        }
+        let below = below(node, disk, &location).await?;
         let outside = below.backing.iter().chain(&below.data_files).find(|file| !node.allows(file));
         if let Some(outside) = outside {
             let allowed = node.config.allowed_paths.clone();

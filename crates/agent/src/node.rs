@@ -85,9 +85,12 @@ impl Node {
         self.registry.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Whether a definition may name a file: below an allowed directory, or in a pool that is started.
+    /// Whether a definition may name a file: below an allowed directory, in a pool that is started, or on a server
+    /// (`nfs://HOST/PATH`), where it is none of this host's.
     pub(crate) fn allows(&self, path: &Path) -> bool {
-        self.config.allows(path) || config::is_plain(path) && self.pools.hold(path)
+        storage::is_over_nfs(path)
+            || self.config.allows(path)
+            || config::is_plain(path) && self.pools.hold(path)
     }
 
     /// The emulator of a domain, where this host allows it.

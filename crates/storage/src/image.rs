@@ -11,12 +11,14 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde_json::json;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 
 use crate::disk::{DiskError, DiskKind, check_absolute, open_check};
 use crate::fresh::{Fresh, file_operation};
 use crate::limits::{COPY_TIMEOUT, QEMU_IMG_OUTPUT_BYTES_MAX, QEMU_IMG_TIMEOUT, SNAPSHOT_TIMEOUT};
+use crate::nfs;
 
 /// The program; found in `PATH`.
 const QEMU_IMG: &str = "qemu-img";
@@ -157,17 +159,32 @@ pub enum ImageError {
 }
 
 /// Reads the header of the image at `path` as `format`, also while a QEMU has it open (`qemu-img info -U`).
-/// Reading anything as [`ImageFormat::Raw`] works.
+/// Reading anything as [`ImageFormat::Raw`] works. `path` may be `nfs://HOST/PATH`: then QEMU's own NFS client reads it.
 ///
 /// # Errors
 /// Every [`ImageError`] but `Exists` and `Chain`.
 pub async fn image(path: &Path, format: ImageFormat) -> Result<Image, ImageError> {
-    check_absolute(path)?;
-    let arguments = ["info", "--output=json", "-U", "-f", format.as_str(), "--"].map(OsStr::new);
-    let arguments = [&arguments[..], &[path.as_os_str()]].concat();
+    let over_nfs = nfs::split(path).map(|(host, file)| over_nfs(host, file, format));
+    let (named, name) = match &over_nfs {
+        Some(options) => (&[][..], OsStr::new(options)),
+        None => {
+            check_absolute(path)?;
+            (&["-f", format.as_str()][..], path.as_os_str())
+        }
+    };
+    let arguments = ["info", "--output=json", "-U"].iter().chain(named).chain(&["--"]).map(OsStr::new);
+    let arguments: Vec<&OsStr> = arguments.chain([name]).collect();
     let purpose = Purpose { step: "read", path, format };
     let answer = run(QEMU_IMG, QEMU_IMG_TIMEOUT, purpose, &arguments).await?;
     parse(&answer, format).map_err(|source| ImageError::Answer { path: path.to_owned(), source })
+}
+
+/// An image on an NFS server by its options (QEMU's qapi `BlockdevOptionsNfs`): in a URL some characters of a path would
+/// mean something else.
+fn over_nfs(host: &str, file: &str, format: ImageFormat) -> String {
+    let server = json!({ "type": "inet", "host": host });
+    let file = json!({ "driver": "nfs", "server": server, "path": file });
+    format!("json:{}", json!({ "driver": format.as_str(), "file": file }))
 }
 
 /// Creates an empty qcow2 image of `virtual_size` bytes (rounded up to a multiple of 512 by qemu-img), mode

@@ -34,6 +34,7 @@ pub use limits::{
     QEMU_IMG_TIMEOUT, RECORD_BYTES_MAX, RECORD_TIMEOUT, SNAPSHOT_TIMEOUT,
 };
 pub use mount::{Mounted, mount, mounted, unmount};
+pub use nfs::is_over_nfs;
 pub use nonce::{NonceRead, lock_nonce, nonce_path, read_nonce, remove_nonce, write_nonce};
 pub use pool::{PoolError, Space, check_writable, make_mount_point, space};
 pub use record::{

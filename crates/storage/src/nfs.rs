@@ -30,6 +30,12 @@ const MODE: u32 = 0o600;
 /// What a file on a server is written as: QEMU's own form of it.
 const SCHEME: &str = "nfs://";
 
+/// Whether a disk is named as one that QEMU reaches by its own NFS client, `nfs://HOST/PATH`: no file of this host.
+#[must_use]
+pub fn is_over_nfs(disk: &Path) -> bool {
+    split(disk).is_some()
+}
+
 /// Server and path of a file that is written as `nfs://HOST/PATH`; none for a path of this host, which begins with `/`.
 pub(crate) fn split(file: &Path) -> Option<(&str, &str)> {
     let rest = file.to_str()?.strip_prefix(SCHEME)?;
