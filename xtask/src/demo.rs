@@ -205,6 +205,8 @@ impl Show<'_> {
         ));
         let pings = Pings::start(&self.lab.client, self.guest.address())?;
         ensure!(pings.answered_within(PINGS_BEGIN), "{DOMAIN} serves HTTP and answers no ping");
+        self.say("");
+        self.ferry(kvm1, &["check", DOMAIN, "--to", kvm2.name, "--all"])?;
         let measured_from = Instant::now();
         self.pings = Some(pings);
 

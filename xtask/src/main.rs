@@ -47,7 +47,11 @@ enum Command {
     /// Install what this machine lacks for demo and test
     Setup,
     /// Build the test guest: its program, its initramfs
-    Guest,
+    Guest {
+        /// Also what a host that is a guest itself boots from, with the `ferry` that was built last
+        #[arg(long)]
+        hosts: bool,
+    },
     /// Move a working guest from host to host and back, and show what that did to it
     Demo(DemoArguments),
     /// Run all checks and all tests
@@ -95,9 +99,10 @@ fn run(command: Command) -> Result<()> {
     let target = lab::target();
     match command {
         Command::Setup => setup::run(&target, Purpose::Test),
-        Command::Guest => {
-            setup::run(&target, Purpose::Demo)?;
-            guest::run(root, &target).map(|_| ())
+        Command::Guest { hosts } => {
+            setup::run(&target, if hosts { Purpose::Slow } else { Purpose::Demo })?;
+            guest::run(root, &target)?;
+            if hosts { kvm_host::run(&target) } else { Ok(()) }
         }
         Command::Demo(arguments) => demo::run(root, &target, &arguments),
         Command::Test(arguments) => test::run(root, &target, &arguments),

@@ -20,6 +20,10 @@ fn check(arguments: &[&str], moves: usize) -> Result<()> {
     let output = demo(arguments).output()?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{}\n{said}", output.status);
+    let check = said.split("$ ferry check web1 --to kvm2 --all\n").nth(1);
+    let found =
+        check.and_then(|said| said.split_once("kvm1 $ ferry migrate")).context("it begins with a check")?.0;
+    ensure!(found.contains("Nothing forbids it.") && found.contains("warnings: 0."), "{found}");
     let printed = String::from_utf8(output.stdout)?;
     let report: Value = serde_json::from_str(printed.lines().last().context("nothing printed")?)?;
     let expect = json!({

@@ -246,12 +246,22 @@ impl Guest {
         }
     }
 
+    /// The type of its serial line, and the element that has all of it kept in a file of this machine. Beside a disk on a
+    /// server that file would be one of each host's own, so there it is only a log.
+    fn serial(&self) -> (&'static str, String) {
+        let console = self.console.display();
+        match self.server {
+            None => ("file", format!("<source path='{console}' append='on'/>")),
+            Some(_) => ("pty", format!("<log file='{console}' append='on'/>")),
+        }
+    }
+
     /// The definition in libvirt's XML.
     fn definition(&self, images: &Images) -> String {
         let Guest { options, uuid, .. } = self;
         let GuestOptions { name, memory_mib, vcpus, kind, on_crash, devices, .. } = options;
         let (kernel, initramfs) = (images.kernel.display(), images.initramfs.display());
-        let console = self.console.display();
+        let (serial_type, serial) = self.serial();
         let (disk_type, disk) = self.disk_source();
         let (mac, command_line) = (self.mac(), self.command_line());
         let (firmware, secure_boot, tpm) = if self.options.uefi { UEFI } else { ("", "", "") };
@@ -288,8 +298,8 @@ impl Guest {
       <source bridge='{BRIDGE}'/>
       <model type='virtio'/>
     </interface>
-    <serial type='file'>
-      <source path='{console}' append='on'/>
+    <serial type='{serial_type}'>
+      {serial}
       <target port='0'/>
     </serial>
     <memballoon model='virtio'/>{tpm}

@@ -24,6 +24,9 @@ pub(crate) const PART: u8 = 20;
 /// What the storage that all hosts see is exported as.
 pub const SHARE: &str = "/nfs-share";
 
+/// The user and group that a client's root becomes where it is squashed.
+pub const NOBODY: u32 = 65534;
+
 /// The program of the MOUNT protocol (RFC 1813, appendix I); it is registered last.
 const MOUNT_PROGRAM: &str = "100005";
 
@@ -49,9 +52,10 @@ impl Export {
     fn block(&self) -> String {
         let Export { id, directory, name, no_root_squash } = self;
         let squash = if *no_root_squash { "No_Root_Squash" } else { "Root_Squash" };
+        // Nobody, as most servers have it; ganesha's own choice is -2.
         format!(
             "EXPORT {{ Export_Id = {id}; Path = {}; Pseudo = {name}; Access_Type = RW; Squash = {squash}; \
-             SecType = sys; FSAL {{ Name = VFS; }} }}\n",
+             Anonymous_Uid = {NOBODY}; Anonymous_Gid = {NOBODY}; SecType = sys; FSAL {{ Name = VFS; }} }}\n",
             directory.display()
         )
     }
@@ -81,8 +85,9 @@ impl NfsServer {
     pub fn start(&self, exports: &[Export]) -> Result<()> {
         fs::create_dir_all(&self.directory)?;
         let (configuration, log) = (self.directory.join("ganesha.conf"), self.directory.join("ganesha.log"));
+        // Tests change files behind the server's back: it must look each time.
         let mut text = String::from(
-            "NFS_CORE_PARAM { Protocols = 3, 4; MNT_Port = 20048; Enable_NLM = false; Enable_RQUOTA = false; \
+            "EXPORT_DEFAULTS { Attr_Expiration_Time = 0; }\nNFS_CORE_PARAM { Protocols = 3, 4; MNT_Port = 20048; Enable_NLM = false; Enable_RQUOTA = false; \
              mount_path_pseudo = true; }\nNFSV4 { Graceless = true; }\nLOG { Default_Log_Level = EVENT; }\n",
         );
         for export in exports {

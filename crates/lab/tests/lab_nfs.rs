@@ -2,10 +2,13 @@
 //! record on the server must. The server is the lab's own.
 
 use std::fs;
+use std::thread;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use lab::guest::GuestOptions;
-use lab::trial::{Trial, play_in};
+use lab::host::Refusal;
+use lab::nfs::Export;
+use lab::trial::{Shown, Trial, play_in};
 use lab::{Lab, LabOptions};
 use serde_json::json;
 
@@ -24,6 +27,8 @@ fn a_guest_moves_and_starts_nowhere_else() -> Result<()> {
         let (kvm1, kvm2) = (lab.kvm1(), lab.kvm2());
         let trial = Trial::begin(lab, options())?;
         ensure!(trial.owner()?.host == "kvm1", "{:?}", trial.owner()?);
+        // As a version would have left it that kept no records on such servers: it gets one before it moves.
+        fs::remove_file(lab.shared.join("web1.qcow2.ferry"))?;
         trial.moves(kvm1, kvm2, &["--keep-definition"])?;
         // The definition is still there, and the guest runs elsewhere: the record is all that stands against a start.
         let refusal = kvm1.ferry_refusal(&["start", "web1"])?;
@@ -46,6 +51,37 @@ fn a_guest_moves_and_starts_nowhere_else() -> Result<()> {
 }
 
 #[test]
+fn of_two_hosts_that_start_it_at_once_one_does() -> Result<()> {
+    play(|lab| {
+        let (guest, record) = (lab.guest(options())?, lab.shared.join("web1.qcow2.ferry"));
+        for host in lab.hosts() {
+            host.ferry_output(["define".as_ref(), guest.xml.as_os_str()])?;
+        }
+        for round in 1..=5 {
+            let refused: Vec<(&str, Refusal)> = thread::scope(|scope| {
+                let starting = lab
+                    .hosts()
+                    .each_ref()
+                    .map(|host| scope.spawn(|| (host.name, host.ferry_refusal(&["start", "web1"]))));
+                let ended = starting.map(|start| start.join().expect("it does not panic"));
+                ended.into_iter().filter_map(|(host, refused)| Some((host, refused.ok()?))).collect()
+            });
+            let [(loser, refusal)] = &refused[..] else { bail!("round {round}: {refused:?}") };
+            ensure!(refusal.code == "fenced", "round {round}: {refusal:?}");
+            for host in lab.hosts() {
+                let runs = host.ferry_json::<Shown>(&["info", "web1"])?.pid.is_some();
+                ensure!(runs == (host.name != *loser), "round {round}: {} runs it: {runs}", host.name);
+                if runs {
+                    host.ferry_output(["destroy", "web1"])?;
+                }
+            }
+            fs::remove_file(&record).context("its record")?;
+        }
+        Ok(())
+    })
+}
+
+#[test]
 fn a_record_of_somebody_else_is_honoured() -> Result<()> {
     play(|lab| {
         let (kvm1, guest) = (lab.kvm1(), lab.guest(options())?);
@@ -62,10 +98,15 @@ fn a_record_of_somebody_else_is_honoured() -> Result<()> {
             ensure!(fs::read_to_string(&path)? == record, "it was written over");
         }
         fs::remove_file(&path)?;
-        // A server that is gone is no permission.
-        lab.nfs()?.kill()?;
-        let refusal = kvm1.ferry_refusal(&["start", "web1"]).context("a start without its server")?;
-        ensure!(refusal.code == "owner-record-failed", "{refusal:?}");
+        // Nor is a server that is gone a permission, or one that takes root for nobody.
+        let nfs = lab.nfs()?;
+        nfs.kill()?;
+        let gone = kvm1.ferry_refusal(&["start", "web1"]).context("a start without its server")?;
+        ensure!(gone.code == "image-failed", "{gone:?}");
+        nfs.start(&[Export { no_root_squash: false, ..Export::share(&lab.shared) }])?;
+        let squashed = kvm1.ferry_refusal(&["start", "web1"]).context("a start as nobody")?;
+        ensure!(squashed.code == "owner-record-failed", "{squashed:?}");
+        ensure!(squashed.detail.contains("no_root_squash"), "{squashed:?}");
         ensure!(kvm1.qemus()?.is_empty(), "a QEMU was started");
         Ok(())
     })

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use lab::kvm_host::{Answer, KvmHost, in_one_line};
 use lab::limits::{GUEST_BOOT, HOST_DONE};
-use lab::nfs::{Export, NfsServer, SHARE};
+use lab::nfs::{Export, NOBODY, NfsServer, SHARE};
 use lab::{Lab, LabOptions};
 
 /// A server without KVM hosts beside it; they boot in its namespace.
@@ -114,7 +114,7 @@ fn what_stands_in_the_way_is_named() -> Result<()> {
         let squashed = directory.join("squashed");
         fs::create_dir(&squashed)?;
         // It is nobody's, so nobody may write there, and only whose a file becomes tells.
-        std::os::unix::fs::chown(&squashed, Some(65534), Some(65534))?;
+        std::os::unix::fs::chown(&squashed, Some(NOBODY), Some(NOBODY))?;
         nfs.kill()?;
         let export =
             Export { id: 2, directory: squashed.clone(), name: "/squashed".into(), no_root_squash: false };
