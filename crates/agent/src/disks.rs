@@ -1,7 +1,7 @@
 //! The disks of a domain as files of this host: whether they can be opened, and whether all that they stand on lies
 //! where this host allows. It never changes one. Main function: [`check`].
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use domain::{Definition, Disk, DiskFormat, DiskSource, Domain, StartupPolicy};
 use storage::{Below, DiskError, ImageFormat};
@@ -39,18 +39,6 @@ pub(crate) async fn check(node: &Node, domain: &Domain) -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-/// The files that this host may not open below a domain's disks, as far as they can be told.
-pub(crate) async fn forbidden_below(node: &Node, domain: &Domain) -> Vec<PathBuf> {
-    let mut forbidden = Vec::new();
-    for disk in &domain.disks {
-        let Some(path) = path_of(disk).filter(|path| node.allows(path)) else { continue };
-        // A disk that cannot be read is a finding of its own.
-        let Ok(Below { backing, data_files }) = below(node, disk, path).await else { continue };
-        forbidden.extend(backing.into_iter().chain(data_files).filter(|file| !node.allows(file)));
-    }
-    forbidden
 }
 
 /// Removes images that were made for something that came to nothing.

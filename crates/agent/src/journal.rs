@@ -115,6 +115,7 @@ mod tests {
             generation: 1,
             suspended: false,
             keep_definition: false,
+            skipped: Vec::new(),
             token: Uuid::nil(),
             at_ms: 0,
         }

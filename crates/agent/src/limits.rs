@@ -109,8 +109,14 @@ pub(crate) const BLACKOUT_BUCKETS_S: [f64; 9] = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0,
 /// Between two tries to write down what a migration changed, while the disk does not take it.
 pub(crate) const WRITE_AGAIN_EVERY: Duration = Duration::from_secs(5);
 
-/// How long finding out one thing for a preflight may take; a storage or a QEMU that does not answer is a finding.
+/// How long finding out one thing for a preflight may take; a storage or a QEMU that does not answer is a finding. A
+/// target that is asked for its facts finds out one thing after another twice at most, and answers before it is given up.
 pub(crate) const FACT_TIMEOUT: Duration = Duration::from_secs(10);
+
+const _: () = assert!(2 * FACT_TIMEOUT.as_secs() < client::limits::CHECK_WITHIN.as_secs());
+
+/// Directories in which one check writes nonces.
+pub(crate) const NONCES_MAX: usize = 64;
 
 /// How long a target may take to say what time it is there, its TLS handshake included, before it counts as silent.
 pub(crate) const REACH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -124,7 +130,10 @@ pub(crate) const DOOR_OPEN: Duration = Duration::from_secs(15);
 /// How long a target looks whether its bridges have learned a guest's addresses: longer than all of [`ANNOUNCE`].
 pub(crate) const LEARN_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Between two looks at what the target is waiting to see.
+/// Between two looks at what bridges have learned.
+pub(crate) const LEARNED_EVERY: Duration = Duration::from_millis(100);
+
+/// Between two looks whether a domain that has come is its task's.
 pub(crate) const LOOK_AGAIN_EVERY: Duration = Duration::from_millis(20);
 
 /// How long the agent in a guest may take to say what time it is there.

@@ -1,7 +1,7 @@
 //! What every task of the agent shares: configuration, drivers, neighbours, and the tables of domains and migrations.
 //! Main type: [`Node`].
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -38,6 +38,7 @@ pub(crate) struct Node {
     capabilities: tokio::sync::Mutex<HashMap<PathBuf, Arc<Capabilities>>>,
     kvm: OnceCell<Result<(), String>>,
     cpus: tokio::sync::Mutex<HashMap<CpuAsked, Vec<String>>>,
+    host_cpus: tokio::sync::Mutex<HashMap<PathBuf, BTreeSet<String>>>,
     registry: Mutex<Registry>,
 }
 
@@ -77,6 +78,7 @@ impl Node {
             capabilities: tokio::sync::Mutex::default(),
             kvm: OnceCell::new(),
             cpus: tokio::sync::Mutex::default(),
+            host_cpus: tokio::sync::Mutex::default(),
             registry: Mutex::default(),
         })
     }
@@ -128,6 +130,17 @@ impl Node {
             cpu::check_cpu(&asked.emulator, accelerator(asked.kvm), &asked.machine, &asked.cpu).await?;
         known.insert(asked, missing.clone());
         Ok(missing)
+    }
+
+    /// Features of this host's own CPU as an emulator shows it to a guest under KVM; asked once.
+    pub(crate) async fn host_cpu_features(&self, emulator: &Path) -> Result<BTreeSet<String>, Failure> {
+        let mut known = self.host_cpus.lock().await;
+        if let Some(features) = known.get(emulator) {
+            return Ok(features.clone());
+        }
+        let features = cpu::host_features(emulator, Accelerator::Kvm).await?;
+        known.insert(emulator.to_owned(), features.clone());
+        Ok(features)
     }
 
     /// Whether KVM works here, found out by using it once; else why not.

@@ -307,6 +307,6 @@ fn begin_again(opened: &Opened, last: Phase) -> Tracker {
         phase: last,
         encrypted: false,
         suspended: opened.suspended,
-        skipped: Vec::new(),
+        skipped: opened.skipped.clone(),
     })
 }

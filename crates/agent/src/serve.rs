@@ -36,6 +36,7 @@ use crate::limits::{HANDSHAKE_TIMEOUT, STRANGER_TIMEOUT, STRANGERS_MAX};
 use crate::neighbour::Neighbours;
 use crate::node::Node;
 use crate::pools::Pools;
+use crate::preflight;
 use crate::recovery;
 use crate::store::{Store, StoreError};
 
@@ -121,6 +122,7 @@ async fn take_up_and_serve(
     };
     let socket = config.socket.clone();
     let pools = Pools::load(&store)?;
+    tokio::spawn(preflight::sweep(store.clone(), store.checks()?));
     let node = Node::new(config, store, network, bridges, neighbours, pools);
     recovery::recover(&node).await?;
     // The first migration is not to wait for what can be asked now; an answer that fails is asked for again then.

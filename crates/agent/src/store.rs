@@ -4,6 +4,7 @@
 //! ```text
 //! state_dir/domains/<name>.xml      the definition
 //! state_dir/domains/<name>.json     DomainRecord: tombstone, autostart
+//! state_dir/checks/<id>.json        where the nonces of a check lie that goes on
 //! state_dir/bridges/<name>.json     how a bridge that Ferry made is undone
 //! state_dir/hosts.json              the hosts that have joined, and the issuer's tokens (`join::hosts`)
 //! state_dir/ca/                     the CA, on the host that holds its key
@@ -97,6 +98,7 @@ impl Store {
             store.migrations(),
             store.pools_directory(),
             store.bridges_dir(),
+            store.checks_directory(),
             store.run_dir.clone(),
             store.log_dir.clone(),
         ] {
@@ -345,6 +347,39 @@ impl Store {
             })
         };
         Ok(list(&self.bridges_dir(), "json")?.into_iter().filter_map(read).collect())
+    }
+
+    fn checks_directory(&self) -> PathBuf {
+        self.state_dir.join("checks")
+    }
+
+    fn check_path(&self, check: Uuid) -> PathBuf {
+        self.checks_directory().join(format!("{check}.json"))
+    }
+
+    /// Remembers where a check will write, before it does.
+    pub(crate) fn write_check(&self, check: Uuid, nonces: &[PathBuf]) -> Result<(), StoreError> {
+        write(&self.check_path(check), &json(&nonces))
+    }
+
+    /// Nothing of it is left.
+    pub(crate) fn remove_check(&self, check: Uuid) -> Result<(), StoreError> {
+        remove(&self.check_path(check))
+    }
+
+    /// Checks of which something may be left; one that cannot be read is logged and left alone.
+    pub(crate) fn checks(&self) -> Result<Vec<(Uuid, Vec<PathBuf>)>, StoreError> {
+        let read = |path: PathBuf| {
+            let check: Uuid = path.file_stem()?.to_str()?.parse().ok()?;
+            match read_json(&path) {
+                Ok(nonces) => Some((check, nonces?)),
+                Err(error) => {
+                    tracing::error!("{}", crate::failure::chain(&error));
+                    None
+                }
+            }
+        };
+        Ok(list(&self.checks_directory(), "json")?.into_iter().filter_map(read).collect())
     }
 
     /// The reports that were kept.

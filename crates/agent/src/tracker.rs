@@ -137,9 +137,18 @@ impl Tracker {
             story.report.outcome = Some(outcome);
             story.report.reason = reason;
             story.report.mend = mend;
-            let ended = MigrationEvent::Ended(Box::new(story.report.clone()));
-            story.events.push(ended);
         });
+        self.tell_end();
+    }
+
+    /// It has ended; those who watch it wait for what the report is still to say, and for [`Tracker::tell_end`].
+    pub(crate) fn settle(&self, outcome: Outcome) {
+        self.change(|story| story.report.outcome = Some(outcome));
+    }
+
+    /// Tells those who watch the whole report, and that nothing follows.
+    pub(crate) fn tell_end(&self) {
+        self.change(|story| story.events.push(MigrationEvent::Ended(Box::new(story.report.clone()))));
     }
 
     /// The migration.
@@ -316,6 +325,20 @@ mod tests {
         assert_eq!(phases(&early), expect);
         assert_eq!(phases(&late), expect);
         assert!(matches!(late.last(), Some(MigrationEvent::Ended(_))));
+    }
+
+    #[tokio::test]
+    async fn a_story_ends_when_the_report_is_whole() {
+        let tracker = tracker();
+        tracker.settle(Outcome::Moved);
+        assert!(tracker.is_settled());
+        let watching = tokio::spawn(tracker.events().collect::<Vec<_>>());
+        tokio::task::yield_now().await;
+        tracker.record(|report| report.wall_ms = 7);
+        tracker.tell_end();
+        let events = watching.await.unwrap();
+        let Some(MigrationEvent::Ended(report)) = events.last() else { panic!("no end") };
+        assert_eq!((report.outcome, report.wall_ms), (Some(Outcome::Moved), 7));
     }
 
     #[tokio::test]

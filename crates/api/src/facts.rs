@@ -18,7 +18,7 @@ pub struct CheckOffer {
     pub live: bool,
     /// The check; nonces are named after it.
     pub check: Uuid,
-    /// The disks, by the guest's names for them, beside which the source has written a nonce.
+    /// The directories in which the source has written a nonce.
     #[serde(default)]
     pub nonces: Vec<String>,
 }
@@ -35,7 +35,9 @@ pub enum NonceSeen {
     Zeros,
     /// Something else.
     Other,
-    /// It could not be read.
+    /// An input/output error, as an NFS server with a wrong READ_PLUS gives.
+    Failing,
+    /// It could not be read; on the source: not be written.
     Unreadable {
         /// Why.
         reason: String,
@@ -54,8 +56,8 @@ pub struct HostFacts {
     pub cpu_vendor: Option<String>,
     /// `model name` of `/proc/cpuinfo`.
     pub cpu_model: Option<String>,
-    /// `flags` of `/proc/cpuinfo`, those of every processor.
-    pub cpu_flags: BTreeSet<String>,
+    /// Features of the CPU that a guest sees here which sees the host's own, by QEMU's names; absent for other guests.
+    pub cpu_features: Option<BTreeSet<String>>,
     /// Whether no-execute pages are on.
     pub nx: Option<bool>,
     /// Logical processors online.
@@ -95,7 +97,9 @@ pub struct HostFacts {
 pub struct HugepageFacts {
     /// Bytes of one.
     pub size_bytes: u64,
-    /// How many are free.
+    /// How many there are (`nr_hugepages`).
+    pub total: u64,
+    /// How many of them are free.
     pub free: u64,
 }
 
@@ -108,7 +112,7 @@ pub struct CertificateFacts {
     pub until_s: i64,
 }
 
-/// A disk as one host sees it.
+/// A disk as one host sees it. Without `file` it was not looked at, or cannot be used.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct DiskFacts {
@@ -118,26 +122,48 @@ pub struct DiskFacts {
     pub path: String,
     /// Why it cannot be used.
     pub fault: Option<String>,
+    /// Whether that is because nothing is there.
+    pub missing: bool,
+    /// The file or device.
+    pub file: Option<FileFacts>,
     /// Bytes that the guest sees.
     pub size_bytes: Option<u64>,
     /// Bytes that it takes.
     pub taken_bytes: Option<u64>,
-    /// `st_ino`, for a file.
-    pub inode: Option<u64>,
-    /// What kind of filesystem it lies on, by number (`f_type` of statfs(2)).
+    /// Which filesystem of its host it lies on, or would: `f_fsid` of statvfs(3).
     pub filesystem: Option<u64>,
     /// Free bytes of that filesystem.
     pub free_bytes: Option<u64>,
-    /// The images below it.
-    pub backing: Vec<String>,
+    /// The images and data files below it, the uppermost image first.
+    pub below: Vec<FileFacts>,
     /// Names of the snapshots inside it.
     pub snapshots: Vec<String>,
-    /// What the source's nonce was here.
+    /// What the source's nonce in its directory was here.
     pub nonce: Option<NonceSeen>,
     /// Whether the owner record beside it is the source's; absent where it carries none.
     pub owned_by_source: Option<bool>,
     /// Why no file beside it can be locked.
     pub lock_fault: Option<String>,
+}
+
+/// A file or device that a disk is made of, as one host sees it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct FileFacts {
+    /// Its path, or another name that QEMU knows it by.
+    pub path: String,
+    /// Bytes in it; absent where it was not looked at.
+    pub bytes: Option<u64>,
+    /// `st_ino`, for a file.
+    pub inode: Option<u64>,
+    /// What kind of filesystem it lies on, by number (`f_type` of statfs(2)).
+    pub filesystem: Option<u64>,
+    /// Whether it is a block device.
+    pub block: bool,
+    /// What a block device is called on every host: a LUN's serial number, a mapped device's UUID.
+    pub device: Option<String>,
+    /// Whether the source's nonce in its directory was read here.
+    pub beside_nonce: bool,
 }
 
 /// Why a bridge cannot be used.

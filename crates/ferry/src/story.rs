@@ -156,14 +156,18 @@ fn blackout(report: &MigrationReport) -> Option<String> {
 fn afterwards(verified: &Verified) -> String {
     let mut seen = Vec::new();
     for interface in &verified.interfaces {
-        let word = if interface.learned { "learned on" } else { "NOT learned on" };
+        let word = match interface.learned {
+            Some(true) => "learned on",
+            Some(false) => "NOT learned on",
+            None => "not asked for on",
+        };
         seen.push(format!("{} {word} {}", interface.mac, interface.bridge));
     }
-    let disks = |open: bool| {
+    let disks = |open: Option<bool>| {
         let names = verified.disks.iter().filter(|disk| disk.open == open).map(|disk| disk.disk.as_str());
         names.collect::<Vec<_>>().join(", ")
     };
-    for (open, word) in [(true, "open"), (false, "NOT open")] {
+    for (open, word) in [(Some(true), "open"), (Some(false), "NOT open"), (None, "not asked for")] {
         let names = disks(open);
         if !names.is_empty() {
             seen.push(format!("{names} {word}"));
@@ -268,8 +272,12 @@ mod tests {
         let interface = |mac: &str, learned| InterfaceSeen { mac: mac.into(), bridge: "br0".into(), learned };
         let disk = |disk: &str, open| DiskSeen { disk: disk.into(), open };
         given.verified = Some(Verified {
-            interfaces: vec![interface("52:54:00:00:00:01", true), interface("52:54:00:00:00:02", false)],
-            disks: vec![disk("vda", true), disk("vdb", true), disk("vdc", false)],
+            interfaces: vec![
+                interface("52:54:00:00:00:01", Some(true)),
+                interface("52:54:00:00:00:02", Some(false)),
+                interface("52:54:00:00:00:03", None),
+            ],
+            disks: vec![disk("vda", Some(true)), disk("vdb", Some(true)), disk("vdc", Some(false))],
             clock_ahead_ms: Some(-3),
         });
         given.skipped = vec!["clock-skew".into()];
@@ -279,7 +287,8 @@ mod tests {
           memory      1.21 GiB sent in 3 rounds, the guest has 1.00 GiB
           on the way  encrypted
           afterwards  52:54:00:00:00:01 learned on br0; 52:54:00:00:00:02 NOT learned on
-                      br0; vda, vdb open; vdc NOT open; the guest's clock -3 ms
+                      br0; 52:54:00:00:00:03 not asked for on br0; vda, vdb open; vdc NOT
+                      open; the guest's clock -3 ms
           skipped     clock-skew
           migration   01900000-0000-7000-8000-000000000001
         ");

@@ -11,7 +11,9 @@ const CLOCK_SOURCE: &str = "/sys/devices/system/clocksource/clocksource0/current
 pub struct Hugepages {
     /// Bytes of one page.
     pub size_bytes: u64,
-    /// Pages that nobody uses (`free_hugepages`).
+    /// Pages in the pool (`nr_hugepages`).
+    pub total: u64,
+    /// Those of them that nobody uses (`free_hugepages`).
     pub free: u64,
 }
 
@@ -26,8 +28,12 @@ fn hugepages_in(directory: &Path) -> Vec<Hugepages> {
     let read = |entry: std::fs::DirEntry| {
         let name = entry.file_name().into_string().ok()?;
         let kib: u64 = name.strip_prefix("hugepages-")?.strip_suffix("kB")?.parse().ok()?;
-        let free = std::fs::read_to_string(entry.path().join("free_hugepages")).ok()?;
-        Some(Hugepages { size_bytes: kib << 10, free: free.trim().parse().ok()? })
+        let count = |name| std::fs::read_to_string(entry.path().join(name)).ok()?.trim().parse().ok();
+        Some(Hugepages {
+            size_bytes: kib << 10,
+            total: count("nr_hugepages")?,
+            free: count("free_hugepages")?,
+        })
     };
     let mut found: Vec<Hugepages> = entries.filter_map(|entry| read(entry.ok()?)).collect();
     found.sort_unstable();
@@ -67,9 +73,10 @@ mod tests {
         {
             let size = directory.path().join(name);
             std::fs::create_dir(&size).unwrap();
+            std::fs::write(size.join("nr_hugepages"), "600\n").unwrap();
             std::fs::write(size.join("free_hugepages"), free).unwrap();
         }
-        let pages = |size_bytes, free| Hugepages { size_bytes, free };
+        let pages = |size_bytes, free| Hugepages { size_bytes, total: 600, free };
         assert_eq!(hugepages_in(directory.path()), [pages(2 << 20, 512), pages(1 << 30, 1)]);
         assert!(hugepages_in(&directory.path().join("none")).is_empty());
     }

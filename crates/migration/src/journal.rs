@@ -62,6 +62,9 @@ pub struct Opened {
     pub suspended: bool,
     /// Whether the source keeps its definition, fenced.
     pub keep_definition: bool,
+    /// Rules of the preflight that were left out by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<String>,
     /// The token of the ticket, once there is one.
     pub token: Uuid,
     /// Milliseconds since the Unix epoch.
@@ -163,6 +166,7 @@ mod tests {
             generation: 1,
             suspended: false,
             keep_definition: false,
+            skipped: Vec::new(),
             token: Uuid::nil(),
             at_ms: 0,
         })

@@ -12,6 +12,8 @@ use crate::{Network, NetworkError, controller_of, info_of, name_of};
 /// Where a bridge sends the packets for a MAC address (an entry of its forwarding database, bridge(8)).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Learned {
+    /// The address.
+    pub mac: [u8; 6],
     /// The bridge.
     pub bridge: String,
     /// The port.
@@ -21,11 +23,11 @@ pub struct Learned {
 }
 
 impl Network {
-    /// The ports on which bridges of this host have learned `mac`.
+    /// Everything that bridges of this host have learned.
     ///
     /// # Errors
     /// [`NetworkError::Netlink`].
-    pub async fn learned(&self, mac: [u8; 6]) -> Result<Vec<Learned>, NetworkError> {
+    pub async fn learned(&self) -> Result<Vec<Learned>, NetworkError> {
         let asked = self.handle.neighbours().get().set_address_family(AddressFamily::Bridge).execute();
         let entries: Vec<_> = asked
             .try_collect()
@@ -43,9 +45,9 @@ impl Network {
                 _ => None,
             });
             let (port, bridge) = (link(entry.header.ifindex)?, link(controller?)?);
-            (address? == mac).then_some(())?;
+            let mac = address?.try_into().ok()?;
             let tap = matches!(kind_of(port), Some(InfoKind::Tun));
-            Some(Learned { bridge: name_of(bridge)?.to_owned(), port: name_of(port)?.to_owned(), tap })
+            Some(Learned { mac, bridge: name_of(bridge)?.to_owned(), port: name_of(port)?.to_owned(), tap })
         });
         Ok(learned.collect())
     }

@@ -3,12 +3,14 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::image::{ImageError, ImageFormat, image};
+use crate::image::{Image, ImageError, ImageFormat, image};
 use crate::limits::CHAIN_IMAGES_MAX;
 
 /// What an image needs besides its own file. A name that is no path (`json:…`, `nbd://…`) stands here as it is written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Below {
+    /// The header of the image itself, where it is one that can have others below it.
+    pub top: Option<Image>,
     /// The images below, the uppermost first. The last may be one that was not allowed, and so was not opened.
     pub backing: Vec<PathBuf>,
     /// Where images keep their blocks outside their own file.
@@ -29,8 +31,10 @@ pub async fn below(
     let (mut path, mut format) = (path.to_owned(), format);
     while format == ImageFormat::Qcow2 {
         let header = image(&path, format).await?;
-        found.data_files.extend(header.data_file.map(|name| resolve(&path, &name)));
-        let Some(name) = header.backing else { break };
+        found.data_files.extend(header.data_file.as_ref().map(|name| resolve(&path, name)));
+        let (backing, backing_format) = (header.backing.clone(), header.backing_format.clone());
+        found.top.get_or_insert(header);
+        let Some(name) = backing else { break };
         let next = resolve(&path, &name);
         if next == top || found.backing.contains(&next) || found.backing.len() >= CHAIN_IMAGES_MAX {
             return Err(ImageError::Chain { path, limit: CHAIN_IMAGES_MAX });
@@ -40,7 +44,7 @@ pub async fn below(
             break;
         }
         // What says no format is probed by QEMU; what is no qcow2 image has nothing below.
-        format = match header.backing_format.as_deref() {
+        format = match backing_format.as_deref() {
             Some("qcow2") => ImageFormat::Qcow2,
             Some(_) => ImageFormat::Raw,
             None if image(&next, ImageFormat::Qcow2).await.is_ok() => ImageFormat::Qcow2,

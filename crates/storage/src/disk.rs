@@ -12,6 +12,7 @@ use rustix::io::Errno;
 
 use crate::bounded::{self, NoResult};
 use crate::limits::DISK_TIMEOUT;
+use crate::record::directory_of;
 
 /// A disk that could be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,13 +126,30 @@ pub enum DiskError {
 /// Every [`DiskError`]. After [`DiskError::TimedOut`] a thread stays behind in the system call.
 pub async fn open_check(path: &Path, writable: bool) -> Result<Disk, DiskError> {
     let owned = path.to_owned();
-    match bounded::run(DISK_TIMEOUT, move || open_check_blocking(&owned, writable)).await {
+    match bounded::run_in_turn(directory_of(path), DISK_TIMEOUT, move || {
+        open_check_blocking(&owned, writable)
+    })
+    .await
+    {
         Ok(result) => result,
         Err(NoResult::TimedOut) => Err(DiskError::TimedOut { path: path.to_owned(), after: DISK_TIMEOUT }),
         Err(NoResult::NoThread(source)) => {
             Err(DiskError::Io { step: "start a thread to look at", path: path.to_owned(), source })
         }
     }
+}
+
+/// What the storage behind a block device is called, on whatever host: the serial number of a LUN or the UUID of a mapped
+/// device; none where the kernel knows no such name, as of a loop device.
+pub async fn device_name(device: Identity) -> Option<String> {
+    let (major, minor) = (rustix::fs::major(device.device), rustix::fs::minor(device.device));
+    let directory = PathBuf::from(format!("/sys/dev/block/{major}:{minor}"));
+    let read = |directory: PathBuf| {
+        let names = ["dm/uuid", "wwid", "device/wwid"].into_iter();
+        let mut said = names.filter_map(|name| std::fs::read_to_string(directory.join(name)).ok());
+        said.find_map(|text| Some(text.trim().to_owned()).filter(|name| !name.is_empty()))
+    };
+    bounded::run_in_turn(&directory.clone(), DISK_TIMEOUT, move || read(directory)).await.ok().flatten()
 }
 
 fn open_check_blocking(path: &Path, writable: bool) -> Result<Disk, DiskError> {

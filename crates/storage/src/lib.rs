@@ -23,7 +23,7 @@ mod template;
 mod volume;
 
 pub use chain::{Below, below};
-pub use disk::{Disk, DiskError, DiskKind, Identity, open_check};
+pub use disk::{Disk, DiskError, DiskKind, Identity, device_name, open_check};
 pub use filesystem::{Filesystem, filesystem};
 pub use image::{
     Image, ImageError, ImageFormat, Snapshot, SnapshotVerb, check_unused, copy, create, create_qcow2, image,

@@ -50,8 +50,8 @@ pub const CONTENT_BYTES: usize = 1 << 20;
 /// A run of zeros of this length, in bytes, is left out of a file: it is a block of the common filesystems.
 pub(crate) const HOLE_BYTES: usize = 4096;
 
-/// Of the nonce that is written into a pool: a block, which O_DIRECT can read anywhere.
-pub(crate) const NONCE_BYTES: usize = 4096;
+/// Of a nonce. As few as this a server with a wrong READ_PLUS answers with zeros; more it answers with an error.
+pub(crate) const NONCE_BYTES: usize = 20;
 
 /// Of what mount and umount say about a failure, in bytes.
 pub(crate) const MOUNT_OUTPUT_BYTES_MAX: u64 = 64 << 10;

@@ -1,15 +1,20 @@
 //! A nonce beside a disk: what one host writes there for a moment, another one reads, and both know that they mean the
-//! same storage. It never touches the disk. The main type is [`NonceRead`].
+//! same storage. It is written durably and read from where it lies, not from a host's memory of it. It never touches the
+//! disk. The main type is [`NonceRead`].
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, fcntl_lock};
+use rustix::fs::{Advice, FlockOperation, OFlags, fadvise, fcntl_lock};
+use rustix::io::Errno;
 use uuid::Uuid;
 
 use crate::bounded::{self, NoResult};
-use crate::limits::RECORD_TIMEOUT;
-use crate::record::{RecordError, read_record, remove_record, write_record};
+use crate::limits::{NONCE_BYTES, RECORD_TIMEOUT};
+use crate::nfs;
+use crate::record::{RecordError, directory_of, explain, read_record, remove_record, write_record};
 
 /// What stands where a nonce was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,28 +23,54 @@ pub enum NonceRead {
     Same,
     /// Nothing.
     Missing,
-    /// As many bytes, all of them zero: as a wrong READ_PLUS of NFS 4.2 reads.
+    /// Zeros: as a wrong READ_PLUS of NFS 4.2 reads.
     Zeros,
+    /// An input/output error instead of an answer: so does the same fault, too.
+    Failing,
     /// Something else.
     Other,
 }
 
-/// Where the nonce of a check lies: in the directory of the disk, by a name that no other check has.
-#[must_use]
-pub fn nonce_path(disk: &Path, target: &str, check: Uuid) -> PathBuf {
-    disk.with_file_name(format!(".ferry-check-{check}-{target}"))
+impl NonceRead {
+    fn of(written: &[u8], read: &[u8]) -> NonceRead {
+        if read == written {
+            NonceRead::Same
+        } else if read.iter().all(|byte| *byte == 0) {
+            NonceRead::Zeros
+        } else {
+            NonceRead::Other
+        }
+    }
 }
 
-fn content(check: Uuid) -> String {
-    format!("ferry check {check}: a nonce that may be removed\n")
+/// Where the nonce of a check lies: in the directory of a file, by a name that no other check has.
+#[must_use]
+pub fn nonce_path(file: &Path, check: Uuid) -> PathBuf {
+    file.with_file_name(format!(".ferry-check-{check}"))
+}
+
+/// What is written for a check.
+pub(crate) fn content(check: Uuid) -> Vec<u8> {
+    let mut text = check.simple().to_string().into_bytes();
+    text.truncate(NONCE_BYTES);
+    text
 }
 
 /// Writes the nonce of a check, durably.
 ///
 /// # Errors
-/// As [`write_record`].
+/// As [`write_record`]; [`RecordError::Exists`].
 pub async fn write_nonce(path: &Path, check: Uuid) -> Result<(), RecordError> {
-    write_record(path, content(check).as_bytes()).await
+    if nfs::split(path).is_some() {
+        return write_record(path, &content(check)).await;
+    }
+    let owned = path.to_owned();
+    let write = move || {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(owned)?;
+        file.write_all(&content(check))?;
+        file.sync_all()
+    };
+    told("write", path, bounded::run(RECORD_TIMEOUT, write).await)
 }
 
 /// Reads the nonce of a check, as any host does.
@@ -47,18 +78,17 @@ pub async fn write_nonce(path: &Path, check: Uuid) -> Result<(), RecordError> {
 /// # Errors
 /// As [`read_record`], but that a directory or a file of another kind says that something else is there.
 pub async fn read_nonce(path: &Path, check: Uuid) -> Result<NonceRead, RecordError> {
-    let expect = content(check);
-    match read_record(path).await {
-        Ok(None) | Err(RecordError::MissingDirectory { .. }) => Ok(NonceRead::Missing),
-        Ok(Some(bytes)) if bytes == expect.as_bytes() => Ok(NonceRead::Same),
-        Ok(Some(bytes)) if bytes.len() == expect.len() && bytes.iter().all(|byte| *byte == 0) => {
-            Ok(NonceRead::Zeros)
-        }
-        Ok(Some(_)) | Err(RecordError::NotAFile { .. } | RecordError::TooLarge { .. }) => {
-            Ok(NonceRead::Other)
-        }
-        Err(error) => Err(error),
+    let written = content(check);
+    if nfs::split(path).is_some() {
+        return match read_record(path).await {
+            Ok(Some(read)) => Ok(NonceRead::of(&written, &read)),
+            Ok(None) | Err(RecordError::MissingDirectory { .. }) => Ok(NonceRead::Missing),
+            Err(error) => Err(error),
+        };
     }
+    let owned = path.to_owned();
+    let read = bounded::run_in_turn(directory_of(path), RECORD_TIMEOUT, move || read_back(&owned, &written));
+    told("read", path, read.await)
 }
 
 /// Removes a nonce, durably.
@@ -75,17 +105,83 @@ pub async fn remove_nonce(path: &Path) -> Result<(), RecordError> {
 /// [`RecordError::TimedOut`]; [`RecordError::Io`], where the storage keeps none (`ENOLCK`) or somebody else has it.
 pub async fn lock_nonce(path: &Path) -> Result<(), RecordError> {
     let owned = path.to_owned();
-    let locked = bounded::run(RECORD_TIMEOUT, move || {
+    let lock = move || {
         let file = OpenOptions::new().read(true).write(true).open(owned)?;
-        fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive)?;
-        Ok(())
-    });
-    let path = path.to_owned();
+        Ok(fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive)?)
+    };
+    let locked = bounded::run_in_turn(directory_of(path), RECORD_TIMEOUT, lock);
+    let failed = |source| RecordError::Io { step: "lock", path: path.to_owned(), source };
     match locked.await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(source)) | Err(NoResult::NoThread(source)) => {
-            Err(RecordError::Io { step: "lock", path, source })
+        Ok(locked) => locked.map_err(failed),
+        no_result => told("lock", path, no_result),
+    }
+}
+
+/// What stands where `written` was written, read past this host's memory of it and in both ways in which QEMU reads:
+/// with O_DIRECT, where the filesystem has it, and without.
+pub(crate) fn read_back(path: &Path, written: &[u8]) -> io::Result<NonceRead> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    for direct in [OFlags::DIRECT, OFlags::empty()] {
+        let read = match read_with(path, flags | direct) {
+            Ok(read) => NonceRead::of(written, &read),
+            Err(error) => match Errno::from_io_error(&error) {
+                Some(Errno::INVAL) if direct == OFlags::DIRECT => continue,
+                Some(Errno::NOENT | Errno::NOTDIR) => NonceRead::Missing,
+                Some(Errno::IO) => NonceRead::Failing,
+                Some(Errno::LOOP | Errno::NXIO | Errno::ISDIR) => NonceRead::Other,
+                _ => return Err(error),
+            },
+        };
+        if read != NonceRead::Same {
+            return Ok(read);
         }
-        Err(NoResult::TimedOut) => Err(RecordError::TimedOut { step: "lock", path, after: RECORD_TIMEOUT }),
+    }
+    Ok(NonceRead::Same)
+}
+
+fn read_with(path: &Path, flags: OFlags) -> io::Result<Vec<u8>> {
+    let file: File = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
+    fadvise(&file, 0, None, Advice::DontNeed)?;
+    let mut bytes = Vec::new();
+    file.take(NONCE_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn told<T>(
+    step: &'static str,
+    path: &Path,
+    result: Result<io::Result<T>, NoResult>,
+) -> Result<T, RecordError> {
+    match result {
+        Ok(done) => done.map_err(|source| explain(step, path, source)),
+        Err(NoResult::NoThread(source)) => Err(RecordError::Io { step, path: path.to_owned(), source }),
+        Err(NoResult::TimedOut) => {
+            Err(RecordError::TimedOut { step, path: path.to_owned(), after: RECORD_TIMEOUT })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(read: &[u8], expect: NonceRead) {
+        assert_eq!(NonceRead::of(b"nonce", read), expect);
+    }
+
+    #[test]
+    fn what_is_read_is_compared_with_what_was_written() {
+        check(b"nonce", NonceRead::Same);
+        check(b"\0\0\0\0\0", NonceRead::Zeros);
+        check(b"", NonceRead::Zeros);
+        check(b"nonsense", NonceRead::Other);
+    }
+
+    #[test]
+    fn a_nonce_is_short_and_of_its_check_alone() {
+        let (one, other) = (content(Uuid::from_u128(1 << 100)), content(Uuid::from_u128(2 << 100)));
+        assert_eq!(one.len(), NONCE_BYTES);
+        assert_ne!(one, other);
     }
 }

@@ -3,16 +3,18 @@
 //! volume. Main functions: [`check_writable`], [`space`].
 
 use std::fs::File;
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{Advice, OFlags, fadvise, fchown};
+use rustix::fs::fchown;
 use rustix::io::Errno;
+use uuid::Uuid;
 
 use crate::bounded::{self, NoResult};
-use crate::limits::{DISK_TIMEOUT, NONCE_BYTES};
+use crate::limits::DISK_TIMEOUT;
+use crate::nonce::{NonceRead, content, read_back};
 
 /// How the name of a nonce begins; it is removed again.
 const NONCE_PREFIX: &str = ".ferry-nonce-";
@@ -107,6 +109,14 @@ pub enum PoolError {
         "what is written into {path:?} is read back as zeros: the NFS server answers reads of version 4.2 wrongly (READ_PLUS, known of old nfs-ganesha); mount it with version 4.1 (<protocol ver='4.1'/>, `--nfs-version 4.1`) or update the server"
     )]
     ReadsZeros {
+        /// The pool's path.
+        path: PathBuf,
+    },
+    /// Reads give an error.
+    #[error(
+        "what is written into {path:?} cannot be read back (input/output error): an NFS server that answers reads of version 4.2 wrongly gives this (READ_PLUS, known of old nfs-ganesha); if it is NFS, mount it with version 4.1 (<protocol ver='4.1'/>, `--nfs-version 4.1`) or update the server; else the kernel's log says what the storage lacks"
+    )]
+    ReadsFail {
         /// The pool's path.
         path: PathBuf,
     },
@@ -216,21 +226,23 @@ pub async fn make_mount_point(path: &Path) -> Result<(), PoolError> {
 ///
 /// # Errors
 /// [`PoolError`] names what stands in the way.
-pub async fn check_writable(path: &Path, nonce: [u8; 16]) -> Result<(), PoolError> {
+pub async fn check_writable(path: &Path, nonce: Uuid) -> Result<(), PoolError> {
     let found = bounded("write into", path, move |path| {
         if !path.metadata()?.is_dir() {
             return Err(io::ErrorKind::NotADirectory.into());
         }
-        write_and_read(path, &nonce)
+        write_and_read(path, nonce)
     });
     let Found { squashed, content } = found.await?;
     if let Some(uid) = squashed {
         return Err(PoolError::Squashed { path: path.to_owned(), uid });
     }
+    let path = path.to_owned();
     match content {
-        Content::Same => Ok(()),
-        Content::Zeros => Err(PoolError::ReadsZeros { path: path.to_owned() }),
-        Content::Other => Err(PoolError::ReadsOther { path: path.to_owned() }),
+        NonceRead::Same => Ok(()),
+        NonceRead::Zeros => Err(PoolError::ReadsZeros { path }),
+        NonceRead::Failing => Err(PoolError::ReadsFail { path }),
+        NonceRead::Missing | NonceRead::Other => Err(PoolError::ReadsOther { path }),
     }
 }
 
@@ -238,36 +250,17 @@ pub async fn check_writable(path: &Path, nonce: [u8; 16]) -> Result<(), PoolErro
 struct Found {
     /// Whose it became, where that is not this process's user.
     squashed: Option<u32>,
-    content: Content,
+    content: NonceRead,
 }
 
-/// What is read where a nonce was written.
-#[derive(Debug, PartialEq, Eq)]
-enum Content {
-    Same,
-    Zeros,
-    Other,
-}
-
-impl Content {
-    fn of(written: &[u8], read: &io::Result<Vec<u8>>) -> Content {
-        match read {
-            Ok(read) if read == written => Content::Same,
-            Ok(read) if read.iter().all(|byte| *byte == 0) => Content::Zeros,
-            // The same fault of a server gives EIO for larger reads.
-            Ok(_) | Err(_) => Content::Other,
-        }
-    }
-}
-
-fn write_and_read(directory: &Path, nonce: &[u8; 16]) -> io::Result<Found> {
+fn write_and_read(directory: &Path, nonce: Uuid) -> io::Result<Found> {
     // Removed when this function returns.
     let mut file = tempfile::Builder::new().prefix(NONCE_PREFIX).tempfile_in(directory)?;
-    let written = nonce.repeat(NONCE_BYTES / nonce.len());
+    let written = content(nonce);
     file.write_all(&written)?;
     file.as_file().sync_all()?;
     let squashed = squashed(file.as_file())?;
-    let content = Content::of(&written, &read_past_the_cache(file.path()));
+    let content = read_back(file.path(), &written)?;
     file.close()?;
     Ok(Found { squashed, content })
 }
@@ -286,24 +279,6 @@ fn squashed(file: &File) -> io::Result<Option<u32>> {
         Ok(()) | Err(Errno::INVAL) => Ok(None),
         Err(error) => Err(error.into()),
     }
-}
-
-/// Reads a file from where it lies: with O_DIRECT or, on a filesystem that has none, after this host's memory of it was
-/// dropped (posix_fadvise(2)).
-fn read_past_the_cache(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let flags = (OFlags::DIRECT | OFlags::CLOEXEC).bits().cast_signed();
-    let direct = File::options().read(true).custom_flags(flags).open(path);
-    match direct.and_then(|mut file| file.read_to_end(&mut bytes)) {
-        Err(error) if Errno::from_io_error(&error) == Some(Errno::INVAL) => {
-            bytes.clear();
-            let mut file = File::open(path)?;
-            fadvise(&file, 0, None, Advice::DontNeed)?;
-            file.read_to_end(&mut bytes)?;
-        }
-        read => drop(read?),
-    }
-    Ok(bytes)
 }
 
 /// A file operation within its time, and its failure by a name under which somebody can act on it.
@@ -362,20 +337,10 @@ mod tests {
         check(Errno::IO, "cannot write into \"/srv/a\"");
     }
 
-    #[test]
-    fn what_is_read_is_compared_with_what_was_written() {
-        let is = |read: io::Result<&[u8]>| Content::of(b"nonce", &read.map(<[u8]>::to_vec));
-        assert_eq!(is(Ok(b"nonce")), Content::Same);
-        assert_eq!(is(Ok(b"\0\0\0\0\0")), Content::Zeros);
-        assert_eq!(is(Ok(b"")), Content::Zeros);
-        assert_eq!(is(Ok(b"nonsense")), Content::Other);
-        assert_eq!(is(Err(Errno::IO.into())), Content::Other);
-    }
-
     #[tokio::test]
     async fn a_directory_is_written_to_and_left_as_it_was() {
         let directory = tempfile::tempdir().unwrap();
-        check_writable(directory.path(), [7; 16]).await.unwrap();
+        check_writable(directory.path(), Uuid::from_u128(7)).await.unwrap();
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "the nonce is gone");
         let room = space(directory.path()).await.unwrap();
         assert!(room.capacity >= room.available && room.available > 0, "{room:?}");
@@ -383,9 +348,12 @@ mod tests {
         let covered = make_mount_point(directory.path()).await;
         assert!(matches!(covered, Err(PoolError::NotEmpty { .. })), "{covered:?}");
         let missing = directory.path().join("missing");
-        assert!(matches!(check_writable(&missing, [7; 16]).await, Err(PoolError::Missing { .. })));
+        assert!(matches!(check_writable(&missing, Uuid::from_u128(7)).await, Err(PoolError::Missing { .. })));
         assert!(matches!(space(&missing).await, Err(PoolError::Missing { .. })));
         std::fs::write(&missing, "a file").unwrap();
-        assert!(matches!(check_writable(&missing, [7; 16]).await, Err(PoolError::NotADirectory { .. })));
+        assert!(matches!(
+            check_writable(&missing, Uuid::from_u128(7)).await,
+            Err(PoolError::NotADirectory { .. })
+        ));
     }
 }

@@ -299,7 +299,7 @@ pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
 }
 
 /// Gives a failure the name under which somebody can act on it.
-fn explain(step: &'static str, path: &Path, source: io::Error) -> RecordError {
+pub(crate) fn explain(step: &'static str, path: &Path, source: io::Error) -> RecordError {
     let path = path.to_owned();
     // By kind where there is one: tempfile wraps its errors, and the number is not seen any more.
     match source.kind() {

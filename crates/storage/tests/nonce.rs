@@ -9,7 +9,7 @@ const CHECK: Uuid = Uuid::from_u128(7);
 
 async fn check(change: impl FnOnce(&Path), expect: NonceRead) {
     let directory = tempfile::tempdir().unwrap();
-    let path = nonce_path(&directory.path().join("web1.qcow2"), "vda", CHECK);
+    let path = nonce_path(&directory.path().join("web1.qcow2"), CHECK);
     write_nonce(&path, CHECK).await.unwrap();
     change(&path);
     assert_eq!(read_nonce(&path, CHECK).await.unwrap(), expect);
@@ -36,7 +36,7 @@ async fn what_was_written_is_told_from_what_was_not() {
 #[tokio::test]
 async fn a_nonce_is_locked_for_a_moment_and_leaves_nothing() {
     let directory = tempfile::tempdir().unwrap();
-    let path = nonce_path(&directory.path().join("web1.qcow2"), "vda", CHECK);
+    let path = nonce_path(&directory.path().join("web1.qcow2"), CHECK);
     assert!(matches!(lock_nonce(&path).await, Err(RecordError::Io { step: "lock", .. })));
     write_nonce(&path, CHECK).await.unwrap();
     lock_nonce(&path).await.unwrap();
@@ -49,7 +49,7 @@ async fn a_nonce_is_locked_for_a_moment_and_leaves_nothing() {
 async fn the_filesystem_of_a_path() {
     let directory = tempfile::tempdir().unwrap();
     let here = storage::filesystem(directory.path()).await.unwrap();
-    assert!(here.kind != 0 && here.free_bytes > 0, "{here:?}");
+    assert!(here.kind != 0 && here.id != 0 && here.free_bytes > 0, "{here:?}");
     let proc = storage::filesystem(Path::new("/proc")).await.unwrap();
     assert_eq!(proc.kind, 0x9fa0, "PROC_SUPER_MAGIC");
     let missing = storage::filesystem(&directory.path().join("none")).await;

@@ -283,6 +283,7 @@ async fn make_room(live: &mut Live, generation: u64, wish: &Wish) -> Result<Tick
         generation,
         suspended,
         keep_definition: wish.request.source_definition == api::SourceDefinition::Keep,
+        skipped: wish.request.skip.clone(),
         token: ticket.token,
         at_ms: unix_ms(),
     };

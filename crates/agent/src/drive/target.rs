@@ -201,6 +201,7 @@ async fn prepare(
         generation: offer.generation.saturating_sub(1),
         suspended: offer.suspended,
         keep_definition: false,
+        skipped: offer.skip.clone(),
         token: Uuid::new_v4(),
         at_ms: unix_ms(),
     };

@@ -15,6 +15,7 @@ use crate::guest::GuestRecord;
 use crate::limits::DRIVE_QUEUE;
 use crate::store::MovedTo;
 use crate::tracker::{Tracker, now};
+use crate::verify;
 
 impl Keeper {
     pub(super) fn migrate(&mut self, request: MigrationRequest, warnings: Vec<Finding>, reply: Reply<Uuid>) {
@@ -135,6 +136,7 @@ impl Keeper {
         else {
             return;
         };
+        let moved = matches!(left, Left::Moved);
         match left {
             Left::Kept(guest) => {
                 self.activate(guest);
@@ -151,7 +153,12 @@ impl Keeper {
             }
         }
         if tracker.is_settled() {
-            self.write_down(tracker).await;
+            self.write_down(tracker.clone()).await;
+        }
+        if moved {
+            // Where it is not written down yet, its report is written with the rest.
+            let written = self.unwritten.is_none();
+            tokio::spawn(verify::complete(Arc::clone(&self.node), tracker, written));
         }
     }
 

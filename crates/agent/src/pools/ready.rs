@@ -97,7 +97,7 @@ pub(super) async fn check(pool: &Pool, nonce: bool) -> Result<Space, PoolError> 
     check_mount(pool)?;
     let space = storage::space(&pool.path).await?;
     if nonce {
-        storage::check_writable(&pool.path, Uuid::new_v4().into_bytes()).await?;
+        storage::check_writable(&pool.path, Uuid::new_v4()).await?;
     }
     Ok(space)
 }

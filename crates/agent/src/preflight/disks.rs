@@ -1,16 +1,14 @@
-//! The disks of a domain as this host sees them, and the nonces beside them. It never opens what this host does not
-//! allow. Main functions: [`look`], [`Nonces::write`].
+//! The disks of a domain as this host sees them. It never opens what this host does not allow: that is a finding of its
+//! own. Main function: [`look`].
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use api::{DiskFacts, NonceSeen, UnknownFact};
-use domain::{Disk, DiskSource, Domain};
+use api::{DiskFacts, FileFacts};
+use domain::{Disk, Domain};
 use futures_util::future::join_all;
-use storage::NonceRead;
-use uuid::Uuid;
+use storage::{DiskError, DiskKind};
 
-use super::{no_answer, within};
+use super::no_answer;
 use crate::disks::{below, image_format, path_of};
 use crate::failure::chain;
 use crate::limits::FACT_TIMEOUT;
@@ -23,153 +21,88 @@ pub(super) async fn look(node: &Node, domain: &Domain) -> Vec<DiskFacts> {
 }
 
 async fn bounded(node: &Node, disk: &Disk, path: &Path) -> DiskFacts {
-    let facts = |fault| DiskFacts {
-        disk: disk.target.clone(),
-        path: path.display().to_string(),
-        fault: Some(fault),
-        ..DiskFacts::default()
-    };
-    match tokio::time::timeout(FACT_TIMEOUT, one(node, disk, path)).await {
-        Ok(Ok(seen)) => seen,
-        Ok(Err((fault, free_bytes))) => DiskFacts { free_bytes, ..facts(fault) },
-        Err(_elapsed) => facts(format!(
-            "{}: the server of its mount does not answer, or its export is stale",
-            no_answer(FACT_TIMEOUT)
-        )),
+    let named =
+        DiskFacts { disk: disk.target.clone(), path: path.display().to_string(), ..DiskFacts::default() };
+    if !node.allows(path) {
+        return named;
+    }
+    match tokio::time::timeout(FACT_TIMEOUT, one(node, disk, path, &named)).await {
+        Ok(seen) => seen,
+        Err(_elapsed) => {
+            let stale = "the server of its mount does not answer, or its export is stale";
+            DiskFacts { fault: Some(format!("{}: {stale}", no_answer(FACT_TIMEOUT))), ..named }
+        }
     }
 }
 
-/// A disk that can be used; else why not, and what room there would be for it.
-async fn one(node: &Node, disk: &Disk, path: &Path) -> Result<DiskFacts, (String, Option<u64>)> {
+async fn one(node: &Node, disk: &Disk, path: &Path, named: &DiskFacts) -> DiskFacts {
     let opened = match storage::open_check(path, !disk.readonly).await {
         Ok(opened) => opened,
         Err(error) => {
-            let directory = path.parent().filter(|_| node.allows(path));
-            let free = match directory {
+            let missing = matches!(error, DiskError::Missing { .. });
+            // What room there would be for it.
+            let directory = path.parent().filter(|_| missing);
+            let room = match directory {
                 Some(directory) => storage::filesystem(directory).await.ok(),
                 None => None,
             };
-            return Err((chain(&error), free.map(|filesystem| filesystem.free_bytes)));
+            return DiskFacts {
+                fault: Some(chain(&error)),
+                missing,
+                filesystem: room.map(|room| room.id),
+                free_bytes: room.map(|room| room.free_bytes),
+                ..named.clone()
+            };
         }
     };
-    let facts = DiskFacts {
-        disk: disk.target.clone(),
-        path: path.display().to_string(),
-        inode: Some(opened.identity.inode).filter(|inode| *inode != 0),
-        ..DiskFacts::default()
+    let images = async {
+        let below = below(node, disk, path).await?;
+        match below.top.clone() {
+            Some(top) => Ok((below, top)),
+            None => storage::image(path, image_format(disk)).await.map(|top| (below, top)),
+        }
     };
-    // What is forbidden is not looked into: that is a finding of its own.
-    if !node.allows(path) {
-        return Ok(facts);
-    }
-    let looked = tokio::join!(
-        below(node, disk, path),
-        storage::image(path, image_format(disk)),
-        storage::filesystem(path)
-    );
-    let (Ok(below), Ok(image), filesystem) = looked else {
-        let fault = looked.0.err().or(looked.1.err());
-        return Err((fault.map(|error| chain(&error)).unwrap_or_default(), None));
+    let (images, file, room) =
+        tokio::join!(images, file(path.display().to_string(), opened), storage::filesystem(path));
+    let (below, image) = match images {
+        Ok(images) => images,
+        Err(error) => return DiskFacts { fault: Some(chain(&error)), ..named.clone() },
     };
-    let filesystem = filesystem.ok();
-    Ok(DiskFacts {
+    let room = room.ok();
+    DiskFacts {
+        file: Some(file),
         size_bytes: Some(image.virtual_size),
         taken_bytes: image.actual_size,
-        filesystem: filesystem.map(|filesystem| filesystem.kind),
-        free_bytes: filesystem.map(|filesystem| filesystem.free_bytes),
-        backing: below.backing.iter().map(|file| file.display().to_string()).collect(),
+        filesystem: room.map(|room| room.id),
+        free_bytes: room.map(|room| room.free_bytes),
+        below: join_all(below.backing.iter().chain(&below.data_files).map(|file| one_below(node, file)))
+            .await,
         snapshots: image.snapshots.into_iter().map(|snapshot| snapshot.name).collect(),
-        ..facts
-    })
+        ..named.clone()
+    }
 }
 
-/// Nonces that a source has written; [`Nonces::remove`] takes them away again.
-pub(super) struct Nonces {
-    check: Uuid,
-    written: Vec<(String, PathBuf)>,
+/// What a disk stands on; of what may not be opened only the name.
+async fn one_below(node: &Node, path: &PathBuf) -> FileFacts {
+    let name = path.display().to_string();
+    if node.allows(path)
+        && let Ok(opened) = storage::open_check(path, false).await
+    {
+        return file(name, opened).await;
+    }
+    FileFacts { path: name, ..FileFacts::default() }
 }
 
-impl Nonces {
-    /// Writes one beside every file that the domain alone writes.
-    pub(super) async fn write(
-        node: &Node,
-        domain: &Domain,
-        check: Uuid,
-        unknown: &mut Vec<UnknownFact>,
-    ) -> Nonces {
-        let files = domain.disks.iter().filter(|disk| disk.is_writable_alone()).filter_map(|disk| match disk
-            .source
-            .as_ref()?
-        {
-            DiskSource::File(path) if node.allows(path) => Some((disk.target.clone(), path)),
-            DiskSource::File(_) | DiskSource::Block(_) | DiskSource::Nfs { .. } => None,
-        });
-        let writing = files.map(|(disk, file)| async move {
-            let path = storage::nonce_path(file, &disk, check);
-            let what = format!("whether the directory of {} is shared", file.display());
-            let written = within(&what, storage::write_nonce(&path, check)).await;
-            (disk, path, written)
-        });
-        let mut nonces = Nonces { check, written: Vec::new() };
-        for (disk, path, written) in join_all(writing).await {
-            match written {
-                Ok(()) => nonces.written.push((disk, path)),
-                Err(fact) => unknown.push(fact),
-            }
+async fn file(path: String, opened: storage::Disk) -> FileFacts {
+    let bytes = Some(opened.size);
+    match opened.kind {
+        DiskKind::File => {
+            let filesystem = storage::filesystem(Path::new(&path)).await.ok().map(|is| is.kind);
+            FileFacts { path, bytes, inode: Some(opened.identity.inode), filesystem, ..FileFacts::default() }
         }
-        nonces
-    }
-
-    /// The disks that have one.
-    pub(super) fn disks(&self) -> Vec<String> {
-        self.written.iter().map(|(disk, _)| disk.clone()).collect()
-    }
-
-    /// Takes them away. A storage that does not answer keeps one, and its name says whose it was.
-    pub(super) async fn remove(self) {
-        for (_, path) in &self.written {
-            let removed = tokio::time::timeout(REMOVE_TIMEOUT, storage::remove_nonce(path)).await;
-            let fault = match removed {
-                Ok(Ok(())) => continue,
-                Ok(Err(error)) => chain(&error),
-                Err(_elapsed) => no_answer(REMOVE_TIMEOUT),
-            };
-            tracing::warn!(check = %self.check, "{} was left behind: {fault}", path.display());
+        DiskKind::BlockDevice => {
+            let device = storage::device_name(opened.identity).await;
+            FileFacts { path, bytes, block: true, device, ..FileFacts::default() }
         }
     }
-}
-
-/// How long taking a nonce away may take.
-const REMOVE_TIMEOUT: Duration = FACT_TIMEOUT;
-
-/// Reads on this host what a source has written beside the disks.
-pub(super) async fn read_nonces(
-    node: &Node,
-    domain: &Domain,
-    offer: &api::CheckOffer,
-    facts: &mut [DiskFacts],
-) {
-    let reading = facts.iter_mut().filter(|facts| facts.fault.is_none()).filter_map(|facts| {
-        let disk = domain.disks.iter().find(|disk| disk.target == facts.disk)?;
-        let path = path_of(disk).filter(|path| node.allows(path))?;
-        let asked = offer.nonces.contains(&disk.target);
-        asked.then(|| read_nonce(storage::nonce_path(path, &disk.target, offer.check), offer.check, facts))
-    });
-    join_all(reading).await;
-}
-
-async fn read_nonce(path: PathBuf, check: Uuid, facts: &mut DiskFacts) {
-    let read = within("a nonce", storage::read_nonce(&path, check)).await;
-    let seen = match read {
-        Ok(NonceRead::Same) => NonceSeen::Same,
-        Ok(NonceRead::Missing) => NonceSeen::Missing,
-        Ok(NonceRead::Zeros) => NonceSeen::Zeros,
-        Ok(NonceRead::Other) => NonceSeen::Other,
-        Err(unknown) => NonceSeen::Unreadable { reason: unknown.reason },
-    };
-    if seen == NonceSeen::Same {
-        let locked = within("a lock", storage::lock_nonce(&path)).await;
-        facts.lock_fault = locked.err().map(|unknown| unknown.reason);
-    }
-    facts.nonce = Some(seen);
 }

@@ -50,7 +50,7 @@ pub(super) fn wants(domain: &Domain, live: bool, channels: u8, encrypted: bool) 
 fn wanted_disk(disk: &domain::Disk) -> DomainDisk {
     DomainDisk {
         name: disk.target.clone(),
-        writable: disk.is_writable_alone(),
+        writable: !disk.readonly,
         cache: disk.driver.cache.map(|cache| cache.to_string()),
     }
 }

@@ -7,12 +7,14 @@ mod disks;
 mod domain;
 mod door;
 mod host;
+mod nonces;
 mod offer;
 mod qemu;
 mod source;
 mod target;
 
 pub(crate) use self::domain::agent_channel;
+pub(crate) use nonces::sweep;
 pub(crate) use offer::take_in;
 pub(crate) use source::{check, check_first, permitted};
 pub(crate) use target::facts;

@@ -23,7 +23,7 @@ pub(crate) async fn take_in(node: &Node, offer: &Offer) -> Result<Coming, Failur
     if domain.uuid.is_none() || inactive.as_ref().is_some_and(other) {
         return Err(Failure::NotFrozen);
     }
-    let selection = Selection::of(&[], &offer.skip).map_err(Failure::Rules)?;
+    let selection = Selection::offered(&offer.skip);
     let mut found = target::gather(node, domain).await?;
     for disk in &mut found.host.disks {
         disk.owned_by_source = owned_by_source(domain, disk, offer).await;

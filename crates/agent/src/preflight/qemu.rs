@@ -1,6 +1,7 @@
 //! What QEMU on this host can give a domain: the one that has the guest, or the one that would have it. Main functions:
 //! [`of_guest`], [`of_emulator`].
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use ::qemu::capabilities::cpu::unavailable_features;
@@ -26,10 +27,11 @@ pub(super) async fn of_guest(
     process: &Process,
 ) -> (HostFacts, GuestFacts) {
     let qmp = &process.qmp;
-    let (version, capabilities, lacks, migrate, ports) = tokio::join!(
+    let (version, capabilities, lacks, features, migrate, ports) = tokio::join!(
         within("QEMU's version", qmp.execute(QueryVersion)),
         within("QEMU's migration capabilities", node.capabilities(emulator)),
         within("the guest's CPU features", unavailable_features(qmp)),
+        within("the host's CPU features", host_features(node, domain, emulator)),
         within("QEMU's reasons against a migration", qmp.execute(QueryMigrate)),
         within("the guest's agent", qmp.execute(QueryChardev)),
     );
@@ -39,6 +41,7 @@ pub(super) async fn of_guest(
         qemu_version: known(version, &mut unknown).map(|version| version.to_string()),
         migrate_capabilities: capabilities.map(|capabilities| names(&capabilities)),
         cpu_unavailable: known(lacks, &mut unknown),
+        cpu_features: known(features, &mut unknown).flatten(),
         ..HostFacts::default()
     };
     let label = agent_channel(domain).map(|place| format!("channel-{place}"));
@@ -54,14 +57,36 @@ pub(super) async fn of_guest(
 /// Asks the emulator that a domain would run with.
 pub(super) async fn of_emulator(node: &Node, domain: &Domain, capabilities: &Capabilities) -> HostFacts {
     let mut unknown = Vec::new();
-    let lacks = within("CPU features", features_missing(node, domain, capabilities)).await;
+    let emulator = node.emulator(domain).unwrap_or_else(|_forbidden| node.default_emulator());
+    let (lacks, features) = tokio::join!(
+        within("CPU features", features_missing(node, domain, capabilities)),
+        within("the host's CPU features", host_features(node, domain, emulator)),
+    );
     HostFacts {
         qemu_version: Some(capabilities.version.clone()),
         migrate_capabilities: Some(names(capabilities)),
         cpu_unavailable: known(lacks, &mut unknown).flatten(),
+        cpu_features: known(features, &mut unknown).flatten(),
         unknown,
         ..HostFacts::default()
     }
+}
+
+/// What a guest that sees this host's own CPU sees, where it is one and KVM works; less what its definition takes away.
+async fn host_features(
+    node: &Node,
+    domain: &Domain,
+    emulator: &Path,
+) -> Result<Option<BTreeSet<String>>, Failure> {
+    if domain.kind != Kind::Kvm || !sees_host_cpu(domain) || node.kvm().await.is_err() {
+        return Ok(None);
+    }
+    let mut features = node.host_cpu_features(emulator).await?;
+    let switched = domain.cpu.iter().flat_map(|cpu| &cpu.features);
+    for off in switched.filter(|feature| !feature.policy.enabled()) {
+        features.remove(&off.name);
+    }
+    Ok(Some(features))
 }
 
 fn names(capabilities: &Capabilities) -> Vec<String> {

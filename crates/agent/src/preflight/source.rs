@@ -4,16 +4,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use api::{
-    CheckMode, CheckOffer, CheckReport, CheckRequest, Checked, Finding, HostFacts, Severity, TargetFacts,
-    UnknownFact,
-};
+use api::{CheckMode, CheckOffer, CheckReport, CheckRequest, Finding, HostFacts, Severity, TargetFacts};
 use client::{Client, ClientError, ProtocolError};
 use migration::preflight::{Between, Facts, GuestFacts, Selection, Unasked, judge, permits};
-use uuid::Uuid;
 
-use super::disks::Nonces;
-use super::{domain::wants, door, host, no_answer, qemu};
+use super::nonces::Nonces;
+use super::{domain::wants, door, host, no_answer, qemu, within};
 use crate::failure::{Failure, chain};
 use crate::keeper::{Ask, Surveyed};
 use crate::limits::REACH_TIMEOUT;
@@ -28,14 +24,11 @@ pub(crate) async fn check(
 ) -> Result<CheckReport, Failure> {
     let selection = Selection::of(&request.only, &request.skip).map_err(Failure::Rules)?;
     let surveyed = node.ask(&domain, Ask::Survey).await?;
-    examine(&node, &surveyed, &request, &selection).await
+    Ok(examine(&node, &surveyed, &request).await?.report(&surveyed, &selection))
 }
 
-/// Where the target gave no answer, a migration says so itself.
-const SILENT: &str = "target-unreachable";
-
 /// Checks a domain that is about to leave; none where the migration itself refuses, for its guest is not here or its
-/// target does not answer.
+/// target does not answer at all.
 pub(crate) async fn check_first(
     node: Arc<Node>,
     domain: String,
@@ -46,9 +39,9 @@ pub(crate) async fn check_first(
         Ok(surveyed) if surveyed.guest.is_some() => surveyed,
         Ok(_) | Err(_) => return Ok(None),
     };
-    let report = examine(&node, &surveyed, &request, &selection).await?;
-    let silent = |checked: &Checked| checked.severity == Severity::Fail && checked.rule == SILENT;
-    Ok(Some(report).filter(|report| !report.checked.iter().any(silent)))
+    let examined = examine(&node, &surveyed, &request).await?;
+    let silent = matches!(examined.facts.target, Err(Unasked::Silent { .. }));
+    Ok((!silent).then(|| examined.report(&surveyed, &selection)))
 }
 
 /// The warnings of a check that forbids nothing.
@@ -62,107 +55,110 @@ pub(crate) fn permitted(report: CheckReport) -> Result<Vec<Finding>, Failure> {
     if permitted { Ok(findings) } else { Err(Failure::Preflight { host: report.target, findings }) }
 }
 
-async fn examine(
-    node: &Node,
-    surveyed: &Surveyed,
-    request: &CheckRequest,
-    selection: &Selection,
-) -> Result<CheckReport, Failure> {
+/// What was found out.
+struct Examined {
+    facts: Facts,
+    mode: CheckMode,
+    began: Instant,
+}
+
+impl Examined {
+    fn report(self, surveyed: &Surveyed, selection: &Selection) -> CheckReport {
+        CheckReport {
+            domain: surveyed.name.clone(),
+            uuid: surveyed.uuid,
+            source: self.facts.source.host.clone(),
+            target: self.facts.target_name.clone(),
+            mode: self.mode,
+            checked: judge(&self.facts, selection),
+            skipped: selection.skipped(),
+            wall_ms: u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+async fn examine(node: &Node, surveyed: &Surveyed, request: &CheckRequest) -> Result<Examined, Failure> {
     let began = Instant::now();
     let runs = surveyed.guest.is_some();
     let mode = request.mode.unwrap_or(if runs { CheckMode::Live } else { CheckMode::Offline });
-    if mode == CheckMode::Live && !runs {
+    let live = mode == CheckMode::Live;
+    if live && !runs {
         return Err(Failure::WrongState {
             domain: surveyed.name.clone(),
             state: "shut off",
             mend: "`ferry start` starts it, and --offline checks it as it is",
         });
     }
-    let here = &node.config.host;
-    let client = if request.to == *here { None } else { Some(node.neighbours.client(&request.to)?) };
-    let live = mode == CheckMode::Live;
-    let facts = gather(node, surveyed, request, client, live).await;
-    Ok(CheckReport {
-        domain: surveyed.name.clone(),
-        uuid: surveyed.uuid,
-        source: here.clone(),
-        target: request.to.clone(),
-        mode,
-        checked: judge(&facts, selection),
-        skipped: selection.skipped(),
-        wall_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
-    })
-}
-
-async fn gather(
-    node: &Node,
-    surveyed: &Surveyed,
-    request: &CheckRequest,
-    client: Option<Client>,
-    live: bool,
-) -> Facts {
-    let ((source, guest), (target, between, unwritten)) =
-        tokio::join!(here(node, surveyed), there(node, surveyed, client, live),);
-    let unknown = source.unknown.into_iter().chain(unwritten).collect();
-    Facts {
-        domain: wants(surveyed.definition.domain(), live, request.channels, !request.plaintext),
-        source: HostFacts { unknown, ..source },
-        guest,
-        target,
-        target_name: request.to.clone(),
-        between,
-    }
+    let same = request.to == node.config.host;
+    let client = if same { None } else { Some(node.neighbours.client(&request.to)?) };
+    let reaching = async {
+        match &client {
+            Some(client) => reach(client).await,
+            None => Err(Unasked::Same),
+        }
+    };
+    let ((mut source, guest), reached) = tokio::join!(here(node, surveyed), reaching);
+    let (target, between) = match (reached, client) {
+        (Ok(between), Some(client)) => there(node, surveyed, &mut source, &client, between, live).await,
+        (Ok(_), None) => (Err(Unasked::Same), Between::default()),
+        (Err(unasked), _) => (Err(unasked), Between::default()),
+    };
+    let domain = wants(surveyed.definition.domain(), live, request.channels, !request.plaintext);
+    let facts = Facts { domain, source, guest, target, target_name: request.to.clone(), between };
+    Ok(Examined { facts, mode, began })
 }
 
 /// This host, and its guest.
 async fn here(node: &Node, surveyed: &Surveyed) -> (HostFacts, GuestFacts) {
     let domain = surveyed.definition.domain();
-    let (qemu, guest) = match &surveyed.guest {
-        Some(guest) => qemu::of_guest(node, domain, &guest.emulator, &guest.process).await,
-        None => match node.capabilities(node.default_emulator()).await {
+    let asked = async {
+        if let Some(guest) = &surveyed.guest {
+            return qemu::of_guest(node, domain, &guest.emulator, &guest.process).await;
+        }
+        let emulator = node.emulator(domain).unwrap_or_else(|_forbidden| node.default_emulator());
+        match within("QEMU", node.capabilities(emulator)).await {
             Ok(capabilities) => (qemu::of_emulator(node, domain, &capabilities).await, GuestFacts::default()),
-            Err(failure) => {
-                let unknown = vec![UnknownFact { what: "QEMU".to_owned(), reason: failure.chain() }];
-                (HostFacts { unknown, ..HostFacts::default() }, GuestFacts::default())
+            Err(unknown) => {
+                (HostFacts { unknown: vec![unknown], ..HostFacts::default() }, GuestFacts::default())
             }
-        },
+        }
     };
-    (host::gather(node, domain, qemu).await, guest)
+    host::gather(node, domain, asked).await
 }
 
-/// The target, and the way to it. The last are nonces that could not be written.
+/// The target, which answers, and the way to it. Nonces lie beside the source's disks as long as it is asked.
 async fn there(
     node: &Node,
     surveyed: &Surveyed,
-    client: Option<Client>,
+    source: &mut HostFacts,
+    client: &Client,
+    between: Between,
     live: bool,
-) -> (Result<TargetFacts, Unasked>, Between, Vec<UnknownFact>) {
-    let Some(client) = client else { return (Err(Unasked::Same), Between::default(), Vec::new()) };
-    let mut between = match reach(&client).await {
-        Ok(between) => between,
-        Err(silent) => return (Err(silent), Between::default(), Vec::new()),
-    };
-    let domain = surveyed.definition.domain();
-    let mut unwritten = Vec::new();
-    let check = Uuid::new_v4();
-    let nonces = Nonces::write(node, domain, check, &mut unwritten).await;
+) -> (Result<TargetFacts, Unasked>, Between) {
+    let nonces = Nonces::write(node, &source.disks).await;
+    nonces.note(&mut source.disks);
     let asked = client
         .facts(&CheckOffer {
             source: node.config.host.clone(),
             xml: surveyed.definition.xml().to_owned(),
             live,
-            check,
-            nonces: nonces.disks(),
+            check: nonces.check(),
+            nonces: nonces.directories(),
         })
         .await;
     nonces.remove().await;
+    let mut between = between;
     if let Ok(facts) = &asked
         && let (Some(at), Some(token)) = (&facts.door, facts.door_token)
     {
         between.door = Some(at.clone());
         between.door_fault = door::knock(at, token).await.err();
     }
-    (asked.map_err(|error| unasked(&error)), between, unwritten)
+    let untold = |error: ClientError| match unasked(&error) {
+        Unasked::Silent { reason, mend } => Unasked::Untold { reason, mend },
+        other @ (Unasked::Untold { .. } | Unasked::Older | Unasked::Same) => other,
+    };
+    (asked.map_err(untold), between)
 }
 
 /// Asks the target what time it is there: that it answers at all, and how fast.

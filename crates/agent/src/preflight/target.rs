@@ -1,13 +1,16 @@
 //! This host as the target of a domain that may come. Main function: [`facts`].
 
+use std::path::{Path, PathBuf};
+
 use api::{CheckOffer, DeviceLack, MacUse, TargetFacts};
 use domain::{Definition, Domain, FileRole, FileUse};
 use futures_util::future::join_all;
 use qemu::capabilities::Capabilities;
 use qemu::command_line::missing_devices;
+use tokio::time::timeout;
 
-use super::{disks, door, host, known, qemu as asked_qemu, within};
-use crate::disks::forbidden_below;
+use super::nonces::NoncesRead;
+use super::{door, host, known, no_answer, qemu as asked_qemu, within};
 use crate::failure::Failure;
 use crate::guest::{forbidden, frozen_uuid};
 use crate::keeper::Ask;
@@ -18,16 +21,19 @@ use crate::node::Node;
 pub(crate) async fn facts(node: &Node, offer: &CheckOffer) -> Result<TargetFacts, Failure> {
     let definition = Definition::parse(&offer.xml).map_err(Failure::Definition)?;
     let domain = definition.domain();
-    let (found, source_fault) = tokio::join!(gather(node, domain), unreachable(node, &offer.source));
+    let (found, source_fault, nonces) =
+        tokio::join!(gather(node, domain), unreachable(node, &offer.source), NoncesRead::read(node, offer));
     let mut found = found?;
-    disks::read_nonces(node, domain, offer, &mut found.host.disks).await;
+    nonces.note(&mut found.host.disks);
     found.source_fault = source_fault;
     if offer.live
         && let Some(listen) = node.config.listen
-        && let Ok((door, token)) = door::open(listen.ip()).await
     {
-        found.door = Some(door.to_string());
-        found.door_token = Some(token);
+        let opened = within("a port as QEMU's", door::open(listen.ip())).await;
+        if let Some((door, token)) = known(opened, &mut found.host.unknown) {
+            found.door = Some(door.to_string());
+            found.door_token = Some(token);
+        }
     }
     Ok(found)
 }
@@ -47,22 +53,19 @@ pub(super) async fn gather(node: &Node, domain: &Domain) -> Result<TargetFacts, 
     // Where its emulator is forbidden, the rest is judged by the one that is there, so that all is said at once.
     let emulator = node.emulator(domain).unwrap_or_else(|_forbidden| node.default_emulator());
     let capabilities = node.capabilities(emulator).await?;
-    let of_host = async {
-        let qemu = asked_qemu::of_emulator(node, domain, &capabilities).await;
-        host::gather(node, domain, qemu).await
-    };
-    let (host, kvm_unusable, files_missing, below, macs) = tokio::join!(
-        of_host,
+    let asked = async { (asked_qemu::of_emulator(node, domain, &capabilities).await, ()) };
+    let outside = forbidden(node, domain);
+    let ((mut host, ()), kvm_unusable, files_missing, macs) = tokio::join!(
+        host::gather(node, domain, asked),
         kvm_unusable(node, domain),
-        files_missing(domain),
-        within("the files below the disks", async { Ok::<_, Failure>(forbidden_below(node, domain).await) }),
+        files_missing(domain, &outside),
         within("MAC addresses in use", macs_taken(node, domain)),
     );
-    let mut host = host;
-    let below = known(below, &mut host.unknown).unwrap_or_default();
+    let below = host.disks.iter().flat_map(|disk| &disk.below).map(|file| file.path.clone());
+    let below = below.filter(|path| !node.allows(Path::new(path)));
+    let files_forbidden = outside.iter().map(shown).chain(below).collect();
     let macs_taken = known(macs, &mut host.unknown).unwrap_or_default();
     let (name_of_uuid, uuid_of_name) = node.taken(frozen_uuid(domain), &domain.name);
-    let shown = |path: &std::path::PathBuf| path.display().to_string();
     Ok(TargetFacts {
         host,
         kvm_unusable,
@@ -71,8 +74,8 @@ pub(super) async fn gather(node: &Node, domain: &Domain) -> Result<TargetFacts, 
         same_name: uuid_of_name.filter(|&uuid| uuid != frozen_uuid(domain)),
         same_uuid: name_of_uuid.filter(|name| *name != domain.name),
         files_missing,
-        files_forbidden: forbidden(node, domain).iter().chain(&below).map(shown).collect(),
-        emulator_forbidden: node.emulator(domain).err().and_then(|_| domain.emulator.as_ref().map(shown)),
+        files_forbidden,
+        emulator_forbidden: node.emulator(domain).err().and(domain.emulator.as_ref()).map(shown),
         macs_taken,
         source_fault: None,
         door: None,
@@ -82,7 +85,10 @@ pub(super) async fn gather(node: &Node, domain: &Domain) -> Result<TargetFacts, 
 
 async fn kvm_unusable(node: &Node, domain: &Domain) -> Option<String> {
     match domain.kind {
-        domain::Kind::Kvm => node.kvm().await.err(),
+        domain::Kind::Kvm => {
+            let tried = timeout(FACT_TIMEOUT, node.kvm()).await;
+            tried.unwrap_or_else(|_elapsed| Err(no_answer(FACT_TIMEOUT))).err()
+        }
         domain::Kind::Qemu => None,
     }
 }
@@ -92,27 +98,34 @@ fn lacking(domain: &Domain, capabilities: &Capabilities) -> Result<Vec<DeviceLac
     Ok(missing.map(|it| DeviceLack { device: it.device, mend: it.mend.to_owned() }).collect())
 }
 
-async fn files_missing(domain: &Domain) -> Vec<String> {
-    let needed = domain.files().into_iter().filter(|file| is_needed(domain, file));
-    let looked = join_all(needed.map(|file| async move {
-        let opened = tokio::time::timeout(FACT_TIMEOUT, storage::open_check(file.path, false)).await;
-        (!matches!(opened, Ok(Ok(_)))).then(|| file.path.display().to_string())
-    }));
-    looked.await.into_iter().flatten().collect()
+/// The files that cannot be read here; what this host does not allow is not touched.
+async fn files_missing(domain: &Domain, outside: &[PathBuf]) -> Vec<String> {
+    let nvram = domain.os.firmware.nvram.as_ref();
+    let variables = nvram.and_then(|nvram| nvram.path.as_deref());
+    let allowed = |path: &Path| !outside.iter().any(|outside| outside == path);
+    let has_variables = match variables.filter(|path| allowed(path)) {
+        Some(path) => is_there(path).await,
+        None => false,
+    };
+    let template = nvram.and_then(|nvram| nvram.template.as_deref());
+    // Variables that are there need no template, and a template makes those that are not.
+    let needed = |file: &FileUse<'_>| match file.role {
+        FileRole::Boot => true,
+        FileRole::Firmware => template != Some(file.path) || !has_variables,
+        FileRole::Nvram => nvram.is_some_and(|nvram| nvram.template.is_none()),
+        FileRole::Emulator | FileRole::Disk | FileRole::Character | FileRole::Entropy => false,
+    };
+    let files = domain.files().into_iter().filter(|file| needed(file) && allowed(file.path));
+    let looked = files.map(|file| async move { (!is_there(file.path).await).then(|| shown(file.path)) });
+    join_all(looked).await.into_iter().flatten().collect()
 }
 
-/// Whether a file must be there before the guest comes. Variables that are there need no template.
-fn is_needed(domain: &Domain, file: &FileUse<'_>) -> bool {
-    match file.role {
-        FileRole::Boot => true,
-        FileRole::Firmware => {
-            let nvram = domain.os.firmware.nvram.as_ref();
-            let is_template = nvram.is_some_and(|nvram| nvram.template.as_deref() == Some(file.path));
-            !is_template || nvram.and_then(|nvram| nvram.path.as_deref()).is_some_and(|path| !path.exists())
-        }
-        FileRole::Nvram => domain.os.firmware.nvram.as_ref().is_some_and(|nvram| nvram.template.is_none()),
-        FileRole::Emulator | FileRole::Disk | FileRole::Character | FileRole::Entropy => false,
-    }
+async fn is_there(path: &Path) -> bool {
+    matches!(timeout(FACT_TIMEOUT, storage::open_check(path, false)).await, Ok(Ok(_)))
+}
+
+fn shown(path: impl AsRef<Path>) -> String {
+    path.as_ref().display().to_string()
 }
 
 /// The guest's MAC addresses that another guest of this host has, or that a bridge here has learned on a tap.
@@ -131,12 +144,12 @@ async fn macs_taken(node: &Node, domain: &Domain) -> Result<Vec<MacUse>, Failure
             }
         }
     }
-    for mac in macs {
-        for learned in node.network.learned(mac.0).await?.into_iter().filter(|learned| learned.tap) {
-            let mac = mac.to_string();
-            if !taken.iter().any(|taken| taken.mac == mac) {
-                taken.push(MacUse { mac, by: format!("port {} of bridge {}", learned.port, learned.bridge) });
-            }
+    for learned in node.network.learned().await?.into_iter().filter(|learned| learned.tap) {
+        let Some(mac) = macs.iter().find(|mac| mac.0 == learned.mac).map(ToString::to_string) else {
+            continue;
+        };
+        if !taken.iter().any(|taken| taken.mac == mac) {
+            taken.push(MacUse { mac, by: format!("port {} of bridge {}", learned.port, learned.bridge) });
         }
     }
     Ok(taken)

@@ -7,7 +7,7 @@ pub(super) static CACHE_UNSAFE: Rule = Rule {
     code: "cache-unsafe",
     what: "each disk's cache mode",
     why: "with cache='unsafe' writes may still lie in the source's memory when the target reads the disk",
-    needed: false,
+    needed: true,
     judge: |facts| {
         if !facts.domain.live {
             return none();

@@ -10,12 +10,15 @@ pub(super) static CPU_FEATURES_MISSING: Rule = Rule {
     code: "cpu-features-missing",
     what: "every CPU feature that the guest was given",
     why: "a guest looks at its CPU's features once, at boot, and crashes on an instruction that is gone",
-    needed: false,
+    needed: true,
     judge: |facts| {
         let Some(target) = facts.told() else { return none() };
         if facts.domain.kvm && facts.domain.host_cpu {
-            let missing: BTreeSet<_> = facts.source.cpu_flags.difference(&target.host.cpu_flags).collect();
-            return vec![judged(facts, &missing, &BTreeSet::new())];
+            let Some((has, gets)) = facts.source.cpu_features.as_ref().zip(target.host.cpu_features.as_ref())
+            else {
+                return none();
+            };
+            return vec![judged(facts, &has.difference(gets).collect(), &BTreeSet::new())];
         }
         let Some(lacks) = &target.host.cpu_unavailable else { return none() };
         let (lacks, lacked) = (set(lacks), set(facts.source.cpu_unavailable.as_deref().unwrap_or_default()));

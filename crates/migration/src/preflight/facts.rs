@@ -1,6 +1,6 @@
 //! Everything that the rules judge. It gathers nothing. Main type: [`Facts`].
 
-use api::{HostFacts, TargetFacts};
+use api::{DiskFacts, HostFacts, TargetFacts};
 use uuid::Uuid;
 
 /// All that is known of a domain, of the host that has it, of the one it is to go to, and of the way between them.
@@ -26,6 +26,22 @@ impl Facts {
         self.source.host == self.target_name
     }
 
+    /// A disk on the source, by the guest's name for it.
+    pub(super) fn source_disk(&self, name: &str) -> Option<&DiskFacts> {
+        self.source.disks.iter().find(|disk| disk.disk == name)
+    }
+
+    /// The disks as source and target see them.
+    pub(super) fn disk_pairs(&self) -> impl Iterator<Item = (&DiskFacts, &DiskFacts)> {
+        let there = self.told().map(|target| target.host.disks.as_slice()).unwrap_or_default();
+        there.iter().filter_map(|there| Some((self.source_disk(&there.disk)?, there)))
+    }
+
+    /// Whether the guest writes a disk.
+    pub(super) fn is_writable(&self, name: &str) -> bool {
+        self.domain.disks.iter().any(|disk| disk.name == name && disk.writable)
+    }
+
     /// What the target told.
     pub(super) fn told(&self) -> Option<&TargetFacts> {
         self.target.as_ref().ok()
@@ -38,6 +54,13 @@ pub enum Unasked {
     /// It gave no answer.
     Silent {
         /// What happened.
+        reason: String,
+        /// What to do.
+        mend: String,
+    },
+    /// It answers, and did not tell its facts.
+    Untold {
+        /// Why not.
         reason: String,
         /// What to do.
         mend: String,
@@ -90,7 +113,7 @@ pub struct DomainFacts {
 pub struct DomainDisk {
     /// The guest's name for it, as in `vda`.
     pub name: String,
-    /// Whether the domain alone writes it.
+    /// Whether the guest writes it.
     pub writable: bool,
     /// `cache` of its driver, where it says one.
     pub cache: Option<String>,

@@ -49,9 +49,11 @@ pub(super) static HUGEPAGES_SHORT: Rule = Rule {
         let answer = if wanted <= free {
             Answer::pass()
         } else {
+            // The file says how many there are in all, those in use included.
+            let total = pool.map_or(0, |pages| pages.total).saturating_sub(free) + wanted;
             Answer::fail(
                 format!("the guest wants {wanted} huge pages of {kib} KiB, {to} has {free} free"),
-                format!("on {to}: echo {wanted} > /sys/kernel/mm/hugepages/hugepages-{kib}kB/nr_hugepages"),
+                format!("on {to}: echo {total} > /sys/kernel/mm/hugepages/hugepages-{kib}kB/nr_hugepages"),
             )
         };
         vec![answer.between(format!("{wanted} × {kib} KiB"), format!("{free} × {kib} KiB"))]

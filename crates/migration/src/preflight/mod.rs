@@ -148,6 +148,14 @@ impl Selection {
         }
     }
 
+    /// A selection that was made on another host, by rules that may be others there: what cannot be left out here is
+    /// looked at.
+    #[must_use]
+    pub fn offered(skip: &[String]) -> Selection {
+        let known = RULES.iter().filter(|rule| !rule.needed && skip.iter().any(|code| code == rule.code));
+        Selection { only: Vec::new(), skip: known.copied().collect() }
+    }
+
     /// Whether a rule is looked at.
     #[must_use]
     pub fn includes(&self, rule: &Rule) -> bool {
@@ -202,6 +210,8 @@ mod tests {
         assert_eq!(codes(&of(&["nx-differs", "memory-short"], &["nx-differs"]).unwrap()), ["memory-short"]);
         assert_eq!(codes(&of(&[], &["clock-skew"]).unwrap()).len(), RULES.len() - 1);
         assert_eq!(of(&["nx"], &[]), Err(SelectionError::Unknown { rule: "nx".into() }));
+        let offered = Selection::offered(&["clock-skew".into(), "name-taken".into(), "of-tomorrow".into()]);
+        assert_eq!(offered.skipped(), ["clock-skew"]);
         assert_eq!(of(&[], &["name-taken"]), Err(SelectionError::Needed { rule: "name-taken" }));
     }
 

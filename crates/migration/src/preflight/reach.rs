@@ -15,6 +15,13 @@ pub(super) static TARGET_UNREACHABLE: Rule = Rule {
             let said = format!("{} cannot be asked: {reason}", facts.target_name);
             vec![Answer::fail(said, mend).between("", "no answer")]
         }
+        Err(Unasked::Untold { reason, mend }) => {
+            let said = format!(
+                "{} answers, and does not tell what the domain would find there: {reason}",
+                facts.target_name
+            );
+            vec![Answer::fail(said, mend).between("", "no facts")]
+        }
         Err(Unasked::Same) => none(),
     },
 };
@@ -31,7 +38,7 @@ pub(super) static TARGET_OLDER: Rule = Rule {
             format!("the agent of {} is older and tells no facts", facts.target_name),
             format!("update Ferry on {}", facts.target_name),
         )],
-        Err(Unasked::Silent { .. } | Unasked::Same) => none(),
+        Err(Unasked::Silent { .. } | Unasked::Untold { .. } | Unasked::Same) => none(),
     },
 };
 

@@ -1,5 +1,7 @@
 //! Rules about free space: for what the agents write, and for disks that must be copied.
 
+use std::collections::BTreeMap;
+
 use super::rule::{Answer, Rule, mib, none};
 use crate::limits::STATE_BYTES_MIN;
 
@@ -25,6 +27,14 @@ pub(super) static STATE_SPACE_SHORT: Rule = Rule {
     },
 };
 
+/// Disks that would be copied into one filesystem.
+#[derive(Default)]
+struct Copied<'a> {
+    bytes: u64,
+    disks: Vec<&'a str>,
+    paths: Vec<&'a str>,
+}
+
 /// A disk must be copied, and the target has no room for it.
 pub(super) static DISK_SPACE_SHORT: Rule = Rule {
     code: "disk-space-short",
@@ -32,25 +42,29 @@ pub(super) static DISK_SPACE_SHORT: Rule = Rule {
     why: "a copy that does not fit ends half-way",
     needed: false,
     judge: |facts| {
-        let Some(target) = facts.told().filter(|_| !facts.domain.live) else { return none() };
-        let pairs = facts.source.disks.iter().zip(&target.host.disks);
-        let answers = pairs.filter(|(_, there)| there.fault.is_some()).filter_map(|(here, there)| {
-            let (taken, free) = (here.taken_bytes?, there.free_bytes?);
+        if facts.domain.live {
+            return none();
+        }
+        let mut filesystems: BTreeMap<_, Copied> = BTreeMap::new();
+        for (here, there) in facts.disk_pairs().filter(|(_, there)| there.missing) {
+            let (Some(taken), Some(free)) = (here.taken_bytes, there.free_bytes) else { continue };
+            let copied = filesystems.entry((there.filesystem, free)).or_default();
+            copied.bytes += taken;
+            copied.disks.push(&here.disk);
+            copied.paths.push(&here.path);
+        }
+        let answers = filesystems.into_iter().map(|((_, free), Copied { bytes: taken, disks, paths })| {
             let to = &facts.target_name;
             let answer = if taken <= free {
                 Answer::pass()
             } else {
+                let (paths, verb) = (paths.join(", "), if paths.len() == 1 { "takes" } else { "take" });
                 Answer::fail(
-                    format!(
-                        "disk {} takes {}, and {to} has {} free for it",
-                        here.path,
-                        mib(taken),
-                        mib(free)
-                    ),
+                    format!("{paths} {verb} {}, and {to} has {} free for it", mib(taken), mib(free)),
                     format!("make room on {to}, or mount the storage of {} there", facts.source.host),
                 )
             };
-            Some(answer.between(mib(taken), mib(free)).about(&here.disk))
+            answer.between(mib(taken), mib(free)).about(disks.join(", "))
         });
         answers.collect()
     },

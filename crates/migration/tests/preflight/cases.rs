@@ -1,8 +1,8 @@
 //! A case for every way in which a rule can be broken, and how it was made for real where it was. Main item: [`CASES`].
 
 use api::{
-    BridgeFacts, BridgeFault, CertificateFacts, DeviceLack, MacUse, NonceSeen, Severity, TargetFacts,
-    UnknownFact,
+    BridgeFacts, BridgeFault, CertificateFacts, DeviceLack, DiskFacts, FileFacts, MacUse, NonceSeen,
+    Severity, TargetFacts, UnknownFact,
 };
 use migration::preflight::{Facts, LocalCharacter, Unasked};
 use uuid::Uuid;
@@ -43,6 +43,20 @@ fn character(facts: &mut Facts, path: &str, device: bool) {
     facts.domain.local_characters = vec![LocalCharacter { path: path.into(), device, append: true }];
 }
 
+/// Has the disk be a block device, as the source and as the target call it.
+fn devices(facts: &mut Facts, names: [Option<&str>; 2]) {
+    let [from, to] = names.map(|name| FileFacts {
+        path: "/dev/sdb".into(),
+        bytes: Some(8 << 30),
+        block: true,
+        device: name.map(str::to_owned),
+        ..FileFacts::default()
+    });
+    (facts.source.disks[0].file, facts.source.disks[0].nonce) = (Some(from), None);
+    let disk = &mut told(facts).host.disks[0];
+    (disk.file, disk.nonce) = (Some(to), None);
+}
+
 pub(crate) static CASES: &[Case] = &[
     Case {
         rule: "same-host",
@@ -61,6 +75,16 @@ pub(crate) static CASES: &[Case] = &[
         change: |facts| {
             facts.target =
                 Err(Unasked::Silent { reason: "connection refused".into(), mend: "start the agent".into() });
+        },
+    },
+    Case {
+        rule: "target-unreachable",
+        severity: Severity::Fail,
+        condition: "the target's agent goes in the middle of the check",
+        made_by: None,
+        change: |facts| {
+            let (reason, mend) = ("connection closed".into(), "start the agent".into());
+            facts.target = Err(Unasked::Untold { reason, mend });
         },
     },
     Case {
@@ -181,7 +205,7 @@ pub(crate) static CASES: &[Case] = &[
         made_by: None,
         change: |facts| {
             pair::kvm(facts);
-            told(facts).host.cpu_flags.remove("avx2");
+            told(facts).host.cpu_features.as_mut().expect("known").remove("avx2");
         },
     },
     Case {
@@ -325,7 +349,7 @@ pub(crate) static CASES: &[Case] = &[
     },
     Case {
         rule: "descriptors-short",
-        severity: Severity::Fail,
+        severity: Severity::Warn,
         condition: "a QEMU on the target may open few files",
         made_by: None,
         change: |facts| {
@@ -372,10 +396,20 @@ pub(crate) static CASES: &[Case] = &[
     Case {
         rule: "disk-missing",
         severity: Severity::Fail,
+        condition: "the disk cannot be opened on the source",
+        made_by: None,
+        change: |facts| {
+            let gone = pair::missing("vda".into());
+            facts.source.disks[0] = DiskFacts { missing: false, ..gone };
+        },
+    },
+    Case {
+        rule: "disk-missing",
+        severity: Severity::Fail,
         condition: "the disk is not on the target",
         made_by: Some("lab_check::conditions_that_a_running_guest_is_checked_under"),
         change: |facts| {
-            told(facts).host.disks[0].fault = Some("no such file".into());
+            told(facts).host.disks[0] = pair::missing("vda".into());
         },
     },
     Case {
@@ -394,6 +428,44 @@ pub(crate) static CASES: &[Case] = &[
         made_by: None,
         change: |facts| {
             told(facts).host.disks[0].nonce = Some(NonceSeen::Zeros);
+        },
+    },
+    Case {
+        rule: "storage-not-shared",
+        severity: Severity::Fail,
+        condition: "the NFS server answers READ_PLUS of NFS 4.2 with an input/output error",
+        made_by: None,
+        change: |facts| {
+            told(facts).host.disks[0].nonce = Some(NonceSeen::Failing);
+        },
+    },
+    Case {
+        rule: "storage-not-shared",
+        severity: Severity::Fail,
+        condition: "the source could write nothing beside the disk",
+        made_by: None,
+        change: |facts| {
+            facts.source.disks[0].nonce =
+                Some(NonceSeen::Unreadable { reason: "the storage is full".into() });
+            told(facts).host.disks[0].nonce = None;
+        },
+    },
+    Case {
+        rule: "storage-not-shared",
+        severity: Severity::Warn,
+        condition: "a disk is a block device without a name that both hosts know",
+        made_by: None,
+        change: |facts| {
+            devices(facts, [None, Some("naa.6001405a")]);
+        },
+    },
+    Case {
+        rule: "storage-not-shared",
+        severity: Severity::Fail,
+        condition: "a disk is a block device, and another one on the target",
+        made_by: None,
+        change: |facts| {
+            devices(facts, [Some("naa.6001405b"), Some("naa.6001405a")]);
         },
     },
     Case {
@@ -430,7 +502,7 @@ pub(crate) static CASES: &[Case] = &[
         condition: "another file lies over the disk in a shared directory",
         made_by: Some("lab_check::conditions_that_a_running_guest_is_checked_under"),
         change: |facts| {
-            told(facts).host.disks[0].inode = Some(18);
+            told(facts).host.disks[0].file = Some(pair::file("/srv/web1.qcow2", 18));
         },
     },
     Case {
@@ -439,7 +511,51 @@ pub(crate) static CASES: &[Case] = &[
         condition: "the disk stands on another image on the target",
         made_by: None,
         change: |facts| {
-            told(facts).host.disks[0].backing = vec!["/srv/base.qcow2".into()];
+            told(facts).host.disks[0].below = vec![pair::file("/srv/base.qcow2", 3)];
+        },
+    },
+    Case {
+        rule: "image-differs",
+        severity: Severity::Fail,
+        condition: "the image below the disk is a larger one on the target, which has it on storage of its own",
+        made_by: None,
+        change: |facts| {
+            facts.source.disks[0].below = vec![pair::file("/images/base.qcow2", 3)];
+            let own = FileFacts {
+                bytes: Some(2 << 30),
+                beside_nonce: false,
+                ..pair::file("/images/base.qcow2", 4)
+            };
+            told(facts).host.disks[0].below = vec![own];
+        },
+    },
+    Case {
+        rule: "image-differs",
+        severity: Severity::Warn,
+        condition: "the image below the disk lies on each host's own storage",
+        made_by: None,
+        change: |facts| {
+            facts.source.disks[0].below = vec![pair::file("/images/base.qcow2", 3)];
+            let own = FileFacts { beside_nonce: false, ..pair::file("/images/base.qcow2", 4) };
+            told(facts).host.disks[0].below = vec![own];
+        },
+    },
+    Case {
+        rule: "image-differs",
+        severity: Severity::Warn,
+        condition: "the CD lies on each host's own storage",
+        made_by: Some("lab_check::conditions_that_a_definition_brings_along"),
+        change: |facts| {
+            pair::cd_of_its_own(facts, 1 << 20);
+        },
+    },
+    Case {
+        rule: "image-differs",
+        severity: Severity::Fail,
+        condition: "the CD on the target's own storage is a larger one",
+        made_by: Some("lab_check::conditions_that_a_definition_brings_along"),
+        change: |facts| {
+            pair::cd_of_its_own(facts, 2 << 20);
         },
     },
     Case {

@@ -79,7 +79,7 @@ fn everything_wrong_is_said_at_once_and_the_gravest_first() {
             let target = facts.target.as_mut().expect("told");
             target.has_machine = Some(false);
             target.host.bridges[0].fault = Some(api::BridgeFault::Missing);
-            target.host.disks[0].fault = Some("no such file".into());
+            target.host.disks[0] = pair::missing("vda".into());
         },
         &[
             ("machine-missing", Severity::Fail),
@@ -97,7 +97,7 @@ fn what_only_kvm_lets_through_is_judged_for_kvm_only() {
         host.cpu_vendor = Some("GenuineIntel".into());
         host.cpu_model = Some("another".into());
         host.clock_source = Some("hpet".into());
-        host.cpu_flags.clear();
+        host.cpu_features = Some(Default::default());
     };
     check(unlike, &[]);
     check(
@@ -121,6 +121,66 @@ fn a_file_that_is_added_to_on_shared_storage_goes_along() {
     check(|facts| facts.domain.local_characters = vec![character("/srv/web1.log")], &[]);
     let elsewhere = |facts: &mut Facts| facts.domain.local_characters = vec![character("/srv/logs/web1.log")];
     check(elsewhere, &[("local-character", Severity::Warn)]);
+}
+
+#[test]
+fn disks_that_are_copied_into_one_filesystem_share_its_room() {
+    let two = |facts: &mut Facts| {
+        pair::other_ways(facts);
+        let (mut here, mut there) = (facts.source.disks[0].clone(), pair::missing("vdb".into()));
+        (here.disk, here.path) = ("vdb".into(), "/srv/web1-data.qcow2".into());
+        there.path.clone_from(&here.path);
+        facts.source.disks.push(here);
+        let target = facts.target.as_mut().expect("told");
+        target.host.disks.push(there);
+        for disk in &mut target.host.disks {
+            (disk.filesystem, disk.free_bytes) = (Some(1), Some(3 << 29));
+        }
+    };
+    check(two, &[("disk-space-short", Severity::Fail)]);
+    check(
+        |facts| {
+            two(facts);
+            facts.target.as_mut().expect("told").host.disks[1].filesystem = Some(2);
+        },
+        &[],
+    );
+}
+
+#[test]
+fn the_mend_for_huge_pages_leaves_those_in_use() {
+    let facts = changed(|facts| {
+        facts.domain.hugepage_bytes = Some(2 << 20);
+        facts.target.as_mut().expect("told").host.hugepages[0].free = 100;
+    });
+    let checked = judge(&facts, &Selection::default());
+    let found = checked.iter().find(|checked| checked.rule == "hugepages-short").expect("it is judged");
+    let mend = found.mend.as_deref().unwrap_or_default();
+    assert!(mend.contains("echo 1436 >"), "924 are in use and 512 are wanted: {mend}");
+}
+
+#[test]
+fn what_the_target_does_not_allow_is_not_judged_by_what_it_did_not_open() {
+    check(
+        |facts| {
+            let target = facts.target.as_mut().expect("told");
+            target.files_forbidden = vec!["/srv/web1.qcow2".into()];
+            let disk = &mut target.host.disks[0];
+            (disk.file, disk.size_bytes, disk.nonce) = (None, None, None);
+        },
+        &[("path-not-allowed", Severity::Fail)],
+    );
+}
+
+#[test]
+fn a_disk_in_an_offer_rests_on_the_check_before() {
+    check(
+        |facts| {
+            facts.source.disks.clear();
+            facts.target.as_mut().expect("told").host.disks[0].nonce = None;
+        },
+        &[],
+    );
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Two hosts as alike as two hosts are, and a domain that can go from one to the other. Main function: [`pair`].
 
-use api::{BridgeFacts, CertificateFacts, DiskFacts, HostFacts, HugepageFacts, NonceSeen, TargetFacts};
+use api::{
+    BridgeFacts, CertificateFacts, DiskFacts, FileFacts, HostFacts, HugepageFacts, NonceSeen, TargetFacts,
+};
 use migration::preflight::{Between, DomainDisk, DomainFacts, Facts, GuestFacts};
 use uuid::Uuid;
 
@@ -11,6 +13,8 @@ const DAY_S: i64 = 86_400;
 pub(crate) fn pair() -> Facts {
     let mut target = host("kvm2");
     target.disks[0].nonce = Some(NonceSeen::Same);
+    let mut source = host("kvm1");
+    source.disks[0].nonce = Some(NonceSeen::Same);
     Facts {
         domain: DomainFacts {
             name: "web1".into(),
@@ -24,7 +28,7 @@ pub(crate) fn pair() -> Facts {
             agent_channel: true,
             ..DomainFacts::default()
         },
-        source: host("kvm1"),
+        source,
         guest: GuestFacts { blocked_reasons: vec![], agent_open: Some(true) },
         target: Ok(TargetFacts { host: target, has_machine: Some(true), ..TargetFacts::default() }),
         target_name: "kvm2".into(),
@@ -48,8 +52,45 @@ pub(crate) fn other_ways(facts: &mut Facts) {
     facts.domain.live = false;
     facts.domain.hugepage_bytes = Some(0);
     let target = facts.target.as_mut().expect("told");
-    target.host.disks[0] =
-        DiskFacts { fault: Some("no such file".into()), free_bytes: Some(1 << 40), ..DiskFacts::default() };
+    target.host.disks[0] = missing(target.host.disks[0].disk.clone());
+}
+
+/// A disk that is not there, where there would be room for it.
+pub(crate) fn missing(disk: String) -> DiskFacts {
+    DiskFacts {
+        disk,
+        path: "/srv/web1.qcow2".into(),
+        fault: Some("no such file".into()),
+        missing: true,
+        free_bytes: Some(1 << 40),
+        ..DiskFacts::default()
+    }
+}
+
+/// A file on storage that both hosts have.
+pub(crate) fn file(path: &str, inode: u64) -> FileFacts {
+    FileFacts {
+        path: path.into(),
+        bytes: Some(1 << 30),
+        inode: Some(inode),
+        filesystem: Some(0x6969),
+        beside_nonce: true,
+        ..FileFacts::default()
+    }
+}
+
+/// A CD that lies on each host's own storage, with as many bytes on the target.
+pub(crate) fn cd_of_its_own(facts: &mut Facts, bytes: u64) {
+    let cd = |inode, bytes| DiskFacts {
+        disk: "sda".into(),
+        path: "/iso/debian.iso".into(),
+        file: Some(FileFacts { bytes: Some(bytes), beside_nonce: false, ..file("/iso/debian.iso", inode) }),
+        size_bytes: Some(bytes),
+        ..DiskFacts::default()
+    };
+    let there = DiskFacts { nonce: Some(NonceSeen::Missing), ..cd(6, bytes) };
+    facts.source.disks.push(DiskFacts { nonce: Some(NonceSeen::Same), ..cd(5, 1 << 20) });
+    facts.target.as_mut().expect("told").host.disks.push(there);
 }
 
 fn host(name: &str) -> HostFacts {
@@ -60,14 +101,14 @@ fn host(name: &str) -> HostFacts {
         arch: Some("x86_64".into()),
         cpu_vendor: Some("AuthenticAMD".into()),
         cpu_model: Some("AMD EPYC 9354".into()),
-        cpu_flags: ["nx", "avx2"].map(String::from).into(),
+        cpu_features: Some(["nx", "avx2"].map(String::from).into()),
         nx: Some(true),
         cpus: Some(8),
         clock_source: Some("tsc".into()),
         now_ms: Some(NOW_MS),
         memory_available_bytes: Some(4 << 30),
         hugepage_default_bytes: Some(2 << 20),
-        hugepages: vec![HugepageFacts { size_bytes: 2 << 20, free: 1024 }],
+        hugepages: vec![HugepageFacts { size_bytes: 2 << 20, total: 1024, free: 1024 }],
         descriptors_max: Some(1024),
         state_free_bytes: Some(1 << 30),
         certificate: Some(CertificateFacts { from_s: now_s - DAY_S, until_s: now_s + 300 * DAY_S }),
@@ -77,10 +118,10 @@ fn host(name: &str) -> HostFacts {
         disks: vec![DiskFacts {
             disk: "vda".into(),
             path: "/srv/web1.qcow2".into(),
+            file: Some(file("/srv/web1.qcow2", 17)),
             size_bytes: Some(8 << 30),
             taken_bytes: Some(1 << 30),
-            inode: Some(17),
-            filesystem: Some(0x6969),
+            filesystem: Some(1),
             free_bytes: Some(1 << 40),
             ..DiskFacts::default()
         }],

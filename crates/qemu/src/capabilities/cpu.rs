@@ -49,6 +49,25 @@ pub async fn expand_host_model(emulator: &Path, accelerator: Accelerator) -> Res
     expanded
 }
 
+/// The features of the CPU that a guest sees with `-cpu host` on this host, by QEMU's names; under TCG of `max`.
+pub async fn host_features(
+    emulator: &Path,
+    accelerator: Accelerator,
+) -> Result<BTreeSet<String>, ProbeError> {
+    let probe = Probe::start(emulator, &CommandLine::probe("none", accelerator, None)).await?;
+    let expanded = Expanded::of(probe.qmp(), host_cpu(accelerator)).await;
+    probe.end().await;
+    Ok(expanded?.features)
+}
+
+/// What QEMU calls the host's CPU.
+fn host_cpu(accelerator: Accelerator) -> &'static str {
+    match accelerator {
+        Accelerator::Kvm => "host",
+        Accelerator::Tcg => "max",
+    }
+}
+
 /// Which features of an exact `-cpu` value this host cannot give; empty where the guest gets what it was promised.
 /// An unknown model or feature is [`ProbeError::Start`], with QEMU's words in its log tail.
 pub async fn check_cpu(
@@ -110,10 +129,7 @@ impl Expanded {
 }
 
 async fn expand(qmp: &Qmp, accelerator: Accelerator) -> Result<HostModel, ProbeError> {
-    let host = match accelerator {
-        Accelerator::Kvm => Expanded::of(qmp, "host").await?,
-        Accelerator::Tcg => Expanded::of(qmp, "max").await?,
-    };
+    let host = Expanded::of(qmp, host_cpu(accelerator)).await?;
     let definitions = qmp.execute(QueryCpuDefinitions).await.map_err(ProbeError::Ask)?;
     let mut nearest: Option<Expanded> = None;
     for definition in definitions {
