@@ -64,7 +64,11 @@ fn what_can_be_made_is_admitted() {
 fn a_vlan_that_has_a_link_is_that_link() {
     let request = BridgeRequest { vlan: Some(7), ..BridgeRequest::on("br7", "eth0") };
     check(&request, Ok("it is there"));
-    check(&BridgeRequest { mtu: Some(1500), ..request.clone() }, Ok("it is there"));
+    check(&BridgeRequest { mtu: Some(9000), ..request.clone() }, Ok("it is there"));
+    check(
+        &BridgeRequest { mtu: Some(1500), ..request.clone() },
+        Err("the bridge br7 is there already, and it is another one: its MTU is 9000"),
+    );
     check(
         &BridgeRequest { name: "br0".to_owned(), ..request },
         Err("storage is a port of br7 already, and a link can be a port of one only"),
