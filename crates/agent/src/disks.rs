@@ -1,7 +1,7 @@
 //! The disks of a domain as files of this host: whether they can be opened, and whether all that they stand on lies
 //! where this host allows. It never changes one. Main function: [`check`].
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use domain::{Definition, Disk, DiskFormat, DiskSource, Domain, StartupPolicy};
 use storage::{Below, DiskError, ImageFormat};
