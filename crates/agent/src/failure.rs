@@ -4,6 +4,7 @@
 mod bridge;
 mod join;
 mod pool;
+mod request;
 mod verb;
 
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use uuid::Uuid;
 pub(crate) use self::bridge::BridgeFailure;
 pub(crate) use self::join::JoinFailure;
 pub(crate) use self::pool::PoolFailure;
+pub(crate) use self::request::RequestFailure;
 pub(crate) use self::verb::{CopyFailure, ImportFailure, InstallFailure, PlugFailure, ScreenFailure};
 use crate::journal::JournalError;
 use crate::neighbour::NeighboursError;
@@ -125,14 +127,6 @@ pub(crate) enum Failure {
     Word(#[source] WordRefused),
     #[error("the pledge does not carry the ticket's token")]
     WrongToken,
-    #[error(
-        "the agents have no version of their conversation in common: the one on this host speaks {ours}, the other {theirs}"
-    )]
-    Protocol { ours: api::Protocols, theirs: String },
-    #[error("only an agent with a certificate may ask that, over TLS")]
-    NotAnAgent,
-    #[error("other agents may not ask that; ask the agent of that host itself")]
-    NotLocal,
     #[error("the migration was cancelled")]
     Cancelled,
     #[error("host {host} gave no sign of life: {last}")]
@@ -191,11 +185,8 @@ pub(crate) enum Failure {
     Plug(#[from] PlugFailure),
     #[error("{text:?} is no time")]
     NoTime { text: String },
-    #[error("there is no such endpoint")]
-    NoEndpoint,
-    /// `words` are axum's.
-    #[error("the request cannot be taken: {words}")]
-    Request { status: u16, words: String },
+    #[error(transparent)]
+    Request(#[from] RequestFailure),
     #[error("the agent is stopping")]
     Stopping,
 }

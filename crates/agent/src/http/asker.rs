@@ -10,7 +10,7 @@ use axum::http::HeaderValue;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use crate::failure::Failure;
+use crate::failure::{Failure, RequestFailure};
 use crate::http::problem::Refusal;
 
 /// Who made a request.
@@ -46,7 +46,7 @@ impl Asker {
 pub(crate) async fn only_local(Extension(asker): Extension<Asker>, request: Request, next: Next) -> Response {
     match asker {
         Asker::Local => next.run(request).await,
-        Asker::Agent(_) | Asker::Stranger => Refusal::from(Failure::NotLocal).into_response(),
+        Asker::Agent(_) | Asker::Stranger => refused(RequestFailure::NotLocal),
     }
 }
 
@@ -73,14 +73,18 @@ async fn speak(may_ask: bool, request: Request, next: Next) -> Response {
     let spoken = said.and_then(|said| said.parse::<u32>().ok());
     let spoken = spoken.filter(|version| Protocols::OURS.include(*version));
     let mut response = match spoken {
-        _ if !may_ask => Refusal::from(Failure::NotAnAgent).into_response(),
+        _ if !may_ask => refused(RequestFailure::NotAnAgent),
         Some(_) => next.run(request).await,
         None => {
             let theirs = said.unwrap_or("none").to_owned();
-            Refusal::from(Failure::Protocol { ours: Protocols::OURS, theirs }).into_response()
+            refused(RequestFailure::Protocol { ours: Protocols::OURS, theirs })
         }
     };
     let version = HeaderValue::from(spoken.unwrap_or(Protocols::OURS.newest));
     response.headers_mut().insert(PROTOCOL_HEADER, version);
     response
+}
+
+fn refused(failure: RequestFailure) -> Response {
+    Refusal::from(Failure::from(failure)).into_response()
 }

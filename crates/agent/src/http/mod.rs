@@ -29,7 +29,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, RequestFailure};
 use crate::limits::{BODY_BYTES_MAX, STRANGER_BODY_BYTES_MAX};
 use crate::node::Node;
 
@@ -74,17 +74,7 @@ fn endpoints() -> OpenApiRouter<Arc<Node>> {
         .routes(routes!(snapshots::delete::delete))
         .routes(routes!(snapshots::revert::revert))
         .routes(routes!(domains::check::check))
-        .routes(routes!(pools::list::list, pools::define::define))
-        .routes(routes!(pools::orders::everywhere))
-        .routes(routes!(pools::show::show, pools::undefine::undefine))
-        .routes(routes!(pools::xml::xml))
-        .routes(routes!(pools::start::start))
-        .routes(routes!(pools::stop::stop))
-        .routes(routes!(pools::autostart::autostart))
-        .routes(routes!(volumes::list::list, volumes::create::create))
-        .routes(routes!(volumes::show::show, volumes::delete::delete))
-        .routes(routes!(volumes::resize::resize))
-        .routes(routes!(volumes::download::download, volumes::upload::upload))
+        .merge(storage())
         .routes(routes!(domains::migrate::migrate))
         .routes(routes!(migrations::list::list))
         .routes(routes!(migrations::show::show))
@@ -123,6 +113,22 @@ fn endpoints() -> OpenApiRouter<Arc<Node>> {
         .merge(strangers)
 }
 
+/// Storage pools and their volumes.
+fn storage() -> OpenApiRouter<Arc<Node>> {
+    OpenApiRouter::new()
+        .routes(routes!(pools::list::list, pools::define::define))
+        .routes(routes!(pools::orders::everywhere))
+        .routes(routes!(pools::show::show, pools::undefine::undefine))
+        .routes(routes!(pools::xml::xml))
+        .routes(routes!(pools::start::start))
+        .routes(routes!(pools::stop::stop))
+        .routes(routes!(pools::autostart::autostart))
+        .routes(routes!(volumes::list::list, volumes::create::create))
+        .routes(routes!(volumes::show::show, volumes::delete::delete))
+        .routes(routes!(volumes::resize::resize))
+        .routes(routes!(volumes::download::download, volumes::upload::upload))
+}
+
 /// The OpenAPI document of `/api/v1`.
 #[must_use]
 pub fn openapi() -> utoipa::openapi::OpenApi {
@@ -135,7 +141,7 @@ pub(crate) fn router(node: Arc<Node>) -> Router {
     let document = get(move || std::future::ready(Json(document.clone())));
     let versioned = router.route("/openapi.json", document).with_state(Arc::clone(&node));
     let metrics = metrics::alone(node).route_layer(middleware::from_fn(asker::only_local));
-    let elsewhere = || async { problem::Refusal::from(Failure::NoEndpoint) };
+    let elsewhere = || async { problem::Refusal::from(Failure::from(RequestFailure::NoEndpoint)) };
     Router::new()
         .merge(metrics)
         .nest(api::BASE, versioned.method_not_allowed_fallback(elsewhere))

@@ -13,7 +13,8 @@ use uuid::Uuid;
 
 use super::rows::{self, Row};
 use crate::failure::{
-    CopyFailure, Failure, ImportFailure, InstallFailure, JoinFailure, PlugFailure, PoolFailure, ScreenFailure,
+    CopyFailure, Failure, ImportFailure, InstallFailure, JoinFailure, PlugFailure, PoolFailure,
+    RequestFailure, ScreenFailure,
 };
 use crate::limits::{BODY_BYTES_MAX, REFUSAL_BYTES_MAX};
 
@@ -55,7 +56,7 @@ pub(crate) async fn in_form(response: Response) -> Response {
     // A sentence that is not to be had is missed less than the status.
     let words = axum::body::to_bytes(response.into_body(), REFUSAL_BYTES_MAX).await.unwrap_or_default();
     let words = String::from_utf8_lossy(&words).into_owned();
-    Refusal::from(Failure::Request { status, words }).into_response()
+    Refusal::from(Failure::from(RequestFailure::Invalid { status, words })).into_response()
 }
 
 fn join<T: std::fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
@@ -123,9 +124,6 @@ fn row(failure: &Failure) -> Row {
         Failure::WrongSide { .. } => rows::WRONG_SIDE,
         Failure::Word(_) => rows::WORD_REFUSED,
         Failure::WrongToken => rows::WRONG_TOKEN,
-        Failure::Protocol { .. } => rows::PROTOCOL_VERSION,
-        Failure::NotAnAgent => rows::NOT_AN_AGENT,
-        Failure::NotLocal => rows::NOT_LOCAL,
         Failure::Cancelled => rows::CANCELLED,
         Failure::TargetSilent { .. } => rows::TARGET_SILENT,
         Failure::TargetGaveUp { .. } => rows::TARGET_GAVE_UP,
@@ -153,8 +151,7 @@ fn row(failure: &Failure) -> Row {
         Failure::Screen(failure) => screen(failure),
         Failure::Plug(failure) => plug(failure),
         Failure::NoTime { .. } => rows::NO_TIME,
-        Failure::NoEndpoint => rows::NO_ENDPOINT,
-        Failure::Request { status, .. } => request(*status),
+        Failure::Request(failure) => request(failure),
         Failure::Stopping => rows::STOPPING,
     }
 }
@@ -167,11 +164,17 @@ fn refused_there(problem: &Problem) -> Row {
     rows::REFUSED_BY_TARGET.say(problem.mend.clone().unwrap_or_default())
 }
 
-fn request(status: u16) -> Row {
-    if status == rows::REQUEST_TOO_LONG.status {
-        return rows::REQUEST_TOO_LONG.say(format!("send at most {BODY_BYTES_MAX} bytes"));
+fn request(failure: &RequestFailure) -> Row {
+    match failure {
+        RequestFailure::Protocol { .. } => rows::PROTOCOL_VERSION,
+        RequestFailure::NotAnAgent => rows::NOT_AN_AGENT,
+        RequestFailure::NotLocal => rows::NOT_LOCAL,
+        RequestFailure::NoEndpoint => rows::NO_ENDPOINT,
+        RequestFailure::Invalid { status, .. } if *status == rows::REQUEST_TOO_LONG.status => {
+            rows::REQUEST_TOO_LONG.say(format!("send at most {BODY_BYTES_MAX} bytes"))
+        }
+        RequestFailure::Invalid { status, .. } => Row { status: *status, ..rows::REQUEST_INVALID },
     }
-    Row { status, ..rows::REQUEST_INVALID }
 }
 
 fn copy(failure: &CopyFailure) -> Row {

@@ -6,7 +6,7 @@ use api::{CheckOffer, TargetFacts};
 use axum::extract::State;
 use axum::{Extension, Json};
 
-use crate::failure::Failure;
+use crate::failure::{Failure, RequestFailure};
 use crate::http::asker::Asker;
 use crate::http::problem::Refusal;
 use crate::node::Node;
@@ -21,7 +21,7 @@ pub(crate) async fn check(
     Json(offer): Json<CheckOffer>,
 ) -> Result<Json<TargetFacts>, Refusal> {
     if !asker.is_host(&offer.source) {
-        return Err(Failure::NotAnAgent.into());
+        return Err(Failure::from(RequestFailure::NotAnAgent).into());
     }
     Ok(Json(preflight::facts(&node, &offer).await?))
 }

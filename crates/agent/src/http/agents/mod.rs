@@ -18,7 +18,7 @@ pub(super) mod volumes;
 use api::{MigrationPhase, Role, Verdict};
 use uuid::Uuid;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, RequestFailure};
 use crate::http::asker::Asker;
 use crate::node::Node;
 use crate::tracker::Tracker;
@@ -48,7 +48,7 @@ fn party(node: &Node, asker: &Asker, id: Uuid, role: Role) -> Result<(Uuid, Trac
         Role::Target => migration.report.source,
     };
     if !asker.is_host(&other) {
-        return Err(Failure::NotAnAgent);
+        return Err(RequestFailure::NotAnAgent.into());
     }
     Ok((domain, tracker))
 }

@@ -6,7 +6,7 @@ use api::{Offer, Ticket};
 use axum::extract::State;
 use axum::{Extension, Json};
 
-use crate::failure::Failure;
+use crate::failure::{Failure, RequestFailure};
 use crate::guest::frozen_uuid;
 use crate::http::asker::Asker;
 use crate::http::problem::Refusal;
@@ -23,7 +23,7 @@ pub(crate) async fn offer(
     Json(offer): Json<Offer>,
 ) -> Result<Json<Ticket>, Refusal> {
     if !asker.is_host(&offer.source) {
-        return Err(Failure::NotAnAgent.into());
+        return Err(Failure::from(RequestFailure::NotAnAgent).into());
     }
     Ok(Json(take_in(&node, offer).await?))
 }

@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 
-use crate::failure::Failure;
+use crate::failure::{Failure, RequestFailure};
 use crate::http::asker::Asker;
 use crate::http::finish::finish;
 use crate::http::problem::Refusal;
@@ -31,7 +31,7 @@ pub(crate) async fn take(
 ) -> Result<StatusCode, Refusal> {
     let hosts = node.neighbours.hosts();
     if !hosts.issuer().is_some_and(|issuer| asker.is_host(issuer)) {
-        return Err(Failure::NotAnAgent.into());
+        return Err(Failure::from(RequestFailure::NotAnAgent).into());
     }
     finish(async move { keep::take(&node, roster, None).await }).await?;
     Ok(StatusCode::NO_CONTENT)
