@@ -9,12 +9,14 @@
 
 mod arch;
 mod blocked;
-mod bridge;
-mod bridge_equal;
+mod bridge_down;
+mod bridge_missing;
+mod bridges;
 mod cache;
 mod capabilities;
 mod certificate;
-mod clock;
+mod clock_skew;
+mod clock_source;
 mod cpu_features;
 mod cpu_model;
 mod cpu_vendor;
@@ -22,12 +24,14 @@ mod cpus;
 mod descriptors;
 mod devices;
 mod disk;
+mod disk_space;
+mod emulator;
 mod encrypted_channels;
 mod facts;
 mod file;
 mod guest_agent;
 mod host_device;
-mod identity;
+mod hugepages;
 mod image;
 mod kvm;
 mod local_character;
@@ -35,17 +39,26 @@ mod lock;
 mod mac;
 mod machine;
 mod memory;
+mod mtu;
+mod name_taken;
+mod network_unknown;
 mod nonce;
+mod not_a_bridge;
 mod nx;
 mod path;
+mod port_unreachable;
 mod qemu_version;
-mod reach;
 mod rule;
 mod same_host;
 mod snapshots;
-mod space;
+mod source_unreachable;
+mod state_space;
+mod target_older;
+mod target_unreachable;
 mod unknown;
 mod user_networking;
+mod uuid_taken;
+mod vlan;
 
 use api::{Checked, Severity};
 
@@ -56,13 +69,13 @@ pub use rule::Rule;
 /// Every rule, in the order in which people read about them.
 pub static RULES: &[&Rule] = &[
     &same_host::SAME_HOST,
-    &reach::TARGET_UNREACHABLE,
-    &reach::TARGET_OLDER,
-    &reach::SOURCE_UNREACHABLE,
-    &reach::PORT_UNREACHABLE,
+    &target_unreachable::TARGET_UNREACHABLE,
+    &target_older::TARGET_OLDER,
+    &source_unreachable::SOURCE_UNREACHABLE,
+    &port_unreachable::PORT_UNREACHABLE,
     &certificate::CERTIFICATE_EXPIRES,
-    &clock::CLOCK_SKEW,
-    &clock::CLOCK_SOURCE_DIFFERS,
+    &clock_skew::CLOCK_SKEW,
+    &clock_source::CLOCK_SOURCE_DIFFERS,
     &arch::ARCH_DIFFERS,
     &cpu_vendor::CPU_VENDOR_DIFFERS,
     &cpu_model::CPU_MODEL_DIFFERS,
@@ -78,13 +91,13 @@ pub static RULES: &[&Rule] = &[
     &host_device::HOST_DEVICE,
     &local_character::LOCAL_CHARACTER,
     &memory::MEMORY_SHORT,
-    &memory::HUGEPAGES_SHORT,
+    &hugepages::HUGEPAGES_SHORT,
     &cpus::CPUS_SHORT,
     &descriptors::DESCRIPTORS_SHORT,
-    &space::STATE_SPACE_SHORT,
-    &space::DISK_SPACE_SHORT,
-    &identity::NAME_TAKEN,
-    &identity::UUID_TAKEN,
+    &state_space::STATE_SPACE_SHORT,
+    &disk_space::DISK_SPACE_SHORT,
+    &name_taken::NAME_TAKEN,
+    &uuid_taken::UUID_TAKEN,
     &disk::DISK_MISSING,
     &nonce::STORAGE_NOT_SHARED,
     &image::IMAGE_DIFFERS,
@@ -92,14 +105,14 @@ pub static RULES: &[&Rule] = &[
     &lock::LOCK_UNAVAILABLE,
     &snapshots::SNAPSHOTS_INSIDE,
     &path::PATH_NOT_ALLOWED,
-    &path::EMULATOR_NOT_ALLOWED,
+    &emulator::EMULATOR_NOT_ALLOWED,
     &file::FILE_MISSING,
-    &bridge::NETWORK_UNKNOWN,
-    &bridge::BRIDGE_MISSING,
-    &bridge::NOT_A_BRIDGE,
-    &bridge::BRIDGE_DOWN,
-    &bridge_equal::MTU_DIFFERS,
-    &bridge_equal::VLAN_DIFFERS,
+    &network_unknown::NETWORK_UNKNOWN,
+    &bridge_missing::BRIDGE_MISSING,
+    &not_a_bridge::NOT_A_BRIDGE,
+    &bridge_down::BRIDGE_DOWN,
+    &mtu::MTU_DIFFERS,
+    &vlan::VLAN_DIFFERS,
     &mac::MAC_IN_USE,
     &user_networking::USER_NETWORKING,
     &guest_agent::GUEST_AGENT_SILENT,

@@ -1,39 +1,8 @@
-//! Rules about free space: for what the agents write, and for disks that must be copied.
+//! Rule `disk-space-short`: there is room for disks that must be copied.
 
 use std::collections::BTreeMap;
 
 use super::rule::{Answer, Rule, mib, none};
-use crate::limits::STATE_BYTES_MIN;
-
-/// There is little room for the agents' own files.
-pub(super) static STATE_SPACE_SHORT: Rule = Rule {
-    code: "state-space-short",
-    what: "free space for journals and definitions",
-    why: "a migration that cannot be written down is refused",
-    needed: false,
-    judge: |facts| {
-        let hosts = std::iter::once(&facts.source).chain(facts.told().map(|target| &target.host));
-        let answers = hosts.filter_map(|host| {
-            let (free, name) = (host.state_free_bytes?, &host.host);
-            let answer = if free >= STATE_BYTES_MIN {
-                Answer::pass()
-            } else {
-                let said = format!("only {} are free where {name} keeps its journals", mib(free));
-                Answer::warn(said, format!("make room on {name}: du -xh /var/lib/ferry"))
-            };
-            Some(answer.about(name))
-        });
-        answers.collect()
-    },
-};
-
-/// Disks that would be copied into one filesystem.
-#[derive(Default)]
-struct Copied<'a> {
-    bytes: u64,
-    disks: Vec<&'a str>,
-    paths: Vec<&'a str>,
-}
 
 /// A disk must be copied, and the target has no room for it.
 pub(super) static DISK_SPACE_SHORT: Rule = Rule {
@@ -69,3 +38,11 @@ pub(super) static DISK_SPACE_SHORT: Rule = Rule {
         answers.collect()
     },
 };
+
+/// Disks that would be copied into one filesystem.
+#[derive(Default)]
+struct Copied<'a> {
+    bytes: u64,
+    disks: Vec<&'a str>,
+    paths: Vec<&'a str>,
+}
