@@ -212,6 +212,34 @@ fn ports<'a>(links: &'a [Link], bridge: &'a str) -> impl Iterator<Item = &'a str
     of_bridge.map(|link| link.name.as_str())
 }
 
+/// Cards that lead to a network and that this host itself does not use, so that a bridge on one of them cuts nobody off:
+/// Ethernet, set up, without addresses, routes, VLANs or a controller.
+pub(crate) async fn uplinks_free(node: &Node) -> Result<Vec<String>, NetworkError> {
+    let links = node.network.inventory().await?;
+    let below =
+        |name: &str| links.iter().any(|other| other.vlan.as_ref().is_some_and(|(_, on)| on == name));
+    // On a host, a veth leads to a container; where the host is a namespace of another one, it is the card.
+    let inside = network::in_namespace_of_its_own();
+    let fits = |link: &&Link| {
+        let is_card = match link.kind.as_deref() {
+            None | Some("bond") => true,
+            Some(kind) => inside && kind == "veth",
+        };
+        is_card && link.ethernet && link.up && !link.loopback && !link.wireless && link.controller.is_none()
+    };
+    let mut free = Vec::new();
+    for link in links.iter().filter(fits).filter(|link| !below(&link.name)) {
+        match node.network.carried(&link.name).await {
+            Ok(carried) if carried.addresses.is_empty() && carried.routes.is_empty() => {
+                free.push(link.name.clone());
+            }
+            Ok(_) | Err(NetworkError::NoSuchLink { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(free)
+}
+
 /// The host's bridges by name.
 pub(crate) async fn list(node: &Node) -> Result<Vec<api::Bridge>, Failure> {
     let links = node.network.inventory().await?;

@@ -14,6 +14,7 @@ mod disks;
 pub mod doctor;
 mod drive;
 mod failure;
+mod fixes;
 mod guest;
 mod http;
 pub mod identity;

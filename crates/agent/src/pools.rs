@@ -269,10 +269,7 @@ async fn shown(known: Known, nonce: bool) -> api::Pool {
         Some(Err(error)) => (None, Some(crate::failure::chain(&error))),
         None => (None, None),
     };
-    let netfs = match &pool.kind {
-        PoolKind::Dir => None,
-        PoolKind::Netfs(netfs) => Some(netfs),
-    };
+    let netfs = pool.netfs();
     let mounted = netfs.filter(|_| active).and_then(|_| storage::mounted(&pool.path).ok().flatten());
     api::Pool {
         kind: if netfs.is_some() { api::PoolKind::Netfs } else { api::PoolKind::Dir },

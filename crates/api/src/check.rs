@@ -89,6 +89,32 @@ pub struct Checked {
     /// What to do, as a command where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mend: Option<String>,
+    /// What Ferry can do about it by itself, where that is safe.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fix: Option<Fix>,
+}
+
+/// `POST /hosts/{host}/fixes`: a mend on another host that takes nothing from anybody.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fix {
+    /// Define a pool as this host has it, and start it.
+    DefinePool {
+        /// Its name.
+        pool: String,
+    },
+    /// Start a pool: mount what is to be mounted.
+    StartPool {
+        /// Its name.
+        pool: String,
+    },
+    /// Make a bridge on a card that the host itself does not use.
+    CreateBridge {
+        /// The bridge's name.
+        bridge: String,
+        /// The card.
+        uplink: String,
+    },
 }
 
 impl From<Checked> for Finding {

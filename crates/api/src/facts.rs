@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::Pool;
+
 /// `POST /agent/checks`: a source asks a host what it would find there.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct CheckOffer {
@@ -64,6 +66,10 @@ pub struct HostFacts {
     pub cpus: Option<u32>,
     /// The kernel's clock source, as in `tsc`.
     pub clock_source: Option<String>,
+    /// Ticks of the CPUs' time stamp counter in a millisecond, as the kernel measured them.
+    pub tsc_khz: Option<u64>,
+    /// Whether that counter neither changes its rate nor stops.
+    pub tsc_even: Option<bool>,
     /// What its clock says, in milliseconds since 1970.
     pub now_ms: Option<u64>,
     /// `MemAvailable` in bytes.
@@ -88,6 +94,12 @@ pub struct HostFacts {
     pub disks: Vec<DiskFacts>,
     /// The bridges of the domain's interfaces, in their order.
     pub bridges: Vec<BridgeFacts>,
+    /// The guest's MAC addresses that a bridge has learned on a port that is no guest's.
+    pub macs_heard: Vec<MacUse>,
+    /// All its storage pools.
+    pub pools: Vec<Pool>,
+    /// The NFS servers that the domain's disks lie on, as they answer this host.
+    pub nfs: Vec<NfsFacts>,
     /// What could not be found out.
     pub unknown: Vec<UnknownFact>,
 }
@@ -130,6 +142,8 @@ pub struct DiskFacts {
     pub size_bytes: Option<u64>,
     /// Bytes that it takes.
     pub taken_bytes: Option<u64>,
+    /// What its content looks like, as in `qcow2`; a file of any other kind is `raw`.
+    pub looks: Option<String>,
     /// Which filesystem of its host it lies on, or would: `f_fsid` of statvfs(3).
     pub filesystem: Option<u64>,
     /// Free bytes of that filesystem.
@@ -196,6 +210,24 @@ pub struct BridgeFacts {
     pub vlans: Vec<u16>,
 }
 
+/// An NFS server and what it exports, as one host sees it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct NfsFacts {
+    /// The server, by name or address.
+    pub server: String,
+    /// What a disk needs of it: an export, or a file below one.
+    pub path: String,
+    /// Whether it is asked by NFS version 3, which needs the portmapper and the MOUNT protocol besides.
+    pub version3: bool,
+    /// Why one of these two does not answer.
+    pub rpc_fault: Option<String>,
+    /// Why nothing answers at the port of NFS.
+    pub nfs_fault: Option<String>,
+    /// What it exports, as `showmount -e` lists it; absent where it does not say.
+    pub exports: Option<Vec<String>>,
+}
+
 /// Something that could not be found out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct UnknownFact {
@@ -247,6 +279,8 @@ pub struct TargetFacts {
     pub emulator_forbidden: Option<String>,
     /// The guest's MAC addresses that somebody there has.
     pub macs_taken: Vec<MacUse>,
+    /// Cards there that lead to a network and that the host itself does not use.
+    pub uplinks_free: Vec<String>,
     /// Why the source's agent cannot be asked from there.
     pub source_fault: Option<String>,
     /// Where the target waits for a connection, as its QEMU would; it sends [`TargetFacts::door_token`].

@@ -25,7 +25,7 @@ mod statistics;
 mod verified;
 
 pub use bridge::{BRIDGE_NAME, Bridge, BridgeRequest, is_bridge_name};
-pub use check::{CheckMode, CheckReport, CheckRequest, Checked, Severity};
+pub use check::{CheckMode, CheckReport, CheckRequest, Checked, Fix, Severity};
 pub use copy::{CloneRequest, ImportRequest, Imported, Snapshot, SnapshotRequest};
 pub use definition::{AutostartRequest, DefineRequest, EditRequest, Nvram, RenameRequest, SizeRequest};
 pub use device::{AttachRequest, DetachRequest, Device, MediaRequest, Scope};
@@ -33,7 +33,7 @@ pub use domain::{Disk, Domain, DomainState, Interface, RebootRequest, ShutdownRe
 pub use event::{DomainEvent, EventKind};
 pub use facts::{
     BridgeFacts, BridgeFault, CertificateFacts, CheckOffer, DeviceLack, DiskFacts, FileFacts, HostFacts,
-    HugepageFacts, MacUse, NonceSeen, TargetFacts, UnknownFact,
+    HugepageFacts, MacUse, NfsFacts, NonceSeen, TargetFacts, UnknownFact,
 };
 pub use handover::{
     Finding, Offer, Pledge, Settlement, SourceFacts, TargetPhase, TargetStatus, Ticket, Verdict,

@@ -21,6 +21,11 @@ impl Client {
         self.json(Call::post("/bridges").body(request).within(within)).await
     }
 
+    /// `POST /agent/bridges`: one agent asks another.
+    pub async fn order_bridge(&self, request: &BridgeRequest) -> Result<Bridge, ClientError> {
+        self.json(Call::post("/agent/bridges").body(request).within(BRIDGE_WITHIN).between_agents()).await
+    }
+
     /// `POST /bridges/{bridge}/confirm`: it stays.
     pub async fn confirm_bridge(&self, name: &str) -> Result<Bridge, ClientError> {
         self.json(Call::post(format!("/bridges/{}/confirm", segment(name)))).await

@@ -2,12 +2,12 @@
 //! method an endpoint, no decisions.
 
 use api::{
-    Admission, Admitted, AgentAddress, JoinRequest, Joined, KnownHost, Renewal, Renewed, Roster, Token,
+    Admission, Admitted, AgentAddress, Fix, JoinRequest, Joined, KnownHost, Renewal, Renewed, Roster, Token,
     TokenRequest,
 };
 
 use crate::client::{Call, segment};
-use crate::limits::JOIN_WITHIN;
+use crate::limits::{JOIN_WITHIN, POOL_WITHIN};
 use crate::{Client, ClientError};
 
 /// Every method fails with [`ClientError`]; a refusal of the agent is [`ClientError::Problem`].
@@ -30,6 +30,12 @@ impl Client {
     /// `DELETE /hosts/{host}`: its certificates are refused from now on.
     pub async fn remove_host(&self, host: &str) -> Result<(), ClientError> {
         self.done(Call::delete(format!("/hosts/{}", segment(host)))).await
+    }
+
+    /// `POST /hosts/{host}/fixes`: has another host make a mend that a check has found.
+    pub async fn fix(&self, host: &str, fix: &Fix) -> Result<(), ClientError> {
+        let call = Call::post(format!("/hosts/{}/fixes", segment(host)));
+        self.done(call.body(fix).within(POOL_WITHIN)).await
     }
 
     /// `POST /agent/hosts`: a host that has no certificate yet asks for one.

@@ -106,13 +106,18 @@ impl Pool {
         }
     }
 
+    /// What is mounted, where something is.
+    pub fn netfs(&self) -> Option<&Netfs> {
+        match &self.kind {
+            PoolKind::Dir => None,
+            PoolKind::Netfs(netfs) => Some(netfs),
+        }
+    }
+
     /// The definition as libvirt writes it. It need not be one that can be read: parsing checks what it holds.
     pub fn xml(&self) -> String {
         let mut root = Element::new("pool").attribute("type", self.kind.as_str());
-        let netfs = match &self.kind {
-            PoolKind::Dir => None,
-            PoolKind::Netfs(netfs) => Some(netfs),
-        };
+        let netfs = self.netfs();
         let options = netfs.map_or(&[][..], |netfs| &netfs.options);
         if !options.is_empty() {
             root = root.attribute("xmlns:fs", MOUNT_OPTIONS_NAMESPACE);

@@ -215,6 +215,9 @@ pub(crate) struct Doctor {
     /// The agent's configuration
     #[arg(long, value_name = "FILE", default_value = "/etc/ferry/agent.toml")]
     pub(crate) config: PathBuf,
+    /// Print what a check tells other hosts of this machine, its kernel and its bridges, as JSON, and look for nothing wrong
+    #[arg(long)]
+    pub(crate) facts: bool,
 }
 
 #[derive(Debug, Arguments)]

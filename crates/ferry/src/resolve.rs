@@ -112,7 +112,12 @@ pub(crate) fn check(typed: &Check) -> CheckRequest {
         (false, true) => Some(CheckMode::Offline),
         (false, false) => None,
     };
-    CheckRequest { mode, only: typed.only.clone(), skip: typed.skip.clone(), ..CheckRequest::to(&typed.to) }
+    let mut request = CheckRequest::to(&typed.to);
+    if let Some(channels) = typed.channels {
+        request.channels = channels;
+    }
+    let (only, skip) = (typed.only.clone(), typed.skip.clone());
+    CheckRequest { mode, only, skip, plaintext: typed.plaintext, ..request }
 }
 
 /// The word about a migration in doubt.

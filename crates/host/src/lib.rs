@@ -10,8 +10,10 @@ mod libvirt;
 mod meminfo;
 mod process;
 mod resources;
+mod tsc;
 
 pub use facts::{Facts, FactsError, boot_id, free_space, uptime};
 pub use libvirt::{Known, libvirt_domain};
 pub use process::{process_time, thread_time};
 pub use resources::{Hugepages, clock_source, descriptors_max, hugepage_default, hugepages};
+pub use tsc::tsc_khz;

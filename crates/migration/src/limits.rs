@@ -15,3 +15,7 @@ pub(crate) const CERTIFICATE_DAYS_MIN: i64 = 30;
 
 /// Free bytes that a preflight wants where journals and definitions lie.
 pub(crate) const STATE_BYTES_MIN: u64 = 64 << 20;
+
+/// How far the rates of two hosts' time stamp counters may be apart for a preflight to say nothing, in millionths. KVM
+/// itself takes a smaller difference for none (`tsc_tolerance_ppm` of its module).
+pub(crate) const TSC_PPM_MAX: u64 = 250;

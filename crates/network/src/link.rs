@@ -100,3 +100,10 @@ fn one(link: &LinkMessage, name: impl Fn(u32) -> String) -> Option<Link> {
 fn is_wireless(name: &str) -> bool {
     Path::new("/sys/class/net").join(name).join("phy80211").exists()
 }
+
+/// Whether this process has another network namespace than the first process that it sees (network_namespaces(7)).
+#[must_use]
+pub fn in_namespace_of_its_own() -> bool {
+    let namespace = |process: &str| std::fs::read_link(Path::new("/proc").join(process).join("ns/net"));
+    matches!((namespace("self"), namespace("1")), (Ok(own), Ok(first)) if own != first)
+}

@@ -16,6 +16,7 @@ mod image;
 mod limits;
 mod mount;
 mod nfs;
+mod nfs_server;
 mod nonce;
 mod pool;
 mod record;
@@ -35,10 +36,11 @@ pub use limits::{
 };
 pub use mount::{Mounted, mount, mounted, unmount};
 pub use nfs::is_over_nfs;
+pub use nfs_server::{NfsServer, nfs_server};
 pub use nonce::{NonceRead, lock_nonce, nonce_path, read_nonce, remove_nonce, write_nonce};
 pub use pool::{PoolError, Space, check_writable, make_mount_point, space};
 pub use record::{
     OWNER_SUFFIX, RecordError, create_record, owner_path, read_record, remove_record, write_record,
 };
 pub use template::{TemplateError, copy_template};
-pub use volume::{Download, Upload, Volume, volume, volumes};
+pub use volume::{Download, Upload, Volume, looks, volume, volumes};

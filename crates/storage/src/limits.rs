@@ -55,3 +55,6 @@ pub(crate) const NONCE_BYTES: usize = 20;
 
 /// Of what mount and umount say about a failure, in bytes.
 pub(crate) const MOUNT_OUTPUT_BYTES_MAX: u64 = 64 << 10;
+
+/// For one question to an NFS server that is only looked at. A packet that a firewall drops is waited for as long.
+pub(crate) const NFS_SERVER_TIMEOUT: Duration = Duration::from_secs(2);

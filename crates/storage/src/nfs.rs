@@ -43,7 +43,7 @@ pub(crate) fn split(file: &Path) -> Option<(&str, &str)> {
 }
 
 /// A connection to a server that may answer anything, and may end at any time.
-struct Stream(TcpStream);
+pub(crate) struct Stream(pub(crate) TcpStream);
 
 impl AsyncRead for Stream {
     async fn async_read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {

@@ -63,6 +63,21 @@ pub async fn volume(path: &Path) -> Result<Option<Volume>, ImageError> {
     told("look at", path, looked.await)
 }
 
+/// What a file or device looks like by its first bytes. A guest writes what it wants into a raw image, so this decides
+/// nothing.
+///
+/// # Errors
+/// As [`volumes`].
+pub async fn looks(path: &Path) -> Result<ImageFormat, ImageError> {
+    let owned = path.to_owned();
+    file_operation("look at", path, move || {
+        let mut head = Vec::with_capacity(QCOW2_HEAD_BYTES);
+        open(&owned)?.take(QCOW2_HEAD_BYTES as u64).read_to_end(&mut head)?;
+        Ok(qcow2_size(&head).map_or(ImageFormat::Raw, |_| ImageFormat::Qcow2))
+    })
+    .await
+}
+
 fn look(path: &Path) -> io::Result<Option<Volume>> {
     let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return Ok(None) };
     if name.starts_with('.') || name.ends_with(OWNER_SUFFIX) {

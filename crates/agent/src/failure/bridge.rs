@@ -16,6 +16,8 @@ pub(crate) enum BridgeFailure {
     NoUplink { uplink: String, host: String, known: Vec<String> },
     #[error("{uplink} is a port of {controller} already, and a link can be a port of one only")]
     Enslaved { uplink: String, controller: String },
+    #[error("{uplink} is not a card that this host leaves alone: another host must not take it")]
+    UplinkUsed { uplink: String },
     #[error("{uplink} cannot be a bridge's port: {why}")]
     NotBridgeable { uplink: String, why: &'static str, mend: &'static str },
     #[error(

@@ -85,6 +85,7 @@ fn endpoints() -> OpenApiRouter<Arc<Node>> {
         .routes(routes!(hosts::token::token))
         .routes(routes!(hosts::join::join))
         .routes(routes!(hosts::remove::remove))
+        .routes(routes!(hosts::fix::fix))
         .route_layer(middleware::map_response(problem::in_form))
         .route_layer(middleware::from_fn(asker::only_local));
     let agents = OpenApiRouter::new()
@@ -99,6 +100,7 @@ fn endpoints() -> OpenApiRouter<Arc<Node>> {
         .routes(routes!(agents::verified::verified))
         .routes(routes!(agents::pools::pools))
         .routes(routes!(agents::volumes::users))
+        .routes(routes!(agents::bridges::bridges))
         .route_layer(middleware::map_response(problem::in_form))
         .route_layer(middleware::from_fn(asker::only_agents));
     let strangers = OpenApiRouter::new()

@@ -62,8 +62,12 @@ async fn one(node: &Node, disk: &Disk, path: &Path, named: &DiskFacts) -> DiskFa
             None => storage::image(path, image_format(disk)).await.map(|top| (below, top)),
         }
     };
-    let (images, file, room) =
-        tokio::join!(images, file(path.display().to_string(), opened), storage::filesystem(path));
+    let (images, file, room, looks) = tokio::join!(
+        images,
+        file(path.display().to_string(), opened),
+        storage::filesystem(path),
+        storage::looks(path)
+    );
     let (below, image) = match images {
         Ok(images) => images,
         Err(error) => return DiskFacts { fault: Some(chain(&error)), ..named.clone() },
@@ -73,6 +77,7 @@ async fn one(node: &Node, disk: &Disk, path: &Path, named: &DiskFacts) -> DiskFa
         file: Some(file),
         size_bytes: Some(image.virtual_size),
         taken_bytes: image.actual_size,
+        looks: looks.ok().map(|format| format.to_string()),
         filesystem: room.map(|room| room.id),
         free_bytes: room.map(|room| room.free_bytes),
         below: join_all(below.backing.iter().chain(&below.data_files).map(|file| one_below(node, file)))

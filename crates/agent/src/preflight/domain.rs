@@ -3,7 +3,7 @@
 use domain::{CharacterBackend, CpuMode, Domain, Kind};
 use migration::preflight::{DomainDisk, DomainFacts, LocalCharacter};
 
-use crate::disks::path_of;
+use crate::disks::{image_format, path_of};
 use crate::guest::frozen_uuid;
 
 /// The name of the guest agent's channel (docs/interop/qemu-ga.rst of QEMU).
@@ -51,6 +51,7 @@ fn wanted_disk(disk: &domain::Disk) -> DomainDisk {
     DomainDisk {
         name: disk.target.clone(),
         writable: !disk.readonly,
+        format: image_format(disk).to_string(),
         cache: disk.driver.cache.map(|cache| cache.to_string()),
     }
 }

@@ -7,6 +7,8 @@ mod disks;
 mod domain;
 mod door;
 mod host;
+mod macs;
+mod nfs;
 mod nonces;
 mod offer;
 mod qemu;
@@ -14,6 +16,7 @@ mod source;
 mod target;
 
 pub(crate) use self::domain::agent_channel;
+pub(crate) use host::machine;
 pub(crate) use nonces::sweep;
 pub(crate) use offer::take_in;
 pub(crate) use source::{check, check_first, permitted};

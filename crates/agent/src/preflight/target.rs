@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use api::{CheckOffer, DeviceLack, MacUse, TargetFacts};
+use api::{CheckOffer, DeviceLack, TargetFacts};
 use domain::{Definition, Domain, FileRole, FileUse};
 use futures_util::future::join_all;
 use qemu::capabilities::Capabilities;
@@ -10,10 +10,10 @@ use qemu::command_line::missing_devices;
 use tokio::time::timeout;
 
 use super::nonces::NoncesRead;
-use super::{door, host, known, no_answer, qemu as asked_qemu, within};
+use super::{door, host, known, macs, no_answer, qemu as asked_qemu, within};
+use crate::bridges;
 use crate::failure::Failure;
 use crate::guest::{forbidden, frozen_uuid};
-use crate::keeper::Ask;
 use crate::limits::FACT_TIMEOUT;
 use crate::node::Node;
 
@@ -55,16 +55,18 @@ pub(super) async fn gather(node: &Node, domain: &Domain) -> Result<TargetFacts, 
     let capabilities = node.capabilities(emulator).await?;
     let asked = async { (asked_qemu::of_emulator(node, domain, &capabilities).await, ()) };
     let outside = forbidden(node, domain);
-    let ((mut host, ()), kvm_unusable, files_missing, macs) = tokio::join!(
+    let ((mut host, ()), kvm_unusable, files_missing, macs, uplinks) = tokio::join!(
         host::gather(node, domain, asked),
         kvm_unusable(node, domain),
         files_missing(domain, &outside),
-        within("MAC addresses in use", macs_taken(node, domain)),
+        within("MAC addresses in use", macs::taken(node, domain)),
+        within("cards that are free", bridges::uplinks_free(node)),
     );
     let below = host.disks.iter().flat_map(|disk| &disk.below).map(|file| file.path.clone());
     let below = below.filter(|path| !node.allows(Path::new(path)));
     let files_forbidden = outside.iter().map(shown).chain(below).collect();
     let macs_taken = known(macs, &mut host.unknown).unwrap_or_default();
+    let uplinks_free = known(uplinks, &mut host.unknown).unwrap_or_default();
     let (name_of_uuid, uuid_of_name) = node.taken(frozen_uuid(domain), &domain.name);
     Ok(TargetFacts {
         host,
@@ -77,6 +79,7 @@ pub(super) async fn gather(node: &Node, domain: &Domain) -> Result<TargetFacts, 
         files_forbidden,
         emulator_forbidden: node.emulator(domain).err().and(domain.emulator.as_ref()).map(shown),
         macs_taken,
+        uplinks_free,
         source_fault: None,
         door: None,
         door_token: None,
@@ -126,31 +129,4 @@ async fn is_there(path: &Path) -> bool {
 
 fn shown(path: impl AsRef<Path>) -> String {
     path.as_ref().display().to_string()
-}
-
-/// The guest's MAC addresses that another guest of this host has, or that a bridge here has learned on a tap.
-async fn macs_taken(node: &Node, domain: &Domain) -> Result<Vec<MacUse>, Failure> {
-    let mut taken = Vec::new();
-    let macs: Vec<_> = domain.interfaces.iter().filter_map(|interface| interface.mac).collect();
-    let keepers = node.keepers();
-    let shown = join_all(keepers.iter().map(|keeper| keeper.ask(Ask::Show))).await;
-    for other in shown.into_iter().flatten().flatten() {
-        if Some(other.uuid) == domain.uuid || other.pid.is_none() {
-            continue;
-        }
-        for interface in other.interfaces {
-            if macs.iter().any(|mac| mac.to_string() == interface.mac) {
-                taken.push(MacUse { mac: interface.mac, by: format!("domain {}", other.name) });
-            }
-        }
-    }
-    for learned in node.network.learned().await?.into_iter().filter(|learned| learned.tap) {
-        let Some(mac) = macs.iter().find(|mac| mac.0 == learned.mac).map(ToString::to_string) else {
-            continue;
-        };
-        if !taken.iter().any(|taken| taken.mac == mac) {
-            taken.push(MacUse { mac, by: format!("port {} of bridge {}", learned.port, learned.bridge) });
-        }
-    }
-    Ok(taken)
 }

@@ -59,6 +59,19 @@ pub(crate) struct Check {
     /// Do not look at these rules; may be repeated
     #[arg(long, value_name = "RULE", value_delimiter = ',')]
     pub(crate) skip: Vec<String>,
+    /// Parallel connections for memory that the migration is to have [default: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
+    pub(crate) channels: Option<u8>,
+    /// As for memory that goes unencrypted
+    #[arg(long)]
+    pub(crate) plaintext: bool,
+    /// Make the mends that take nothing from anybody, each shown first: a pool defined or started on the target, a bridge
+    /// made there on a card that it does not use; then check again
+    #[arg(long)]
+    pub(crate) fix: bool,
+    /// Make them without asking
+    #[arg(long, requires = "fix")]
+    pub(crate) yes: bool,
     /// Show everything that is in order, too
     #[arg(long)]
     pub(crate) all: bool,

@@ -1,9 +1,10 @@
-//! `check`: what stands in the way of a migration, the gravest first, each with its mend. It changes nothing.
+//! `check`: what stands in the way of a migration, the gravest first, each with its mend. It changes nothing, unless
+//! `--fix` has it make the mends that are safe.
 
 use anstyle::{AnsiColor, Style};
 use api::{CheckMode, CheckReport, Checked, Severity};
 
-use super::Desk;
+use super::{Desk, fix};
 use crate::args::Check;
 use crate::failure::{Exit, Failure};
 use crate::measure::milliseconds;
@@ -11,7 +12,11 @@ use crate::printer::wrap;
 use crate::resolve;
 
 pub(super) async fn check(desk: &Desk<'_>, typed: &Check) -> Result<Exit, Failure> {
-    let report = desk.client.check(&typed.domain, &resolve::check(typed)).await?;
+    let request = resolve::check(typed);
+    let mut report = desk.client.check(&typed.domain, &request).await?;
+    if typed.fix && fix::make(desk, &report, typed.yes).await? {
+        report = desk.client.check(&typed.domain, &request).await?;
+    }
     desk.printer.answer(&report, |width| text(&report, typed.all, width));
     Ok(match report.severity() {
         Severity::Pass | Severity::Warn => Exit::Done,
@@ -95,6 +100,7 @@ mod tests {
             message: message.into(),
             why: "a guest goes on sending packets of the size that it knows; larger ones are dropped without a word".into(),
             mend: mend.map(str::to_owned),
+            fix: None,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use anyhow::Context;
 use api::Finding;
 
 use crate::failure::{Exit, Failure};
@@ -12,6 +13,14 @@ pub(super) async fn run(configuration: &Path, printer: &Printer) -> Result<Exit,
     printer.answer(&found, |width| text(&found, width));
     let well = found.iter().all(|finding| !finding.fatal);
     Ok(if well { Exit::Done } else { Exit::Failed })
+}
+
+/// Facts are for programs: they are JSON, whatever was asked for.
+pub(super) async fn facts(printer: &Printer) -> Result<Exit, Failure> {
+    let facts = agent::doctor::facts().await;
+    let text = serde_json::to_string_pretty(&facts).context("facts are JSON")?;
+    printer.answer(&facts, |_| text + "\n");
+    Ok(Exit::Done)
 }
 
 /// The fatal ones first, each with what to do.

@@ -14,6 +14,7 @@ mod dial;
 mod doctor;
 mod edit;
 mod events;
+mod fix;
 mod generate;
 mod hosts;
 mod inspect;
@@ -45,6 +46,7 @@ pub(crate) async fn run(args: Args, printer: &Printer) -> Result<Exit, Failure> 
         Command::Agent(typed) => agent::run(typed).await,
         Command::Ca(Ca::Init(typed)) => ca::init(&typed, printer),
         Command::Ca(Ca::Issue(typed)) => ca::issue(&typed, printer),
+        Command::Doctor(typed) if typed.facts => doctor::facts(printer).await,
         Command::Doctor(typed) => doctor::run(&typed.config, printer).await,
         Command::Generate(typed) => generate::run(&typed.out),
         command => {

@@ -115,6 +115,8 @@ pub struct DomainDisk {
     pub name: String,
     /// Whether the guest writes it.
     pub writable: bool,
+    /// Its image's format, as the definition says.
+    pub format: String,
     /// `cache` of its driver, where it says one.
     pub cache: Option<String>,
 }

@@ -27,8 +27,12 @@ mod disk;
 mod disk_space;
 mod emulator;
 mod encrypted_channels;
+pub mod example;
+mod export_missing;
 mod facts;
 mod file;
+mod filesystem;
+mod format;
 mod guest_agent;
 mod host_device;
 mod hugepages;
@@ -37,16 +41,20 @@ mod kvm;
 mod local_character;
 mod lock;
 mod mac;
+mod mac_heard;
 mod machine;
 mod memory;
 mod mtu;
 mod name_taken;
 mod network_unknown;
+mod nfs_unreachable;
 mod nonce;
 mod not_a_bridge;
 mod nx;
 mod path;
+mod pool;
 mod port_unreachable;
+mod qemu_newer;
 mod qemu_version;
 mod rule;
 mod same_host;
@@ -55,6 +63,7 @@ mod source_unreachable;
 mod state_space;
 mod target_older;
 mod target_unreachable;
+mod tsc;
 mod unknown;
 mod user_networking;
 mod uuid_taken;
@@ -76,6 +85,7 @@ pub static RULES: &[&Rule] = &[
     &certificate::CERTIFICATE_EXPIRES,
     &clock_skew::CLOCK_SKEW,
     &clock_source::CLOCK_SOURCE_DIFFERS,
+    &tsc::TSC_DIFFERS,
     &arch::ARCH_DIFFERS,
     &cpu_vendor::CPU_VENDOR_DIFFERS,
     &cpu_model::CPU_MODEL_DIFFERS,
@@ -85,6 +95,7 @@ pub static RULES: &[&Rule] = &[
     &machine::MACHINE_MISSING,
     &devices::DEVICE_MISSING,
     &qemu_version::QEMU_OLDER,
+    &qemu_newer::QEMU_NEWER,
     &capabilities::MIGRATE_CAPABILITY_MISSING,
     &encrypted_channels::ENCRYPTED_CHANNELS,
     &blocked::MIGRATION_BLOCKED,
@@ -101,6 +112,11 @@ pub static RULES: &[&Rule] = &[
     &disk::DISK_MISSING,
     &nonce::STORAGE_NOT_SHARED,
     &image::IMAGE_DIFFERS,
+    &format::FORMAT_DIFFERS,
+    &filesystem::FILESYSTEM_DIFFERS,
+    &pool::POOL_DIFFERS,
+    &nfs_unreachable::NFS_UNREACHABLE,
+    &export_missing::EXPORT_MISSING,
     &cache::CACHE_UNSAFE,
     &lock::LOCK_UNAVAILABLE,
     &snapshots::SNAPSHOTS_INSIDE,
@@ -114,6 +130,7 @@ pub static RULES: &[&Rule] = &[
     &mtu::MTU_DIFFERS,
     &vlan::VLAN_DIFFERS,
     &mac::MAC_IN_USE,
+    &mac_heard::MAC_HEARD,
     &user_networking::USER_NETWORKING,
     &guest_agent::GUEST_AGENT_SILENT,
     &unknown::FACT_UNKNOWN,

@@ -30,6 +30,6 @@ pub(super) static QEMU_OLDER: Rule = Rule {
 };
 
 /// Major and minor: within them QEMU changes no state.
-fn series(version: &str) -> Vec<u32> {
+pub(super) fn series(version: &str) -> Vec<u32> {
     version.split('.').take(2).map_while(|part| part.parse().ok()).collect()
 }

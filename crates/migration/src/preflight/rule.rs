@@ -1,6 +1,6 @@
 //! What a rule is and how it answers. It judges nothing. Main types: [`Rule`], [`Answer`].
 
-use api::{Checked, Severity};
+use api::{Checked, Fix, Severity};
 
 use super::Facts;
 
@@ -35,6 +35,7 @@ pub(super) struct Answer {
     target: String,
     message: Option<String>,
     mend: Option<String>,
+    fix: Option<Fix>,
 }
 
 impl Answer {
@@ -47,6 +48,7 @@ impl Answer {
             target: String::new(),
             message: None,
             mend: None,
+            fix: None,
         }
     }
 
@@ -71,6 +73,11 @@ impl Answer {
         Answer { subject: Some(subject.into()), ..self }
     }
 
+    /// What Ferry can do about it by itself.
+    pub(super) fn fixed_by(self, fix: Fix) -> Answer {
+        Answer { fix: Some(fix), ..self }
+    }
+
     pub(super) fn of(self, rule: &Rule) -> Checked {
         Checked {
             rule: rule.code.to_owned(),
@@ -81,6 +88,7 @@ impl Answer {
             message: self.message.unwrap_or_else(|| rule.what.to_owned()),
             why: rule.why.to_owned(),
             mend: self.mend,
+            fix: self.fix,
         }
     }
 }

@@ -3,6 +3,7 @@
 
 pub(super) mod abandon;
 pub(super) mod admit;
+pub(super) mod bridges;
 pub(super) mod check;
 pub(super) mod offer;
 pub(super) mod pledge;

@@ -13,6 +13,8 @@ pub(in crate::http) fn row(failure: &BridgeFailure) -> Row {
         BridgeFailure::Enslaved { controller, .. } => plain(409, "uplink-enslaved", "").say(format!(
             "if {controller} is a bridge, let guests use it; else name {controller} itself as the uplink"
         )),
+        BridgeFailure::UplinkUsed { uplink } => plain(409, "uplink-used", "")
+            .say(format!("make the bridge on that host itself: ferry bridge create NAME --uplink {uplink}")),
         BridgeFailure::NotBridgeable { mend, .. } => plain(409, "uplink-not-bridgeable", mend),
         BridgeFailure::CutsOff { .. } => plain(
             409,

@@ -1,23 +1,25 @@
-//! A case for every way in which a rule can be broken, and how it was made for real where it was. Main item: [`CASES`].
+//! A case for every way in which a rule can be broken. Main item: [`CASES`].
 
 use api::{
-    BridgeFacts, BridgeFault, CertificateFacts, DeviceLack, DiskFacts, FileFacts, MacUse, NonceSeen,
-    Severity, TargetFacts, UnknownFact,
+    BridgeFacts, BridgeFault, CertificateFacts, DeviceLack, DiskFacts, FileFacts, MacUse, NfsFacts,
+    NonceSeen, Pool, Severity, TargetFacts, UnknownFact,
 };
-use migration::preflight::{Facts, LocalCharacter, Unasked};
 use uuid::Uuid;
 
-use crate::pair;
+use super::pair;
+use crate::preflight::{Facts, LocalCharacter, Unasked};
 
 /// One way to break one rule.
-pub(crate) struct Case {
-    pub(crate) rule: &'static str,
-    pub(crate) severity: Severity,
+#[derive(Debug)]
+pub struct Case {
+    /// The rule's code.
+    pub rule: &'static str,
+    /// How grave it is.
+    pub severity: Severity,
     /// What is so, in words.
-    pub(crate) condition: &'static str,
-    /// The test that makes the condition on real hosts, `file::test`; none where only its facts are made.
-    pub(crate) made_by: Option<&'static str>,
-    pub(crate) change: fn(&mut Facts),
+    pub condition: &'static str,
+    /// Makes it so.
+    pub change: fn(&mut Facts),
 }
 
 fn told(facts: &mut Facts) -> &mut TargetFacts {
@@ -26,6 +28,14 @@ fn told(facts: &mut Facts) -> &mut TargetFacts {
 
 fn bridge(facts: &mut Facts) -> &mut BridgeFacts {
     &mut told(facts).host.bridges[0]
+}
+
+fn pool(facts: &mut Facts) -> &mut Pool {
+    &mut told(facts).host.pools[0]
+}
+
+fn nfs(facts: &mut Facts) -> &mut NfsFacts {
+    &mut told(facts).host.nfs[0]
 }
 
 /// Has the target's certificate end in so many days.
@@ -57,12 +67,12 @@ fn devices(facts: &mut Facts, names: [Option<&str>; 2]) {
     (disk.file, disk.nonce) = (Some(to), None);
 }
 
-pub(crate) static CASES: &[Case] = &[
+/// All of them, by rule.
+pub static CASES: &[Case] = &[
     Case {
         rule: "same-host",
         severity: Severity::Fail,
         condition: "source and target have one name",
-        made_by: Some("lab_check::conditions_that_a_running_guest_is_checked_under"),
         change: |facts| {
             facts.target_name = "kvm1".into();
         },
@@ -71,7 +81,6 @@ pub(crate) static CASES: &[Case] = &[
         rule: "target-unreachable",
         severity: Severity::Fail,
         condition: "the target's agent is ended",
-        made_by: Some("lab_check::conditions_that_a_running_guest_is_checked_under"),
         change: |facts| {
             facts.target =
                 Err(Unasked::Silent { reason: "connection refused".into(), mend: "start the agent".into() });
@@ -81,7 +90,6 @@ pub(crate) static CASES: &[Case] = &[
         rule: "target-unreachable",
         severity: Severity::Fail,
         condition: "the target's agent goes in the middle of the check",
-        made_by: None,
         change: |facts| {
             let (reason, mend) = ("connection closed".into(), "start the agent".into());
             facts.target = Err(Unasked::Untold { reason, mend });
@@ -91,7 +99,6 @@ pub(crate) static CASES: &[Case] = &[
         rule: "target-older",
         severity: Severity::Warn,
         condition: "the target answers as the version before did",
-        made_by: None,
         change: |facts| {
             facts.target = Err(Unasked::Older);
         },
@@ -100,7 +107,6 @@ pub(crate) static CASES: &[Case] = &[
         rule: "source-unreachable",
         severity: Severity::Fail,
         condition: "the source is not in the target's configuration",
-        made_by: Some("lab_check::conditions_that_a_running_guest_is_checked_under"),
         change: |facts| {
             told(facts).source_fault = Some("connection refused".into());
         },
@@ -109,7 +115,6 @@ pub(crate) static CASES: &[Case] = &[
         rule: "port-unreachable",
         severity: Severity::Fail,
         condition: "a packet filter drops what comes to QEMU's ports",
-        made_by: None,
         change: |facts| {
             facts.between.door_fault = Some("no answer within 3 s".into());
         },
@@ -118,7 +123,6 @@ pub(crate) static CASES: &[Case] = &[
         rule: "certificate-expires",
         severity: Severity::Warn,
         condition: "a certificate has 9 days left",
-        made_by: None,
         change: |facts| {
             until(facts, 9);
         },
@@ -127,7 +131,6 @@ pub(crate) static CASES: &[Case] = &[
         rule: "certificate-expires",
         severity: Severity::Fail,
         condition: "a certificate has expired",
-        made_by: None,
         change: |facts| {
             until(facts, -1);
         },
@@ -136,7 +139,6 @@ pub(crate) static CASES: &[Case] = &[
         rule: "clock-skew",
         severity: Severity::Warn,
         condition: "the target's clock is 1.5 s ahead",
-        made_by: Some("lab_check::conditions_that_a_running_guest_is_checked_under"),
         change: |facts| {
             facts.between.ahead_ms = Some(1500);
         },
@@ -145,17 +147,33 @@ pub(crate) static CASES: &[Case] = &[
         rule: "clock-source-differs",
         severity: Severity::Warn,
         condition: "the target's kernel does not trust its TSC",
-        made_by: None,
         change: |facts| {
             pair::kvm(facts);
             told(facts).host.clock_source = Some("hpet".into());
         },
     },
     Case {
+        rule: "tsc-differs",
+        severity: Severity::Warn,
+        condition: "the target's time stamp counter runs at another rate",
+        change: |facts| {
+            pair::kvm(facts);
+            told(facts).host.tsc_khz = Some(2_445_406);
+        },
+    },
+    Case {
+        rule: "tsc-differs",
+        severity: Severity::Warn,
+        condition: "the target's time stamp counter does not count evenly",
+        change: |facts| {
+            pair::kvm(facts);
+            told(facts).host.tsc_even = Some(false);
+        },
+    },
+    Case {
         rule: "arch-differs",
         severity: Severity::Fail,
         condition: "the target's kernel has 32 bits",
-        made_by: None,
         change: |facts| {
             told(facts).host.arch = Some("i686".into());
         },
@@ -164,7 +182,6 @@ pub(crate) static CASES: &[Case] = &[
         rule: "cpu-vendor-differs",
         severity: Severity::Fail,
         condition: "the target's CPU is another vendor's, under KVM",
-        made_by: None,
         change: |facts| {
             facts.domain.kvm = true;
             told(facts).host.cpu_vendor = Some("GenuineIntel".into());
@@ -174,7 +191,6 @@ pub(crate) static CASES: &[Case] = &[
         rule: "cpu-model-differs",
         severity: Severity::Warn,
         condition: "the target's CPU is another model, and the guest sees it",
-        made_by: None,
         change: |facts| {
             pair::kvm(facts);
             told(facts).host.cpu_model = Some("AMD EPYC 7763".into());
@@ -184,7 +200,6 @@ pub(crate) static CASES: &[Case] = &[
         rule: "cpu-features-missing",
         severity: Severity::Fail,
         condition: "the target cannot give a feature that the guest has",
-        made_by: None,
         change: |facts| {
             told(facts).host.cpu_unavailable = Some(vec!["avx2".into(), "pcid".into()]);
         },
@@ -193,7 +208,6 @@ pub(crate) static CASES: &[Case] = &[
         rule: "cpu-features-missing",
         severity: Severity::Warn,
         condition: "the target would give a feature that the guest does not have",
-        made_by: None,
         change: |facts| {
             told(facts).host.cpu_unavailable = Some(vec![]);
         },
@@ -202,7 +216,6 @@ pub(crate) static CASES: &[Case] = &[
         rule: "cpu-features-missing",
         severity: Severity::Fail,
         condition: "the target's own CPU lacks a feature, and the guest sees it",
-        made_by: None,
         change: |facts| {
             pair::kvm(facts);
             told(facts).host.cpu_features.as_mut().expect("known").remove("avx2");
@@ -212,7 +225,6 @@ pub(crate) static CASES: &[Case] = &[
         rule: "nx-differs",
         severity: Severity::Warn,
         condition: "NX is off on the target",
-        made_by: None,
         change: |facts| {
             told(facts).host.nx = Some(false);
         },
@@ -221,7 +233,6 @@ pub(crate) static CASES: &[Case] = &[
         rule: "nx-differs",
         severity: Severity::Fail,
         condition: "NX is off on the target, under KVM",
-        made_by: None,
         change: |facts| {
             facts.domain.kvm = true;
             told(facts).host.nx = Some(false);
@@ -231,7 +242,6 @@ pub(crate) static CASES: &[Case] = &[
         rule: "kvm-unusable",
         severity: Severity::Fail,
         condition: "the target has no /dev/kvm, and the domain wants KVM",
-        made_by: Some("lab_check::conditions_that_a_definition_brings_along"),
         change: |facts| {
             facts.domain.kvm = true;
             told(facts).kvm_unusable = Some("there is no /dev/kvm".into());
@@ -241,7 +251,6 @@ pub(crate) static CASES: &[Case] = &[
         rule: "machine-missing",
         severity: Severity::Fail,
         condition: "the target's QEMU lacks the machine type",
-        made_by: None,
         change: |facts| {
             told(facts).has_machine = Some(false);
         },
@@ -250,7 +259,6 @@ pub(crate) static CASES: &[Case] = &[
         rule: "device-missing",
         severity: Severity::Fail,
         condition: "the target's QEMU lacks a device",
-        made_by: None,
         change: |facts| {
             let mend = "apt install qemu-system-modules-spice, or use another <video>".into();
             told(facts).devices_missing = vec![DeviceLack { device: "qxl-vga".into(), mend }];
@@ -260,16 +268,22 @@ pub(crate) static CASES: &[Case] = &[
         rule: "qemu-older",
         severity: Severity::Warn,
         condition: "the target's QEMU is older",
-        made_by: None,
         change: |facts| {
             told(facts).host.qemu_version = Some("8.2.2".into());
+        },
+    },
+    Case {
+        rule: "qemu-newer",
+        severity: Severity::Warn,
+        condition: "the target's QEMU is newer",
+        change: |facts| {
+            told(facts).host.qemu_version = Some("10.1.0".into());
         },
     },
     Case {
         rule: "migrate-capability-missing",
         severity: Severity::Fail,
         condition: "a QEMU lacks what the handover rests on",
-        made_by: None,
         change: |facts| {
             lacks(facts, "return-path");
         },
@@ -278,7 +292,6 @@ pub(crate) static CASES: &[Case] = &[
         rule: "encrypted-channels",
         severity: Severity::Warn,
         condition: "memory is to go encrypted over two connections",
-        made_by: None,
         change: |facts| {
             facts.domain.encrypted = true;
         },
@@ -287,7 +300,6 @@ pub(crate) static CASES: &[Case] = &[
         rule: "migration-blocked",
         severity: Severity::Fail,
         condition: "QEMU says that it cannot send a device",
-        made_by: None,
         change: |facts| {
             facts.guest.blocked_reasons = vec!["The vhost-user-fs device does not support migration".into()];
         },
@@ -296,7 +308,6 @@ pub(crate) static CASES: &[Case] = &[
         rule: "host-device",
         severity: Severity::Fail,
         condition: "the guest has a PCI device of the source",
-        made_by: Some("lab_check::conditions_that_a_definition_brings_along"),
         change: |facts| {
             facts.domain.host_devices = vec!["PCI device 0000:06:02.0".into()];
         },
@@ -305,7 +316,6 @@ pub(crate) static CASES: &[Case] = &[
         rule: "local-character",
         severity: Severity::Warn,
         condition: "a serial line leads into a file",
-        made_by: Some("lab_check::conditions_that_a_definition_brings_along"),
         change: |facts| {
             character(facts, "/var/log/web1.log", false);
         },
@@ -314,7 +324,6 @@ pub(crate) static CASES: &[Case] = &[
         rule: "local-character",
         severity: Severity::Fail,
         condition: "a serial line is a device of the source",
-        made_by: None,
         change: |facts| {
             character(facts, "/dev/ttyS0", true);
         },
@@ -323,7 +332,6 @@ pub(crate) static CASES: &[Case] = &[
         rule: "memory-short",
         severity: Severity::Fail,
         condition: "the guest has 4 TiB of memory, the target less",
-        made_by: Some("lab_check::conditions_that_a_definition_brings_along"),
         change: |facts| {
             told(facts).host.memory_available_bytes = Some(1 << 20);
         },
@@ -332,7 +340,6 @@ pub(crate) static CASES: &[Case] = &[
         rule: "hugepages-short",
         severity: Severity::Fail,
         condition: "the guest wants huge pages, and the target has none free",
-        made_by: Some("lab_check::conditions_that_a_definition_brings_along"),
         change: |facts| {
             facts.domain.hugepage_bytes = Some(2 << 20);
             told(facts).host.hugepages[0].free = 100;
@@ -342,7 +349,6 @@ pub(crate) static CASES: &[Case] = &[
         rule: "cpus-short",
         severity: Severity::Warn,
         condition: "the target has fewer processors than the guest",
-        made_by: None,
         change: |facts| {
             told(facts).host.cpus = Some(1);
         },
@@ -351,7 +357,6 @@ pub(crate) static CASES: &[Case] = &[
         rule: "descriptors-short",
         severity: Severity::Warn,
         condition: "a QEMU on the target may open few files",
-        made_by: None,
         change: |facts| {
             told(facts).host.descriptors_max = Some(64);
         },
@@ -360,7 +365,6 @@ pub(crate) static CASES: &[Case] = &[
         rule: "state-space-short",
         severity: Severity::Warn,
         condition: "the target's disk is all but full",
-        made_by: None,
         change: |facts| {
             told(facts).host.state_free_bytes = Some(1 << 20);
         },
@@ -369,7 +373,6 @@ pub(crate) static CASES: &[Case] = &[
         rule: "disk-space-short",
         severity: Severity::Fail,
         condition: "a disk must be copied, and the target has no room",
-        made_by: None,
         change: |facts| {
             pair::other_ways(facts);
             told(facts).host.disks[0].free_bytes = Some(1 << 20);
@@ -379,7 +382,6 @@ pub(crate) static CASES: &[Case] = &[
         rule: "name-taken",
         severity: Severity::Fail,
         condition: "another domain of that name is defined on the target",
-        made_by: Some("lab_check::conditions_that_a_running_guest_is_checked_under"),
         change: |facts| {
             told(facts).same_name = Some(Uuid::from_u128(2));
         },
@@ -388,7 +390,6 @@ pub(crate) static CASES: &[Case] = &[
         rule: "uuid-taken",
         severity: Severity::Fail,
         condition: "another domain of that UUID is defined on the target",
-        made_by: Some("lab_check::conditions_that_a_running_guest_is_checked_under"),
         change: |facts| {
             told(facts).same_uuid = Some("old".into());
         },
@@ -397,7 +398,6 @@ pub(crate) static CASES: &[Case] = &[
         rule: "disk-missing",
         severity: Severity::Fail,
         condition: "the disk cannot be opened on the source",
-        made_by: None,
         change: |facts| {
             let gone = pair::missing("vda".into());
             facts.source.disks[0] = DiskFacts { missing: false, ..gone };
@@ -407,7 +407,6 @@ pub(crate) static CASES: &[Case] = &[
         rule: "disk-missing",
         severity: Severity::Fail,
         condition: "the disk is not on the target",
-        made_by: Some("lab_check::conditions_that_a_running_guest_is_checked_under"),
         change: |facts| {
             told(facts).host.disks[0] = pair::missing("vda".into());
         },
@@ -416,7 +415,6 @@ pub(crate) static CASES: &[Case] = &[
         rule: "storage-not-shared",
         severity: Severity::Fail,
         condition: "another directory is mounted at the disk's path",
-        made_by: Some("lab_check::conditions_that_a_running_guest_is_checked_under"),
         change: |facts| {
             told(facts).host.disks[0].nonce = Some(NonceSeen::Missing);
         },
@@ -425,7 +423,6 @@ pub(crate) static CASES: &[Case] = &[
         rule: "storage-not-shared",
         severity: Severity::Fail,
         condition: "the NFS server answers READ_PLUS of NFS 4.2 with zeros",
-        made_by: None,
         change: |facts| {
             told(facts).host.disks[0].nonce = Some(NonceSeen::Zeros);
         },
@@ -434,7 +431,6 @@ pub(crate) static CASES: &[Case] = &[
         rule: "storage-not-shared",
         severity: Severity::Fail,
         condition: "the NFS server answers READ_PLUS of NFS 4.2 with an input/output error",
-        made_by: None,
         change: |facts| {
             told(facts).host.disks[0].nonce = Some(NonceSeen::Failing);
         },
@@ -443,7 +439,6 @@ pub(crate) static CASES: &[Case] = &[
         rule: "storage-not-shared",
         severity: Severity::Fail,
         condition: "the source could write nothing beside the disk",
-        made_by: None,
         change: |facts| {
             facts.source.disks[0].nonce =
                 Some(NonceSeen::Unreadable { reason: "the storage is full".into() });
@@ -454,7 +449,6 @@ pub(crate) static CASES: &[Case] = &[
         rule: "storage-not-shared",
         severity: Severity::Warn,
         condition: "a disk is a block device without a name that both hosts know",
-        made_by: None,
         change: |facts| {
             devices(facts, [None, Some("naa.6001405a")]);
         },
@@ -463,7 +457,6 @@ pub(crate) static CASES: &[Case] = &[
         rule: "storage-not-shared",
         severity: Severity::Fail,
         condition: "a disk is a block device, and another one on the target",
-        made_by: None,
         change: |facts| {
             devices(facts, [Some("naa.6001405b"), Some("naa.6001405a")]);
         },
@@ -472,7 +465,6 @@ pub(crate) static CASES: &[Case] = &[
         rule: "storage-not-shared",
         severity: Severity::Fail,
         condition: "root may not read what root wrote (root_squash)",
-        made_by: None,
         change: |facts| {
             told(facts).host.disks[0].nonce =
                 Some(NonceSeen::Unreadable { reason: "permission denied".into() });
@@ -482,7 +474,6 @@ pub(crate) static CASES: &[Case] = &[
         rule: "storage-not-shared",
         severity: Severity::Fail,
         condition: "the owner record beside the disk is another one",
-        made_by: None,
         change: |facts| {
             told(facts).host.disks[0].owned_by_source = Some(false);
         },
@@ -491,7 +482,6 @@ pub(crate) static CASES: &[Case] = &[
         rule: "image-differs",
         severity: Severity::Fail,
         condition: "the disk's file has another size on the target",
-        made_by: None,
         change: |facts| {
             told(facts).host.disks[0].size_bytes = Some(1 << 20);
         },
@@ -500,7 +490,6 @@ pub(crate) static CASES: &[Case] = &[
         rule: "image-differs",
         severity: Severity::Fail,
         condition: "another file lies over the disk in a shared directory",
-        made_by: Some("lab_check::conditions_that_a_running_guest_is_checked_under"),
         change: |facts| {
             told(facts).host.disks[0].file = Some(pair::file("/srv/web1.qcow2", 18));
         },
@@ -509,7 +498,6 @@ pub(crate) static CASES: &[Case] = &[
         rule: "image-differs",
         severity: Severity::Fail,
         condition: "the disk stands on another image on the target",
-        made_by: None,
         change: |facts| {
             told(facts).host.disks[0].below = vec![pair::file("/srv/base.qcow2", 3)];
         },
@@ -518,7 +506,6 @@ pub(crate) static CASES: &[Case] = &[
         rule: "image-differs",
         severity: Severity::Fail,
         condition: "the image below the disk is a larger one on the target, which has it on storage of its own",
-        made_by: None,
         change: |facts| {
             facts.source.disks[0].below = vec![pair::file("/images/base.qcow2", 3)];
             let own = FileFacts {
@@ -533,7 +520,6 @@ pub(crate) static CASES: &[Case] = &[
         rule: "image-differs",
         severity: Severity::Warn,
         condition: "the image below the disk lies on each host's own storage",
-        made_by: None,
         change: |facts| {
             facts.source.disks[0].below = vec![pair::file("/images/base.qcow2", 3)];
             let own = FileFacts { beside_nonce: false, ..pair::file("/images/base.qcow2", 4) };
@@ -544,7 +530,6 @@ pub(crate) static CASES: &[Case] = &[
         rule: "image-differs",
         severity: Severity::Warn,
         condition: "the CD lies on each host's own storage",
-        made_by: Some("lab_check::conditions_that_a_definition_brings_along"),
         change: |facts| {
             pair::cd_of_its_own(facts, 1 << 20);
         },
@@ -553,16 +538,102 @@ pub(crate) static CASES: &[Case] = &[
         rule: "image-differs",
         severity: Severity::Fail,
         condition: "the CD on the target's own storage is a larger one",
-        made_by: Some("lab_check::conditions_that_a_definition_brings_along"),
         change: |facts| {
             pair::cd_of_its_own(facts, 2 << 20);
+        },
+    },
+    Case {
+        rule: "format-differs",
+        severity: Severity::Warn,
+        condition: "the definition says raw, and the disk is a qcow2 image",
+        change: |facts| {
+            facts.domain.disks[0].format = "raw".into();
+        },
+    },
+    Case {
+        rule: "format-differs",
+        severity: Severity::Fail,
+        condition: "the disk is no qcow2 image on the target",
+        change: |facts| {
+            told(facts).host.disks[0].looks = Some("raw".into());
+        },
+    },
+    Case {
+        rule: "filesystem-differs",
+        severity: Severity::Warn,
+        condition: "the target sees the directory through an overlay",
+        change: |facts| {
+            told(facts).host.disks[0].file.as_mut().expect("looked at").filesystem = Some(0x794c_7630);
+        },
+    },
+    Case {
+        rule: "filesystem-differs",
+        severity: Severity::Warn,
+        condition: "the disk lies on another filesystem of the same kind",
+        change: |facts| {
+            told(facts).host.disks[0].filesystem = Some(2);
+        },
+    },
+    Case {
+        rule: "pool-differs",
+        severity: Severity::Warn,
+        condition: "the target does not have the disk's pool",
+        change: |facts| {
+            told(facts).host.pools.clear();
+        },
+    },
+    Case {
+        rule: "pool-differs",
+        severity: Severity::Warn,
+        condition: "the disk's pool is not started on the target",
+        change: |facts| {
+            told(facts).host.pools[0].active = false;
+        },
+    },
+    Case {
+        rule: "pool-differs",
+        severity: Severity::Warn,
+        condition: "the disk's pool is another export on the target",
+        change: |facts| {
+            pool(facts).source = Some("nas2:/export".into());
+        },
+    },
+    Case {
+        rule: "pool-differs",
+        severity: Severity::Warn,
+        condition: "the disk's pool wants another NFS version on the target",
+        change: |facts| {
+            pool(facts).nfs_version = Some("4.2".into());
+        },
+    },
+    Case {
+        rule: "nfs-unreachable",
+        severity: Severity::Fail,
+        condition: "the NFS server's firewall lets no RPC in",
+        change: |facts| {
+            nfs(facts).rpc_fault = Some("rpcbind does not answer at port 111".into());
+        },
+    },
+    Case {
+        rule: "nfs-unreachable",
+        severity: Severity::Fail,
+        condition: "the NFS server is down",
+        change: |facts| {
+            nfs(facts).nfs_fault = Some("nfs does not answer at port 2049".into());
+        },
+    },
+    Case {
+        rule: "export-missing",
+        severity: Severity::Fail,
+        condition: "the NFS server exports something else",
+        change: |facts| {
+            nfs(facts).exports = Some(vec!["/backup".into()]);
         },
     },
     Case {
         rule: "cache-unsafe",
         severity: Severity::Fail,
         condition: "a disk has cache='unsafe'",
-        made_by: None,
         change: |facts| {
             facts.domain.disks[0].cache = Some("unsafe".into());
         },
@@ -571,7 +642,6 @@ pub(crate) static CASES: &[Case] = &[
         rule: "lock-unavailable",
         severity: Severity::Warn,
         condition: "the NFS server's lock service is not reachable",
-        made_by: None,
         change: |facts| {
             told(facts).host.disks[0].lock_fault = Some("no locks available".into());
         },
@@ -580,7 +650,6 @@ pub(crate) static CASES: &[Case] = &[
         rule: "snapshots-inside",
         severity: Severity::Warn,
         condition: "the image holds a snapshot",
-        made_by: Some("lab_check::conditions_that_a_definition_brings_along"),
         change: |facts| {
             facts.source.disks[0].snapshots = vec!["before-upgrade".into()];
         },
@@ -589,7 +658,6 @@ pub(crate) static CASES: &[Case] = &[
         rule: "path-not-allowed",
         severity: Severity::Fail,
         condition: "the disk lies outside `allowed_paths` of the target",
-        made_by: Some("lab_check::conditions_that_a_running_guest_is_checked_under"),
         change: |facts| {
             told(facts).files_forbidden = vec!["/data/web1.qcow2".into()];
         },
@@ -598,7 +666,6 @@ pub(crate) static CASES: &[Case] = &[
         rule: "emulator-not-allowed",
         severity: Severity::Fail,
         condition: "the emulator is not in `emulators` of the target",
-        made_by: None,
         change: |facts| {
             told(facts).emulator_forbidden = Some("/opt/qemu/bin/qemu-system-x86_64".into());
         },
@@ -607,7 +674,6 @@ pub(crate) static CASES: &[Case] = &[
         rule: "file-missing",
         severity: Severity::Fail,
         condition: "the guest's kernel is not on the target",
-        made_by: Some("lab_check::conditions_that_a_running_guest_is_checked_under"),
         change: |facts| {
             told(facts).files_missing = vec!["/srv/boot/vmlinuz".into()];
         },
@@ -616,7 +682,6 @@ pub(crate) static CASES: &[Case] = &[
         rule: "network-unknown",
         severity: Severity::Fail,
         condition: "the target does not know the bridge of a network",
-        made_by: Some("lab_check::conditions_that_a_definition_brings_along"),
         change: |facts| {
             let bridge = bridge(facts);
             (bridge.name, bridge.fault) = ("lan".into(), Some(BridgeFault::NetworkUnknown));
@@ -626,7 +691,6 @@ pub(crate) static CASES: &[Case] = &[
         rule: "bridge-missing",
         severity: Severity::Fail,
         condition: "the bridge is removed on the target",
-        made_by: Some("lab_check::conditions_that_a_running_guest_is_checked_under"),
         change: |facts| {
             bridge(facts).fault = Some(BridgeFault::Missing);
         },
@@ -635,7 +699,6 @@ pub(crate) static CASES: &[Case] = &[
         rule: "not-a-bridge",
         severity: Severity::Fail,
         condition: "a veth has the bridge's name on the target",
-        made_by: Some("lab_check::conditions_that_a_running_guest_is_checked_under"),
         change: |facts| {
             bridge(facts).fault = Some(BridgeFault::NotABridge);
         },
@@ -644,7 +707,6 @@ pub(crate) static CASES: &[Case] = &[
         rule: "bridge-down",
         severity: Severity::Fail,
         condition: "the bridge is set down on the target",
-        made_by: Some("lab_check::conditions_that_a_running_guest_is_checked_under"),
         change: |facts| {
             bridge(facts).up = Some(false);
         },
@@ -653,7 +715,6 @@ pub(crate) static CASES: &[Case] = &[
         rule: "mtu-differs",
         severity: Severity::Fail,
         condition: "the bridge on the target has an MTU of 1400",
-        made_by: Some("lab_check::conditions_that_a_running_guest_is_checked_under"),
         change: |facts| {
             bridge(facts).mtu = Some(1400);
         },
@@ -662,7 +723,6 @@ pub(crate) static CASES: &[Case] = &[
         rule: "mtu-differs",
         severity: Severity::Warn,
         condition: "the bridge on the target has an MTU of 9000",
-        made_by: None,
         change: |facts| {
             bridge(facts).mtu = Some(9000);
         },
@@ -671,7 +731,6 @@ pub(crate) static CASES: &[Case] = &[
         rule: "vlan-differs",
         severity: Severity::Warn,
         condition: "the bridge on the target stands on a VLAN",
-        made_by: None,
         change: |facts| {
             bridge(facts).vlans = vec![100];
         },
@@ -680,17 +739,24 @@ pub(crate) static CASES: &[Case] = &[
         rule: "mac-in-use",
         severity: Severity::Fail,
         condition: "a tap on the target has the guest's MAC address",
-        made_by: Some("lab_check::conditions_that_a_running_guest_is_checked_under"),
         change: |facts| {
             let (mac, by) = ("52:54:00:00:00:01".into(), "domain db1".into());
             told(facts).macs_taken = vec![MacUse { mac, by }];
         },
     },
     Case {
+        rule: "mac-heard",
+        severity: Severity::Warn,
+        condition: "the guest's MAC address is heard on the source's network",
+        change: |facts| {
+            let (mac, by) = ("52:54:00:00:00:01".into(), "port uplink of bridge br0".into());
+            facts.source.macs_heard = vec![MacUse { mac, by }];
+        },
+    },
+    Case {
         rule: "user-networking",
         severity: Severity::Warn,
         condition: "an interface goes through QEMU's own network stack",
-        made_by: Some("lab_check::conditions_that_a_definition_brings_along"),
         change: |facts| {
             facts.domain.user_networking = true;
         },
@@ -699,7 +765,6 @@ pub(crate) static CASES: &[Case] = &[
         rule: "guest-agent-silent",
         severity: Severity::Warn,
         condition: "nothing in the guest listens to its agent's channel",
-        made_by: None,
         change: |facts| {
             facts.guest.agent_open = Some(false);
         },
@@ -708,7 +773,6 @@ pub(crate) static CASES: &[Case] = &[
         rule: "fact-unknown",
         severity: Severity::Warn,
         condition: "the target could not ask its QEMU",
-        made_by: None,
         change: |facts| {
             let unknown = UnknownFact { what: "CPU features".into(), reason: "no answer within 10 s".into() };
             told(facts).host.unknown = vec![unknown];

@@ -1,27 +1,15 @@
 //! The rules of the preflight: each is broken alone and is the only one that says so, with its mend; two like hosts break
 //! none. `docs/preflight.md` is what these cases found.
 
-mod cases;
-mod document;
-mod pair;
-
 use api::Severity;
+use migration::preflight::example::{self, CASES, changed, pair};
 use migration::preflight::{Facts, RULES, Selection, judge, permits};
-
-use cases::CASES;
-use pair::pair;
 
 /// Rules and severities of what is not in order.
 fn found(facts: &Facts) -> Vec<(String, Severity)> {
     let checked = judge(facts, &Selection::default());
     let wrong = checked.into_iter().filter(|checked| checked.severity > Severity::Pass);
     wrong.map(|checked| (checked.rule, checked.severity)).collect()
-}
-
-fn changed(change: impl FnOnce(&mut Facts)) -> Facts {
-    let mut facts = pair();
-    change(&mut facts);
-    facts
 }
 
 #[track_caller]
@@ -35,7 +23,7 @@ fn check(change: impl FnOnce(&mut Facts), expect: &[(&str, Severity)]) {
 #[test]
 fn two_like_hosts_break_no_rule() {
     check(|_| {}, &[]);
-    check(pair::kvm, &[]);
+    check(example::kvm, &[]);
     check(|facts| facts.domain.live = false, &[]);
 }
 
@@ -55,7 +43,7 @@ fn every_rule_is_broken_alone_and_says_what_to_do() {
 
 #[test]
 fn every_rule_has_a_case_and_passes_on_two_like_hosts() {
-    let passes: Vec<String> = [pair(), changed(pair::kvm), changed(pair::other_ways)]
+    let passes: Vec<String> = [pair(), changed(example::kvm), changed(example::other_ways)]
         .iter()
         .flat_map(|facts| judge(facts, &Selection::default()))
         .map(|checked| checked.rule)
@@ -79,7 +67,7 @@ fn everything_wrong_is_said_at_once_and_the_gravest_first() {
             let target = facts.target.as_mut().expect("told");
             target.has_machine = Some(false);
             target.host.bridges[0].fault = Some(api::BridgeFault::Missing);
-            target.host.disks[0] = pair::missing("vda".into());
+            target.host.disks[0] = example::missing("vda".into());
         },
         &[
             ("machine-missing", Severity::Fail),
@@ -102,7 +90,7 @@ fn what_only_kvm_lets_through_is_judged_for_kvm_only() {
     check(unlike, &[]);
     check(
         |facts| {
-            pair::kvm(facts);
+            example::kvm(facts);
             unlike(facts);
         },
         &[
@@ -126,8 +114,8 @@ fn a_file_that_is_added_to_on_shared_storage_goes_along() {
 #[test]
 fn disks_that_are_copied_into_one_filesystem_share_its_room() {
     let two = |facts: &mut Facts| {
-        pair::other_ways(facts);
-        let (mut here, mut there) = (facts.source.disks[0].clone(), pair::missing("vdb".into()));
+        example::other_ways(facts);
+        let (mut here, mut there) = (facts.source.disks[0].clone(), example::missing("vdb".into()));
         (here.disk, here.path) = ("vdb".into(), "/srv/web1-data.qcow2".into());
         there.path.clone_from(&here.path);
         facts.source.disks.push(here);

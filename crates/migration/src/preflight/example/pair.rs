@@ -1,16 +1,19 @@
 //! Two hosts as alike as two hosts are, and a domain that can go from one to the other. Main function: [`pair`].
 
 use api::{
-    BridgeFacts, CertificateFacts, DiskFacts, FileFacts, HostFacts, HugepageFacts, NonceSeen, TargetFacts,
+    BridgeFacts, CertificateFacts, DiskFacts, FileFacts, HostFacts, HugepageFacts, NfsFacts, NonceSeen, Pool,
+    PoolKind, TargetFacts,
 };
-use migration::preflight::{Between, DomainDisk, DomainFacts, Facts, GuestFacts};
 use uuid::Uuid;
+
+use crate::preflight::{Between, DomainDisk, DomainFacts, Facts, GuestFacts};
 
 const NOW_MS: u64 = 1_800_000_000_000;
 const DAY_S: i64 = 86_400;
 
 /// A domain under TCG, from kvm1 to kvm2.
-pub(crate) fn pair() -> Facts {
+#[must_use]
+pub fn pair() -> Facts {
     let mut target = host("kvm2");
     target.disks[0].nonce = Some(NonceSeen::Same);
     let mut source = host("kvm1");
@@ -24,7 +27,12 @@ pub(crate) fn pair() -> Facts {
             vcpus: 2,
             live: true,
             channels: 2,
-            disks: vec![DomainDisk { name: "vda".into(), writable: true, cache: Some("none".into()) }],
+            disks: vec![DomainDisk {
+                name: "vda".into(),
+                writable: true,
+                format: "qcow2".into(),
+                cache: Some("none".into()),
+            }],
             agent_channel: true,
             ..DomainFacts::default()
         },
@@ -42,13 +50,13 @@ pub(crate) fn pair() -> Facts {
 }
 
 /// The same domain under KVM, with the host's own CPU.
-pub(crate) fn kvm(facts: &mut Facts) {
+pub fn kvm(facts: &mut Facts) {
     facts.domain.kvm = true;
     facts.domain.host_cpu = true;
 }
 
 /// What a pair has seldom: huge pages; and a disk that must be copied.
-pub(crate) fn other_ways(facts: &mut Facts) {
+pub fn other_ways(facts: &mut Facts) {
     facts.domain.live = false;
     facts.domain.hugepage_bytes = Some(0);
     let target = facts.target.as_mut().expect("told");
@@ -56,7 +64,8 @@ pub(crate) fn other_ways(facts: &mut Facts) {
 }
 
 /// A disk that is not there, where there would be room for it.
-pub(crate) fn missing(disk: String) -> DiskFacts {
+#[must_use]
+pub fn missing(disk: String) -> DiskFacts {
     DiskFacts {
         disk,
         path: "/srv/web1.qcow2".into(),
@@ -68,7 +77,7 @@ pub(crate) fn missing(disk: String) -> DiskFacts {
 }
 
 /// A file on storage that both hosts have.
-pub(crate) fn file(path: &str, inode: u64) -> FileFacts {
+pub(super) fn file(path: &str, inode: u64) -> FileFacts {
     FileFacts {
         path: path.into(),
         bytes: Some(1 << 30),
@@ -80,7 +89,7 @@ pub(crate) fn file(path: &str, inode: u64) -> FileFacts {
 }
 
 /// A CD that lies on each host's own storage, with as many bytes on the target.
-pub(crate) fn cd_of_its_own(facts: &mut Facts, bytes: u64) {
+pub(super) fn cd_of_its_own(facts: &mut Facts, bytes: u64) {
     let cd = |inode, bytes| DiskFacts {
         disk: "sda".into(),
         path: "/iso/debian.iso".into(),
@@ -105,6 +114,8 @@ fn host(name: &str) -> HostFacts {
         nx: Some(true),
         cpus: Some(8),
         clock_source: Some("tsc".into()),
+        tsc_khz: Some(3_249_998),
+        tsc_even: Some(true),
         now_ms: Some(NOW_MS),
         memory_available_bytes: Some(4 << 30),
         hugepage_default_bytes: Some(2 << 20),
@@ -121,6 +132,7 @@ fn host(name: &str) -> HostFacts {
             file: Some(file("/srv/web1.qcow2", 17)),
             size_bytes: Some(8 << 30),
             taken_bytes: Some(1 << 30),
+            looks: Some("qcow2".into()),
             filesystem: Some(1),
             free_bytes: Some(1 << 40),
             ..DiskFacts::default()
@@ -132,6 +144,29 @@ fn host(name: &str) -> HostFacts {
             up: Some(true),
             mtu: Some(1500),
             vlans: vec![],
+        }],
+        macs_heard: vec![],
+        pools: vec![Pool {
+            name: "srv".into(),
+            uuid: Uuid::from_u128(3),
+            kind: PoolKind::Netfs,
+            path: "/srv".into(),
+            source: Some("nas:/export".into()),
+            nfs_version: Some("3".into()),
+            options: vec![],
+            active: true,
+            autostart: true,
+            capacity_bytes: None,
+            available_bytes: None,
+            mounted_version: None,
+            fault: None,
+        }],
+        nfs: vec![NfsFacts {
+            server: "nas".into(),
+            path: "/export".into(),
+            version3: true,
+            exports: Some(vec!["/export".into()]),
+            ..NfsFacts::default()
         }],
         unknown: vec![],
     }
