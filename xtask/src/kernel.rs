@@ -48,7 +48,7 @@ pub(crate) const GUEST: Kernel = Kernel {
 /// (CONFIG_NFS_V4_2_READ_PLUS).
 pub(crate) const HOST: Kernel = Kernel {
     directory: "guest/host-kernel",
-    modules: &["virtio_pci", "virtio_blk", "virtio_net", "nfsv3", "nfsv4"],
+    modules: &["virtio_pci", "virtio_blk", "virtio_net", "nfsv3", "nfsv4", "bridge", "8021q"],
     backports: true,
 };
 

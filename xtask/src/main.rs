@@ -72,6 +72,8 @@ enum Command {
     Model,
     /// Check the rules that no compiler checks
     Tidy,
+    /// Write docs/preflight.md from the rules of the preflight
+    Rules,
     /// Make the corpus of real definitions again, with virt-install and libvirt
     Corpus {
         /// Only these domains
@@ -113,6 +115,7 @@ fn run(command: Command) -> Result<()> {
         Command::Chaos(arguments) => chaos::run(root, &target, &arguments),
         Command::Model => model(root),
         Command::Tidy => tidy::run(root),
+        Command::Rules => preflight::write(root),
         Command::Fuzz(arguments) => fuzz::run(root, &arguments),
         Command::Corpus { names } => corpus::run(root, &names),
         Command::CorpusInside { names } => corpus::inside(root, &names),

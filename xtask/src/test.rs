@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use lab::shown::Shown;
 
 use crate::setup::{self, Purpose};
 use crate::{chaos, guest, kvm_host, matrix, package, preflight, previous, reboot, tidy};
@@ -41,6 +42,7 @@ struct Step {
 /// Runs everything.
 pub(crate) fn run(root: &Path, target: &Path, arguments: &TestArguments) -> Result<()> {
     let began = Instant::now();
+    Shown::forget(target)?;
     let mut steps = Vec::new();
     let mut step = |name, job: &dyn Fn() -> Result<Option<String>>| {
         eprintln!("\ntest: {name}");
@@ -84,11 +86,8 @@ pub(crate) fn run(root: &Path, target: &Path, arguments: &TestArguments) -> Resu
         step("bridges across a reboot (slow)", &|| reboot::try_out(root, target).map(Some));
     }
 
-    eprintln!(
-        "
-test: rules of the preflight, how their conditions are made, and what they find:"
-    );
-    eprintln!("{}", preflight::table(root)?);
+    step("rules of the preflight", &|| preflight::table(target).map(Some));
+
     eprintln!("\ntest: what was run:\n{}", table(&steps));
     eprintln!("test: {:.0} s in all", began.elapsed().as_secs_f64());
     let failed: Vec<&str> = steps.iter().filter(|step| step.result.is_err()).map(|step| step.name).collect();

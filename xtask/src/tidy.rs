@@ -22,6 +22,8 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
+use crate::preflight;
+
 /// Folders that hold nothing written here.
 const FOLDERS_SKIPPED: [&str; 2] = ["target", "node_modules"];
 
@@ -78,6 +80,10 @@ fn check(root: &Path) -> Result<Vec<Violation>> {
     let metadata = metadata(root)?;
     let mut violations = crates::check(root, &metadata)?;
     violations.extend(dependencies::check(root, &metadata)?);
+    if !preflight::is_written(root) {
+        let message = "is not as the rules of the preflight are: run `cargo xtask rules`";
+        violations.push(Violation::new(preflight::DOCUMENT, 0, message));
+    }
     let pure = crates::pure_folders();
     for file in files(root)? {
         let full = root.join(&file);

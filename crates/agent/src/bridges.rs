@@ -216,8 +216,7 @@ fn ports<'a>(links: &'a [Link], bridge: &'a str) -> impl Iterator<Item = &'a str
 /// Ethernet, set up, without addresses, routes, VLANs or a controller.
 pub(crate) async fn uplinks_free(node: &Node) -> Result<Vec<String>, NetworkError> {
     let links = node.network.inventory().await?;
-    let below =
-        |name: &str| links.iter().any(|other| other.vlan.as_ref().is_some_and(|(_, on)| on == name));
+    let below = |name: &str| links.iter().any(|other| other.vlan.as_ref().is_some_and(|(_, on)| on == name));
     // On a host, a veth leads to a container; where the host is a namespace of another one, it is the card.
     let inside = network::in_namespace_of_its_own();
     let fits = |link: &&Link| {

@@ -174,6 +174,19 @@ impl Guest {
         format!("{COMMAND_LINE} {}", self.options.settings.words())
     }
 
+    /// A file with its definition, in which `from` is `to`.
+    ///
+    /// # Errors
+    /// When `from` is not in it.
+    pub fn changed(&self, from: &str, to: &str) -> Result<PathBuf> {
+        let path = self.xml.with_extension("changed.xml");
+        let before = fs::read_to_string(&self.xml)?;
+        let after = before.replace(from, to);
+        ensure!(before != after, "the definition was not changed: {from}");
+        fs::write(&path, after)?;
+        Ok(path)
+    }
+
     /// Its counters.
     ///
     /// # Errors

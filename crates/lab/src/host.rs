@@ -52,9 +52,22 @@ pub enum Mount {
         /// Where.
         at: PathBuf,
     },
+    /// A directory that is read as before, and written elsewhere.
+    Overlay {
+        /// The directory.
+        at: PathBuf,
+        /// Where it is written; two directories are made in it.
+        above: PathBuf,
+    },
 }
 
 impl Mount {
+    fn at(&self) -> &Path {
+        match self {
+            Mount::Tmpfs { at, .. } | Mount::Bind { at, .. } | Mount::Overlay { at, .. } => at,
+        }
+    }
+
     fn shell_line(&self) -> String {
         let quoted = |path: &Path| format!("'{}'", path.display());
         match self {
@@ -62,6 +75,13 @@ impl Mount {
                 format!("mount -t tmpfs -o size={size_kib}k,mode=0700 tmpfs {}\n", quoted(at))
             }
             Mount::Bind { from, at } => format!("mount --bind {} {}\n", quoted(from), quoted(at)),
+            Mount::Overlay { at, above } => {
+                let (lower, above) = (at.display(), above.display());
+                format!(
+                    "mkdir -p '{above}/upper' '{above}/work'\n\
+                     mount -t overlay -o 'lowerdir={lower},upperdir={above}/upper,workdir={above}/work' overlay '{lower}'\n"
+                )
+            }
         }
     }
 }
@@ -260,7 +280,14 @@ impl Host {
         Ok(fs::rename(written, self.clock())?)
     }
 
-    /// Starts the agent after the lines of `prelude`, for a shell.
+    /// Starts the agent after the lines of `prelude`, for a shell, in which `"$@"` is the agent.
+    ///
+    /// # Errors
+    /// As [`Host::start_agent`].
+    pub fn start_agent_after(&self, prelude: &str) -> Result<()> {
+        self.start(prelude)
+    }
+
     fn start(&self, prelude: &str) -> Result<()> {
         let mut agent = self.agent();
         ensure!(agent.is_none(), "the agent of {} runs already", self.name);
@@ -567,6 +594,51 @@ impl Host {
         self.in_agents_mounts(&format!("umount --lazy '{}'", self.state().display()))
     }
 
+    /// Runs a command with its words in the host's network namespace.
+    ///
+    /// # Errors
+    /// When it fails; with what it said.
+    pub fn run_line(&self, line: &str) -> Result<()> {
+        let (program, words) = line.split_once(' ').context("a program and its words")?;
+        let output =
+            self.namespace.command(program).args(words.split(' ')).output().context("ip netns exec")?;
+        ensure!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr).trim());
+        Ok(())
+    }
+
+    /// Restarts the agent with another configuration while `look` looks.
+    ///
+    /// # Errors
+    /// When the configuration is not another one, the agent does not start or stop; and as `look`.
+    pub fn configured(
+        &self,
+        change: impl FnOnce(&str) -> String,
+        look: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
+        let before = fs::read_to_string(self.configuration())?;
+        let after = change(&before);
+        ensure!(before != after, "the configuration was not changed");
+        self.stop_agent()?;
+        fs::write(self.configuration(), after)?;
+        self.start_agent()?;
+        look()?;
+        self.stop_agent()?;
+        fs::write(self.configuration(), before)?;
+        self.start_agent()
+    }
+
+    /// Has the running agent see another mount while `look` looks.
+    ///
+    /// # Errors
+    /// When no agent runs, it cannot be mounted or unmounted; and as `look`.
+    pub fn seeing(&self, mount: &Mount, look: impl FnOnce() -> Result<()>) -> Result<()> {
+        self.in_agents_mounts(&format!("set -e\n{}", mount.shell_line()))?;
+        let looked = look();
+        let at = mount.at().display();
+        let undone = self.in_agents_mounts(&format!("umount '{at}' || umount --lazy '{at}'"));
+        looked.and(undone)
+    }
+
     fn in_agents_mounts(&self, script: &str) -> Result<()> {
         let pid = self.agent_pid().with_context(|| format!("no agent runs on {}", self.name))?;
         let output = Command::new("nsenter")
@@ -590,7 +662,8 @@ impl Host {
         signal(self.agent_pid().context("no agent")?, what)
     }
 
-    fn tls(&self) -> PathBuf {
+    /// Its certificate and key.
+    pub fn tls(&self) -> PathBuf {
         self.directory.join("tls")
     }
 

@@ -57,6 +57,23 @@ pub struct Answer {
     pub said: String,
 }
 
+/// What a host is made of, besides what all are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hardware<'a> {
+    /// QEMU's `-cpu`.
+    pub cpu: &'a str,
+    /// More words for the kernel.
+    pub kernel: &'a str,
+    /// More arguments of QEMU.
+    pub more: &'a [&'a str],
+}
+
+impl Default for Hardware<'_> {
+    fn default() -> Self {
+        Hardware { cpu: "max", kernel: "", more: &[] }
+    }
+}
+
 /// A host that boots, or runs.
 #[derive(Debug)]
 pub struct KvmHost {
@@ -71,6 +88,20 @@ impl KvmHost {
     /// # Errors
     /// When its images are not built, or QEMU does not start.
     pub fn boot(namespace: &Namespace, directory: &Path, name: &str, commands: &[&str]) -> Result<KvmHost> {
+        KvmHost::boot_on(Hardware::default(), namespace, directory, name, commands)
+    }
+
+    /// The same on other hardware.
+    ///
+    /// # Errors
+    /// As [`KvmHost::boot`].
+    pub fn boot_on(
+        hardware: Hardware<'_>,
+        namespace: &Namespace,
+        directory: &Path,
+        name: &str,
+        commands: &[&str],
+    ) -> Result<KvmHost> {
         let images = HostImages::below(&crate::target());
         for file in [&images.kernel, &images.initramfs] {
             ensure!(file.exists(), "{} is not there: run cargo xtask test --slow", file.display());
@@ -82,19 +113,12 @@ impl KvmHost {
         File::create(&console)?;
         let qemu = namespace
             .command("qemu-system-x86_64")
-            .args([
-                "-M",
-                "q35",
-                "-accel",
-                "tcg",
-                "-cpu",
-                "max",
-                "-nodefaults",
-                "-no-reboot",
-                "-display",
-                "none",
-            ])
-            .args(["-m", &MEMORY_MIB.to_string(), "-append", COMMAND_LINE, "-kernel"])
+            .args(["-M", "q35", "-accel", "tcg", "-cpu", hardware.cpu])
+            .args(["-nodefaults", "-no-reboot", "-display", "none"])
+            .args(hardware.more)
+            .args(["-m", &MEMORY_MIB.to_string(), "-append"])
+            .arg(format!("{COMMAND_LINE} {}", hardware.kernel))
+            .arg("-kernel")
             .arg(&images.kernel)
             .arg("-initrd")
             .arg(&images.initramfs)

@@ -4,81 +4,24 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use lab::Lab;
 use lab::guest::{Guest, GuestOptions, create_disk};
 use lab::host::{Host, Mount};
+use lab::preflight::{self, check, in_order, real};
 use lab::trial::{Trial, play};
-use serde::Deserialize;
 
 /// What a check may take beyond its connection tests, where both agents have been asked before.
 const QUICK: Duration = Duration::from_secs(1);
 /// Longer than any host is waited for.
 const BOUNDED: Duration = Duration::from_secs(40);
 
-#[derive(Debug, Deserialize)]
-struct Report {
-    checked: Vec<Checked>,
-    #[serde(default)]
-    skipped: Vec<String>,
-    wall_ms: u64,
-}
-
-#[derive(Debug, Deserialize)]
-struct Checked {
-    rule: String,
-    severity: String,
-    message: String,
-    why: String,
-    mend: Option<String>,
-}
-
-/// A report and the exit code that came with it.
-fn check(host: &Host, words: &[&str]) -> Result<(Report, i32)> {
-    let output = host.ferry().args(["--json", "check"]).args(words).output().context("ip netns exec")?;
-    let said = String::from_utf8_lossy(&output.stdout);
-    let report = serde_json::from_str(&said)
-        .with_context(|| format!("{said}{}", String::from_utf8_lossy(&output.stderr)))?;
-    Ok((report, output.status.code().unwrap_or(-1)))
-}
-
-/// Checks a domain of `kvm1`: what is not in order must be of this rule, and of this severity.
-fn expect(lab: &Lab, domain: &str, rule: &str, severity: &str) -> Result<()> {
-    let (report, exit) = check(lab.kvm1(), &[domain, "--to", "kvm2"])?;
-    let wrong: Vec<&Checked> = report.checked.iter().filter(|checked| checked.severity != "pass").collect();
-    ensure!(!wrong.is_empty(), "{rule} was to be broken, and nothing was found");
-    for checked in &wrong {
-        ensure!((checked.rule.as_str(), checked.severity.as_str()) == (rule, severity), "{rule}: {wrong:#?}");
-        ensure!(checked.mend.as_ref().is_some_and(|mend| !mend.is_empty()), "no mend: {checked:#?}");
-        ensure!(!checked.why.is_empty() && !checked.message.is_empty(), "{checked:#?}");
-    }
-    let code = if severity == "fail" { 4 } else { 0 };
-    ensure!(exit == code, "{rule}: exit code {exit}");
-    println!("{rule} → {}", wrong[0].message);
-    Ok(())
-}
-
-/// Checks that nothing is wrong.
-fn in_order(lab: &Lab, domain: &str) -> Result<Report> {
-    let (report, exit) = check(lab.kvm1(), &[domain, "--to", "kvm2"])?;
-    let wrong: Vec<&Checked> = report.checked.iter().filter(|checked| checked.severity != "pass").collect();
-    ensure!(wrong.is_empty() && exit == 0, "exit {exit}: {wrong:#?}");
-    Ok(report)
-}
-
-fn run(command: &mut Command) -> Result<()> {
-    let output = command.output()?;
-    ensure!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr).trim());
-    Ok(())
-}
-
-fn on(host: &Host, line: &str) -> Result<()> {
-    let (program, words) = line.split_once(' ').context("a program and its words")?;
-    run(host.namespace.command(program).args(words.split(' ')))
+/// What is found with nothing but the domain's name.
+fn expect(lab: &Lab, rule: &str, severity: &str, condition: &str) -> Result<()> {
+    preflight::expect(lab, &["web1"], real(rule, severity, condition))
 }
 
 fn text(path: &Path) -> &str {
@@ -127,6 +70,7 @@ fn conditions_that_a_running_guest_is_checked_under() -> Result<()> {
         selections(lab)?;
         let (same, exit) = check(kvm1, &["web1", "--to", "kvm1"])?;
         ensure!(exit == 4 && same.checked.len() == 1 && same.checked[0].rule == "same-host", "{same:?}");
+        preflight::shown(&same.checked[0], real("same-host", "fail", "source and target are one host"))?;
         storage(lab, &trial.guest)?;
         configurations(lab)?;
         clocks_and_hosts_that_go(lab)?;
@@ -138,25 +82,27 @@ fn conditions_that_a_running_guest_is_checked_under() -> Result<()> {
 /// The bridge of the guest and its MAC address, on the target.
 fn on_the_network(lab: &Lab, guest: &Guest) -> Result<()> {
     let kvm2 = lab.kvm2();
-    on(kvm2, "ip link set br0 down")?;
-    expect(lab, "web1", "bridge-down", "fail")?;
-    on(kvm2, "ip link set br0 name br9")?;
-    expect(lab, "web1", "bridge-missing", "fail")?;
-    on(kvm2, "ip link add br0 type veth peer name br8")?;
-    expect(lab, "web1", "not-a-bridge", "fail")?;
-    on(kvm2, "ip link delete br0")?;
-    on(kvm2, "ip link set br9 name br0")?;
-    on(kvm2, "ip link set br0 up")?;
+    kvm2.run_line("ip link set br0 down")?;
+    expect(lab, "bridge-down", "fail", "the bridge is set down on the target")?;
+    kvm2.run_line("ip link set br0 name br9")?;
+    expect(lab, "bridge-missing", "fail", "the bridge has another name on the target")?;
+    kvm2.run_line("ip link add br0 type veth peer name br8")?;
+    expect(lab, "not-a-bridge", "fail", "a veth has the bridge's name on the target")?;
+    kvm2.run_line("ip link delete br0")?;
+    kvm2.run_line("ip link set br9 name br0")?;
+    kvm2.run_line("ip link set br0 up")?;
 
-    on(kvm2, "ip link set br0 mtu 1400")?;
-    expect(lab, "web1", "mtu-differs", "fail")?;
-    on(kvm2, "ip link set br0 mtu 1500")?;
+    kvm2.run_line("ip link set br0 mtu 1400")?;
+    expect(lab, "mtu-differs", "fail", "the bridge on the target has an MTU of 1400")?;
+    kvm2.run_line("ip link set br0 mtu 9000")?;
+    expect(lab, "mtu-differs", "warn", "the bridge on the target has an MTU of 9000")?;
+    kvm2.run_line("ip link set br0 mtu 1500")?;
 
-    on(kvm2, "ip tuntap add dev tap9 mode tap")?;
-    on(kvm2, "ip link set tap9 master br0")?;
-    on(kvm2, &format!("bridge fdb add {} dev tap9 master static", guest.mac()))?;
-    expect(lab, "web1", "mac-in-use", "fail")?;
-    on(kvm2, "ip link delete tap9")?;
+    kvm2.run_line("ip tuntap add dev tap9 mode tap")?;
+    kvm2.run_line("ip link set tap9 master br0")?;
+    kvm2.run_line(&format!("bridge fdb add {} dev tap9 master static", guest.mac()))?;
+    expect(lab, "mac-in-use", "fail", "a tap on the target has the guest's MAC address")?;
+    kvm2.run_line("ip link delete tap9")?;
     in_order(lab, "web1").context("the network is as it was").map(drop)
 }
 
@@ -164,24 +110,15 @@ fn uuid() -> Result<String> {
     Ok(fs::read_to_string("/proc/sys/kernel/random/uuid")?.trim().to_owned())
 }
 
-fn changed(guest: &Guest, from: &str, to: &str) -> Result<PathBuf> {
-    let path = guest.xml.with_extension("changed.xml");
-    let before = fs::read_to_string(&guest.xml)?;
-    let after = before.replace(from, to);
-    ensure!(before != after, "the test changed nothing: {from}");
-    fs::write(&path, after)?;
-    Ok(path)
-}
-
 fn names(lab: &Lab, guest: &Guest) -> Result<()> {
     let kvm2 = lab.kvm2();
-    let other = changed(guest, &guest.uuid, &uuid()?)?;
+    let other = guest.changed(&guest.uuid, &uuid()?)?;
     kvm2.ferry_output(["define", text(&other)])?;
-    expect(lab, "web1", "name-taken", "fail")?;
+    expect(lab, "name-taken", "fail", "another domain of that name is defined on the target")?;
     kvm2.ferry_output(["undefine", "web1"])?;
-    let other = changed(guest, "<name>web1<", "<name>web2<")?;
+    let other = guest.changed("<name>web1<", "<name>web2<")?;
     kvm2.ferry_output(["define", text(&other)])?;
-    expect(lab, "web1", "uuid-taken", "fail")?;
+    expect(lab, "uuid-taken", "fail", "another domain of that UUID is defined on the target")?;
     kvm2.ferry_output(["undefine", "web2"])?;
     fs::remove_file(other)?;
     Ok(())
@@ -226,57 +163,37 @@ fn storage(lab: &Lab, guest: &Guest) -> Result<()> {
     let other_directory = Mount::Bind { from: elsewhere.clone(), at: lab.shared.clone() };
     let disk = elsewhere.join("web1.qcow2");
     // What fills the guest's serial file stays behind, too, where the directory is not the same.
-    seeing(kvm2, &[other_directory], || {
-        let only = ["web1", "--to", "kvm2", "--skip", "local-character"];
-        let rules = || -> Result<Vec<String>> {
-            let (report, exit) = check(lab.kvm1(), &only)?;
-            ensure!(exit == 4, "exit code {exit}");
-            let wrong = report.checked.into_iter().filter(|checked| checked.severity != "pass");
-            Ok(wrong.map(|checked| checked.rule).collect())
+    kvm2.seeing(&other_directory, || {
+        let expect = |rule, condition| {
+            preflight::expect(lab, &["web1", "--skip", "local-character"], real(rule, "fail", condition))
         };
-        ensure!(rules()? == ["disk-missing"], "{:?}", rules()?);
+        expect("disk-missing", "the disk is not on the target")?;
         create_disk(&disk, guest.options.disk_mib)?;
-        ensure!(rules()? == ["storage-not-shared"], "{:?}", rules()?);
-        fs::remove_file(elsewhere.join("boot/initramfs"))?;
-        ensure!(rules()? == ["storage-not-shared", "file-missing"], "{:?}", rules()?);
-        Ok(())
+        expect("storage-not-shared", "another directory is mounted at the disk's path")
+    })?;
+    let empty = elsewhere.join("empty");
+    fs::create_dir_all(&empty)?;
+    kvm2.seeing(&Mount::Bind { from: empty, at: lab.shared.join("boot") }, || {
+        expect(lab, "file-missing", "fail", "kernel and initramfs of the guest are not on the target")
     })?;
     let other_file = Mount::Bind { from: disk, at: guest.disk.clone() };
-    seeing(kvm2, &[other_file], || expect(lab, "web1", "image-differs", "fail"))?;
+    kvm2.seeing(&other_file, || {
+        expect(lab, "image-differs", "fail", "another file lies over the disk in a shared directory")
+    })?;
     in_order(lab, "web1").context("the storage is as it was").map(drop)
-}
-
-/// Restarts the target's agent with another configuration for a while.
-fn configured(host: &Host, change: impl Fn(&str) -> String, look: impl FnOnce() -> Result<()>) -> Result<()> {
-    let before = fs::read_to_string(host.configuration())?;
-    let after = change(&before);
-    ensure!(before != after, "the configuration was not changed");
-    host.stop_agent()?;
-    fs::write(host.configuration(), after)?;
-    host.start_agent()?;
-    look()?;
-    host.stop_agent()?;
-    fs::write(host.configuration(), before)?;
-    host.start_agent()
 }
 
 fn configurations(lab: &Lab) -> Result<()> {
     let kvm2 = lab.kvm2();
     let shared = text(&lab.shared).to_owned();
-    let only = |rule: &'static str| {
-        move || -> Result<()> {
-            let (report, exit) = check(lab.kvm1(), &["web1", "--to", "kvm2", "--only", rule])?;
-            let failed = report.checked.iter().filter(|checked| checked.severity == "fail").count();
-            ensure!(failed > 0 && exit == 4, "{rule}: exit {exit}, {report:#?}");
-            println!("{rule} → {}", report.checked[0].message);
-            Ok(())
-        }
-    };
     let forbidden =
         |before: &str| before.replace(&format!("allowed_paths = [\"{shared}"), "allowed_paths = [\"/none");
-    configured(kvm2, forbidden, only("path-not-allowed"))?;
+    let outside = "the disk lies outside `allowed_paths` of the target";
+    kvm2.configured(forbidden, || expect(lab, "path-not-allowed", "fail", outside))?;
     let alone = |before: &str| before.split("[hosts.kvm1]").next().unwrap_or_default().to_owned();
-    configured(kvm2, alone, || expect(lab, "web1", "source-unreachable", "fail"))
+    kvm2.configured(alone, || {
+        expect(lab, "source-unreachable", "fail", "the source is not in the target's configuration")
+    })
 }
 
 /// Clocks that differ, and targets that are gone, silent or cut off: findings, and never for long.
@@ -284,7 +201,7 @@ fn clocks_and_hosts_that_go(lab: &Lab) -> Result<()> {
     let kvm2 = lab.kvm2();
     let gone = |how: &str| -> Result<()> {
         let began = Instant::now();
-        expect(lab, "web1", "target-unreachable", "fail").with_context(|| how.to_owned())?;
+        expect(lab, "target-unreachable", "fail", how)?;
         ensure!(began.elapsed() < BOUNDED, "{how}: a check took {:?}", began.elapsed());
         Ok(())
     };
@@ -298,32 +215,47 @@ fn clocks_and_hosts_that_go(lab: &Lab) -> Result<()> {
     gone("a target without an agent")?;
     kvm2.start_agent_with_clock()?;
     kvm2.set_clock(5)?;
-    expect(lab, "web1", "clock-skew", "warn")?;
+    expect(lab, "clock-skew", "warn", "the target's clock is 5 s ahead")?;
     kvm2.stop_agent()?;
     kvm2.start_agent()
 }
 
-/// A definition, the rule that it breaks on hosts as they are, and how gravely.
-const DEFINITIONS: [(&str, &str, &str, &str); 6] = [
-    ("<memory unit='MiB'>256</memory>", "<memory unit='TiB'>4</memory>", "memory-short", "fail"),
+/// A definition, the rule that it breaks on hosts as they are, how gravely, and what it is.
+const DEFINITIONS: [(&str, &str, &str, &str, &str); 6] = [
+    (
+        "<memory unit='MiB'>256</memory>",
+        "<memory unit='TiB'>4</memory>",
+        "memory-short",
+        "fail",
+        "the guest has 4 TiB of memory, the target less",
+    ),
     (
         "<vcpu>",
         "<memoryBacking><hugepages><page size='2' unit='MiB'/></hugepages></memoryBacking><vcpu>",
         "hugepages-short",
         "fail",
+        "the guest wants huge pages, and the target has none free",
     ),
-    ("append='on'", "append='off'", "local-character", "warn"),
+    (
+        "append='on'",
+        "append='off'",
+        "local-character",
+        "warn",
+        "a serial line leads into a file that begins anew",
+    ),
     (
         "    <memballoon",
         "    <interface type='user'><model type='virtio'/></interface>\n    <memballoon",
         "user-networking",
         "warn",
+        "an interface goes through QEMU's own network stack",
     ),
     (
         "<interface type='bridge'>",
         "<interface type='network'><source network='lan'/><model type='virtio'/></interface><interface type='bridge'>",
         "network-unknown",
         "fail",
+        "the target does not know the bridge of a network",
     ),
     (
         "    <memballoon",
@@ -331,6 +263,7 @@ const DEFINITIONS: [(&str, &str, &str, &str); 6] = [
          </source></hostdev>\n    <memballoon",
         "host-device",
         "fail",
+        "the guest has a PCI device of the source",
     ),
 ];
 
@@ -341,24 +274,26 @@ fn conditions_that_a_definition_brings_along() -> Result<()> {
         let (kvm1, kvm2) = (lab.kvm1(), lab.kvm2());
         kvm1.ferry_output(["define", text(&guest.xml)])?;
         in_order(lab, "web1")?;
-        for (from, to, rule, severity) in DEFINITIONS {
-            let path = changed(&guest, from, to)?;
+        for (from, to, rule, severity, condition) in DEFINITIONS {
+            let path = guest.changed(from, to)?;
             kvm1.ferry_output(["define", text(&path)])?;
-            expect(lab, "web1", rule, severity)?;
+            expect(lab, rule, severity, condition)?;
         }
         kvm1.ferry_output(["define", text(&guest.xml)])?;
         kvm1.ferry_output(["snapshot", "create", "web1", "before"])?;
-        expect(lab, "web1", "snapshots-inside", "warn")?;
+        expect(lab, "snapshots-inside", "warn", "the image holds a snapshot")?;
         kvm1.ferry_output(["snapshot", "delete", "web1", "before"])?;
 
         // Where the machine has KVM, the target's agent sees none.
-        let path = changed(&guest, "<domain type='qemu'>", "<domain type='kvm'>")?;
+        let path = guest.changed("<domain type='qemu'>", "<domain type='kvm'>")?;
         kvm1.ferry_output(["define", text(&path)])?;
         let mut mounts = Vec::new();
         if Path::new("/dev/kvm").exists() {
             mounts.push(Mount::Bind { from: "/dev/null".into(), at: "/dev/kvm".into() });
         }
-        seeing(kvm2, &mounts, || expect(lab, "web1", "kvm-unusable", "fail"))?;
+        seeing(kvm2, &mounts, || {
+            expect(lab, "kvm-unusable", "fail", "the domain wants KVM, and the target has no /dev/kvm")
+        })?;
         let live = kvm1.ferry_refusal(&["check", "web1", "--to", "kvm2", "--live"])?;
         ensure!((live.code.as_str(), live.exit) == ("wrong-state", 4), "{live:?}");
         kvm1.ferry_output(["undefine", "web1"])?;

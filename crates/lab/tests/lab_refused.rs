@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -16,6 +16,8 @@ use lab::guest::{Guest, GuestOptions, create_disk};
 use lab::host::{Host, Mount, Refusal};
 use lab::limits::HAPPENS;
 use lab::migration::Migration;
+use lab::preflight::{self, Expected, real};
+use lab::shown::Made;
 use lab::trial::{Trial, last_phases, left_on, play};
 use rustls::{ClientConnection, ServerConnection, StreamOwned};
 use rustls_pki_types::ServerName;
@@ -341,10 +343,16 @@ fn another_version_of_the_conversation() -> Result<()> {
 
         // Ours asks one that answers in another version.
         kvm2.stop_agent()?;
-        pose_as_agent(kvm2)?;
+        let pose = Arc::new(Mutex::new(Pose::Newer));
+        pose_as_agent(kvm2, &pose)?;
         let refusal = kvm1.ferry_refusal(&["migrate", "web1", "--to", "kvm2"])?;
         expect(&refusal, "protocol-version", 4)?;
         ensure!(refusal.detail.contains("1 here, 98 to 99 at"), "{refusal:?}");
+        // One of a release that knows no checks, by its answers as they were recorded.
+        *pose.lock().expect("no test panics with it") = Pose::Older;
+        let condition = "the agent answers as that of a release without checks did";
+        let older = Expected { made: Made::Recorded, ..real("target-older", "warn", condition) };
+        preflight::expect(lab, &["web1"], older)?;
         refusals.untouched()
     })
 }
@@ -419,23 +427,55 @@ fn ask(from: &Host, to: &Host, version: &str, body: &Value) -> Result<(u16, Valu
     Ok((status, serde_json::from_str(body).with_context(|| format!("{head}: {body}"))?))
 }
 
-/// Answers on the agent's port, with its certificate, whatever is asked, that it speaks other versions.
-fn pose_as_agent(host: &Host) -> Result<()> {
-    const VERSION: &[u8] = b"HTTP/1.1 200 OK\r\nferry-protocol: 99\r\ncontent-type: application/json\r\n\
-        content-length: 66\r\n\r\n{\"ferry\":\"9.9.9\",\"protocol\":99,\"protocol_oldest\":98,\"host\":\"kvm2\"}";
+/// What an agent is that is posed as.
+#[derive(Clone, Copy)]
+enum Pose {
+    /// It speaks other versions than ours, whatever it is asked.
+    Newer,
+    /// It speaks ours, and does not know what it is asked.
+    Older,
+}
+
+impl Pose {
+    fn answer(self, asked: &[u8]) -> String {
+        let answer = |status: &str, header: &str, body: &str| {
+            let length = body.len();
+            format!(
+                "HTTP/1.1 {status}\r\n{header}content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+            )
+        };
+        match self {
+            Pose::Newer => {
+                let version = r#"{"ferry":"9.9.9","protocol":99,"protocol_oldest":98,"host":"kvm2"}"#;
+                answer("200 OK", "ferry-protocol: 99\r\n", version)
+            }
+            Pose::Older if asked.starts_with(b"GET /api/v1/version") => {
+                let version = r#"{"ferry":"0.1.0","protocol":1,"host":"kvm2"}"#;
+                answer("200 OK", "ferry-protocol: 1\r\n", version)
+            }
+            Pose::Older => answer("404 Not Found", "", r#"{"status":404,"code":"not-found","detail":"no"}"#),
+        }
+    }
+}
+
+/// Answers on the agent's port, with its certificate, as the pose is at the moment.
+fn pose_as_agent(host: &Host, pose: &Arc<Mutex<Pose>>) -> Result<()> {
     let config = tls::server_config(Papers::read(host)?.show(), tls::Strangers::Refused)?;
     let listener = host.namespace.enter(|| TcpListener::bind((host.address, PORT)))??;
+    let pose = Arc::clone(pose);
     std::thread::spawn(move || -> Result<()> {
         for stream in listener.incoming() {
             let mut stream = StreamOwned::new(ServerConnection::new(Arc::clone(&config))?, stream?);
+            let pose = Arc::clone(&pose);
             std::thread::spawn(move || {
                 let mut asked = Vec::new();
                 let mut some = [0; 4096];
                 while let Ok(length @ 1..) = stream.read(&mut some) {
                     asked.extend_from_slice(&some[..length]);
                     while let Some(length) = whole_request(&asked) {
+                        let answer = pose.lock().expect("no test panics with it").answer(&asked);
                         asked.drain(..length);
-                        if stream.write_all(VERSION).and_then(|()| stream.flush()).is_err() {
+                        if stream.write_all(answer.as_bytes()).and_then(|()| stream.flush()).is_err() {
                             return;
                         }
                     }

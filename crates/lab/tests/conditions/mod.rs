@@ -1,0 +1,8 @@
+//! Conditions that the rules of the preflight find, by what they are of.
+
+pub(crate) mod hosts;
+pub(crate) mod lies;
+pub(crate) mod network;
+pub(crate) mod qemus;
+pub(crate) mod running;
+pub(crate) mod storage;
