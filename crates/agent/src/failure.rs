@@ -21,7 +21,6 @@ pub(crate) use self::pool::PoolFailure;
 pub(crate) use self::request::RequestFailure;
 pub(crate) use self::verb::{CopyFailure, ImportFailure, InstallFailure, PlugFailure, ScreenFailure};
 use crate::journal::JournalError;
-use crate::neighbour::NeighboursError;
 use crate::store::StoreError;
 
 /// Why something was not done. Whatever had been made for it was given back.
@@ -171,8 +170,6 @@ pub(crate) enum Failure {
     Copy(#[from] CopyFailure),
     #[error(transparent)]
     Join(#[from] JoinFailure),
-    #[error("what this host knows of the others cannot be read or written")]
-    Neighbours(#[from] NeighboursError),
     #[error(transparent)]
     Pool(#[from] PoolFailure),
     #[error(transparent)]

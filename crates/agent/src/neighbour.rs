@@ -12,20 +12,11 @@ use tokio::sync::watch;
 
 use crate::ca;
 use crate::config::{Config, HostConfig};
-use crate::failure::Failure;
+use crate::failure::{Failure, JoinFailure};
 use crate::identity::{Identity, IdentityError};
 use crate::join::enter::Asked;
 use crate::join::hosts::Hosts;
 use crate::store::{self, StoreError};
-
-/// What is known of other hosts cannot be read or written.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum NeighboursError {
-    #[error(transparent)]
-    Identity(#[from] IdentityError),
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
 
 /// The other hosts, and how to reach them.
 pub(crate) struct Neighbours {
@@ -177,18 +168,18 @@ impl Neighbours {
 
     /// Remembers it, and refuses from now on what is revoked. That is written first: where a step fails, this host may refuse
     /// more than it remembers, and is told again; never less. For whoever holds [`Neighbours::change`].
-    pub(crate) fn put(&self, hosts: Hosts) -> Result<(), NeighboursError> {
+    pub(crate) fn put(&self, hosts: Hosts) -> Result<(), Failure> {
         let before = self.hosts();
         if hosts == before {
             return Ok(());
         }
         let is_news = hosts.roster.revocations != before.roster.revocations;
         if is_news {
-            Identity::revoke(&self.tls_dir, &hosts.roster.revocations)?;
+            Identity::revoke(&self.tls_dir, &hosts.roster.revocations).map_err(JoinFailure::from)?;
         }
         store::write_json(&self.file, &hosts)?;
         if is_news && self.server().is_some() {
-            self.reload()?;
+            self.reload().map_err(JoinFailure::from)?;
         }
         self.update(|known| known.hosts = hosts);
         Ok(())

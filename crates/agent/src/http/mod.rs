@@ -88,7 +88,21 @@ fn endpoints() -> OpenApiRouter<Arc<Node>> {
         .routes(routes!(hosts::fix::fix))
         .route_layer(middleware::map_response(problem::in_form))
         .route_layer(middleware::from_fn(asker::only_local));
-    let agents = OpenApiRouter::new()
+    let strangers = OpenApiRouter::new()
+        .routes(routes!(agents::admit::admit))
+        .route_layer(middleware::map_response(problem::in_form))
+        .route_layer(DefaultBodyLimit::max(STRANGER_BODY_BYTES_MAX))
+        .route_layer(middleware::from_fn(asker::agents_and_strangers));
+    OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(version::version))
+        .merge(local)
+        .merge(between_agents())
+        .merge(strangers)
+}
+
+/// What other agents ask.
+fn between_agents() -> OpenApiRouter<Arc<Node>> {
+    OpenApiRouter::new()
         .routes(routes!(agents::check::check))
         .routes(routes!(agents::offer::offer))
         .routes(routes!(agents::status::status, agents::abandon::abandon))
@@ -102,17 +116,7 @@ fn endpoints() -> OpenApiRouter<Arc<Node>> {
         .routes(routes!(agents::volumes::users))
         .routes(routes!(agents::bridges::bridges))
         .route_layer(middleware::map_response(problem::in_form))
-        .route_layer(middleware::from_fn(asker::only_agents));
-    let strangers = OpenApiRouter::new()
-        .routes(routes!(agents::admit::admit))
-        .route_layer(middleware::map_response(problem::in_form))
-        .route_layer(DefaultBodyLimit::max(STRANGER_BODY_BYTES_MAX))
-        .route_layer(middleware::from_fn(asker::agents_and_strangers));
-    OpenApiRouter::with_openapi(Document::openapi())
-        .routes(routes!(version::version))
-        .merge(local)
-        .merge(agents)
-        .merge(strangers)
+        .route_layer(middleware::from_fn(asker::only_agents))
 }
 
 /// Storage pools and their volumes.

@@ -107,7 +107,6 @@ fn row(failure: &Failure) -> Row {
         Failure::DevicesMissing { missing, .. } => rows::DEVICES_MISSING.say(mends(missing)),
         Failure::NoSpicePort { .. } => rows::NO_SPICE_PORT,
         Failure::Store(_) => rows::STORE_FAILED,
-        Failure::Neighbours(error) => join::neighbours(error),
         Failure::Journal(_) => rows::JOURNAL_FAILED,
         Failure::ShutdownTimedOut { .. } => rows::SHUTDOWN_TIMED_OUT,
         Failure::RebootTimedOut { .. } => rows::REBOOT_TIMED_OUT,

@@ -226,7 +226,7 @@ pub(crate) async fn relocate(node: &Arc<Node>, host: String, address: SocketAddr
     }
     if hosts.relocate(&host, address) {
         tracing::info!(host, %address, "the host is reached elsewhere now");
-        with_files(node, move |node| Ok(node.neighbours.put(hosts)?)).await?;
+        with_files(node, move |node| node.neighbours.put(hosts)).await?;
         keep::tell(node);
     }
     Ok(())

@@ -68,7 +68,7 @@ pub(crate) async fn take(node: &Arc<Node>, roster: Roster, asked: Option<u64>) -
         .map_err(|source| JoinFailure::Answer { host: issuer(), source })?;
     tracing::info!(version = roster.version, "the list of hosts has changed");
     hosts.roster = roster;
-    with_files(node, move |node| Ok(node.neighbours.put(hosts)?)).await
+    with_files(node, move |node| node.neighbours.put(hosts)).await
 }
 
 /// Tells every other host, without waiting: who is not there asks later.

@@ -6,7 +6,6 @@ use uuid::Uuid;
 
 use crate::failure::JoinFailure;
 use crate::http::rows::{self, Row, row as is};
-use crate::neighbour::NeighboursError;
 
 const ALREADY_JOINED: Row = is(
     409,
@@ -81,14 +80,6 @@ const TOKEN_VALIDITY: Row = is(422, "token-validity", "say a time in between");
 const TOKEN_VOID: Row = is(403, "token-void", MAKE_TOKEN);
 const TOKEN_WRONG: Row = is(403, "token-wrong", "copy all of it; a few wrong ones make it void");
 const MAKE_TOKEN: &str = "make a new one on that host: `ferry host token`";
-
-/// The row of what is remembered of other hosts.
-pub(super) fn neighbours(error: &NeighboursError) -> Row {
-    match error {
-        NeighboursError::Identity(_) => CA_FAILED,
-        NeighboursError::Store(_) => rows::STORE_FAILED,
-    }
-}
 
 /// The row of an agent that does not answer, or that is not trusted.
 pub(super) fn distrusted(error: &client::ClientError) -> Row {
