@@ -68,6 +68,11 @@ enum Command {
     Matrix(MatrixArguments),
     /// Move a guest on and on, with faults at random instants
     Chaos(ChaosArguments),
+    /// Boot guests of a whole Debian, and see bridges outlive it
+    Reboot {
+        /// Only with links configured by these: networkd, network_manager, ifupdown
+        keepers: Vec<String>,
+    },
     /// Explore every order of events in a handover, and print how many states there are
     Model,
     /// Check the rules that no compiler checks
@@ -113,6 +118,7 @@ fn run(command: Command) -> Result<()> {
         Command::Previous => previous::run(root, &target),
         Command::Matrix(arguments) => matrix::run(root, &target, &arguments),
         Command::Chaos(arguments) => chaos::run(root, &target, &arguments),
+        Command::Reboot { keepers } => reboot::try_out(root, &target, &keepers).map(|_| ()),
         Command::Model => model(root),
         Command::Tidy => tidy::run(root),
         Command::Rules => preflight::write(root),

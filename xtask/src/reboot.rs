@@ -41,30 +41,38 @@ host = \"guest\"
 state_dir = \"/var/lib/trial/state\"
 ";
 
-/// Tries it with each that configures links.
+/// Tries it with each that configures links, or with these.
 ///
 /// # Errors
 /// What is not as it should be; without root, or where no guest can be made.
-pub(crate) fn try_out(root: &Path, target: &Path) -> Result<String> {
+pub(crate) fn try_out(root: &Path, target: &Path, keepers: &[String]) -> Result<String> {
+    let is_asked = |keeper: &&str| keepers.is_empty() || keepers.iter().any(|it| it == keeper);
+    let asked: Vec<&str> = KEEPERS.into_iter().filter(is_asked).collect();
+    ensure!(!asked.is_empty(), "name some of {}", KEEPERS.join(", "));
     ensure!(setup::is_root(), "a guest's disk is made with mmdebstrap, and only root may");
     let directory = target.join("reboot");
-    fs::create_dir_all(&directory)?;
     let image = image(&directory)?;
     crate::build_ferry(root)?;
     let payload = payload(&directory, target)?;
-    for keeper in KEEPERS {
+    for keeper in &asked {
         trial(&directory, &image, &payload, keeper)
             .with_context(|| format!("links configured by {keeper}"))?;
     }
-    Ok(format!("{} guests, each booted three times", KEEPERS.len()))
+    Ok(format!("{} guests, each booted three times", asked.len()))
 }
 
 /// A disk with a small Debian, its kernel and initial file system beside it; made once.
 fn image(directory: &Path) -> Result<PathBuf> {
     let image = directory.join("root.ext4");
-    if image.exists() {
+    // What it was made of: another one is made where that has changed.
+    let (made_of, stamp) = (format!("{WITHIN}\n{UNIT}"), directory.join("made-of"));
+    if image.exists() && fs::read_to_string(&stamp).is_ok_and(|it| it == made_of) {
         return Ok(image);
     }
+    if directory.exists() {
+        fs::remove_dir_all(directory)?;
+    }
+    fs::create_dir_all(directory)?;
     let root = debian(directory, WITHIN)?;
     fs::write(root.join("etc/systemd/system/trial.service"), UNIT)?;
     fs::create_dir_all(root.join("payload"))?;
@@ -79,6 +87,7 @@ fn image(directory: &Path) -> Result<PathBuf> {
     let made = directory.join("root.ext4.new");
     run(Command::new("mke2fs").args(["-q", "-F", "-t", "ext4", "-d"]).arg(&root).arg(&made).arg("1500M"))?;
     fs::rename(&made, &image)?;
+    fs::write(stamp, made_of)?;
     Ok(image)
 }
 

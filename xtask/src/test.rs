@@ -83,7 +83,7 @@ pub(crate) fn run(root: &Path, target: &Path, arguments: &TestArguments) -> Resu
         step("faults at random instants (chaos)", &|| chaos::play_for(CHAOS_MIN).map(Some));
     }
     if arguments.slow {
-        step("bridges across a reboot (slow)", &|| reboot::try_out(root, target).map(Some));
+        step("bridges across a reboot (slow)", &|| reboot::try_out(root, target, &[]).map(Some));
     }
 
     step("rules of the preflight", &|| preflight::table(target).map(Some));

@@ -29,7 +29,7 @@ use self::record::{BridgeRecord, Deadline};
 pub(crate) use self::undo::Bridges;
 use crate::failure::{BridgeFailure, Failure};
 use crate::keeper::Ask;
-use crate::limits::{BRIDGE_WITHIN_MAX, CONFIRM_WITHIN_MAX, NATIVE_TIMEOUT, NEIGHBOUR_AGAIN_TIMEOUT};
+use crate::limits::{BRIDGE_WITHIN_MAX, CONFIRM_WITHIN_MAX, NEIGHBOUR_AGAIN_TIMEOUT};
 use crate::node::Node;
 
 /// Makes a bridge. What it would cut off is checked before, and what it did cut off afterwards.
@@ -80,12 +80,12 @@ async fn make(node: &Node, record: &BridgeRecord, within: Duration) -> Result<()
             network.step(step).await?;
         }
         let moved: &[_] = if record.takes_over() { &record.addresses } else { &[] };
-        network.carries(&record.name, Some(&record.port), moved, NATIVE_TIMEOUT).await?;
+        network.carries(&record.name, Some(&record.port), moved, within).await?;
         if record.takes_over() {
             return Ok(());
         }
         // What configures the uplink may have done so anew, for its VLAN.
-        network.carries(&record.replaced, None, &record.addresses, NATIVE_TIMEOUT).await
+        network.carries(&record.replaced, None, &record.addresses, within).await
     };
     timeout(within, made).await.unwrap_or_else(|_elapsed| {
         let addresses = record.addresses.clone();

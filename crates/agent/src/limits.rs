@@ -264,5 +264,5 @@ pub(crate) const UNDO_AGAIN_EVERY: Duration = Duration::from_secs(5);
 /// How long a bridge that needs not be confirmed may take to be made.
 pub(crate) const BRIDGE_WITHIN_MAX: Duration = Duration::from_secs(60);
 
-/// How long whatever configures the host's links may take to give a link its addresses.
+/// How long whatever configures the host's links may take to give an uplink its addresses again.
 pub(crate) const NATIVE_TIMEOUT: Duration = Duration::from_secs(20);

@@ -102,7 +102,7 @@ fn read(uuid: String, profile: &str) -> Result<Found, NetworkError> {
 }
 
 fn refused(why: String) -> NetworkError {
-    native("let NetworkManager make the uplink a port".to_owned(), io::Error::other(why))
+    native("have NetworkManager make the bridge".to_owned(), io::Error::other(why))
 }
 
 pub(super) fn plan(wanted: &Wanted<'_>, found: &Found) -> Result<Native, NetworkError> {

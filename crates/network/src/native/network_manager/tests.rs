@@ -30,7 +30,7 @@ fn check(mtu: u32, vlan: Option<&NewVlan>) -> Result<Native, NetworkError> {
 
 #[track_caller]
 fn refuses(error: &NetworkError, why: &str) {
-    assert_eq!(error.to_string(), "cannot let NetworkManager make the uplink a port");
+    assert_eq!(error.to_string(), "cannot have NetworkManager make the bridge");
     let cause = std::error::Error::source(error).unwrap().to_string();
     assert!(cause.contains(why), "{cause}");
 }
