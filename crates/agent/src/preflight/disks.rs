@@ -1,7 +1,7 @@
 //! The disks of a domain as this host sees them. It never opens what this host does not allow: that is a finding of its
 //! own. Main function: [`look`].
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use api::{DiskFacts, FileFacts};
 use domain::{Disk, Domain};
@@ -88,7 +88,7 @@ async fn one(node: &Node, disk: &Disk, path: &Path, named: &DiskFacts) -> DiskFa
 }
 
 /// What a disk stands on; of what may not be opened only the name.
-async fn one_below(node: &Node, path: &PathBuf) -> FileFacts {
+async fn one_below(node: &Node, path: &Path) -> FileFacts {
     let name = path.display().to_string();
     if node.allows(path)
         && let Ok(opened) = storage::open_check(path, false).await

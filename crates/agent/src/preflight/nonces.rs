@@ -155,7 +155,7 @@ impl NoncesRead {
         let directories = offer.nonces.iter().take(NONCES_MAX).map(PathBuf::from);
         let reading = directories.filter_map(|directory| {
             let path = storage::nonce_path(&directory.join("x"), offer.check);
-            node.allows(&path).then(|| async move { (directory, read_one(&path, offer.check).await) })
+            node.allows(&path).then_some(async move { (directory, read_one(&path, offer.check).await) })
         });
         NoncesRead(join_all(reading).await.into_iter().collect())
     }
