@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
@@ -136,7 +136,7 @@ impl Host {
     pub(crate) fn fails(&self, words: &str, code: &str, says: &str) {
         let output = self.ferry(&format!("--json {words}"));
         let said: Value = serde_json::from_slice(&output.stderr).expect("JSON");
-        assert_eq!(&said["error"]["code"], &code.into(), "{words}: {said}");
+        assert_eq!(said["error"]["code"], code, "{words}: {said}");
         let message = format!("{} → {}", said["error"]["detail"], said["error"]["mend"]);
         assert!(message.contains(says), "{message}");
     }
