@@ -186,7 +186,10 @@ fn a_volume_is_a_domains_disk_and_then_is_not_deleted() {
     // The pool's directory is below none of `allowed_paths`: being a pool is enough.
     host.done(define);
     let xml = host.done("dumpxml web1");
-    assert!(xml.contains("<source file='DIR/volumes/web1.qcow2'/>") && !xml.contains("type='volume'"), "{xml}");
+    assert!(
+        xml.contains("<source file='DIR/volumes/web1.qcow2'/>") && !xml.contains("type='volume'"),
+        "{xml}"
+    );
     host.done("vol create images data.qcow2 1MiB");
     host.done("attach-device web1 DIR/disk.xml");
     assert!(host.done("dumpxml web1").contains("<source file='DIR/volumes/data.qcow2'/>"));
