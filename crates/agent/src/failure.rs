@@ -30,8 +30,8 @@ pub(crate) enum Failure {
     DomainNotFound { domain: String, host: String },
     #[error("no migration {id} on host {host}")]
     MigrationNotFound { id: Uuid, host: String },
-    #[error("the definition cannot be used")]
-    Definition(#[source] domain::DefinitionError),
+    #[error(transparent)]
+    Definition(domain::DefinitionError),
     #[error("the definition names {path}, which lies outside the directories that this host allows")]
     PathNotAllowed { path: PathBuf, allowed: Vec<PathBuf> },
     #[error("the definition names the emulator {path}, which this host does not allow")]
