@@ -1,7 +1,6 @@
 //! Facts are made and unmade through rtnetlink. It decides nothing: which and in which order is
 //! [`crate::takeover`]'s. It adds functions to [`Network`].
 
-use futures_util::TryStreamExt;
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::address::AddressMessage;
 use rtnetlink::packet_route::link::{BridgeStpState, LinkExtentMask, LinkMessage};
@@ -27,7 +26,7 @@ impl Network {
     pub(crate) async fn dump(&self) -> Result<Vec<LinkMessage>, NetworkError> {
         let all = self.handle.link().get();
         let all = all.set_filter_mask(AddressFamily::Unspec, vec![LinkExtentMask::SkipStats]);
-        let links = all.execute().try_collect().await;
+        let links = self.list(|| all.execute()).await;
         links.map_err(|error| failed("list the links of", "this host", error))
     }
 
@@ -37,18 +36,20 @@ impl Network {
     /// [`NetworkError::NoSuchLink`], [`NetworkError::BadName`], [`NetworkError::Netlink`].
     pub async fn carried(&self, link: &str) -> Result<Carried, NetworkError> {
         let index = self.link(link).await?.header.index;
-        let addresses = self.handle.address().get().set_link_index_filter(index).execute();
+        let all = self.handle.address().get().set_link_index_filter(index);
+        let addresses = self.list(|| all.execute()).await;
         let addresses: Vec<AddressMessage> =
-            addresses.try_collect().await.map_err(|error| failed("list the addresses of", link, error))?;
+            addresses.map_err(|error| failed("list the addresses of", link, error))?;
         let mut carried = Carried::default();
         let read = addresses.into_iter().map(|message| Address::read(message, link));
         carried.addresses.extend(read.filter(|address| !address.is_link_local()));
         for family in [AddressFamily::Inet, AddressFamily::Inet6] {
             let mut of_family = RouteMessage::default();
             of_family.header.address_family = family;
-            let routes = self.handle.route().get(of_family).execute();
+            let all = self.handle.route().get(of_family);
+            let routes = self.list(|| all.execute()).await;
             let routes: Vec<RouteMessage> =
-                routes.try_collect().await.map_err(|error| failed("list the routes over", link, error))?;
+                routes.map_err(|error| failed("list the routes over", link, error))?;
             carried.routes.extend(routes.into_iter().filter_map(|message| Route::read(message, index)));
         }
         Ok(carried)

@@ -1,7 +1,6 @@
 //! What bridges have learned: on which port a MAC address was last seen, and on which VLANs a bridge stands. It changes
 //! nothing. The main type is [`Learned`].
 
-use futures_util::TryStreamExt;
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::link::{InfoData, InfoKind, InfoVlan, LinkInfo, LinkMessage};
 use rtnetlink::packet_route::neighbour::NeighbourAttribute;
@@ -28,9 +27,9 @@ impl Network {
     /// # Errors
     /// [`NetworkError::Netlink`].
     pub async fn learned(&self) -> Result<Vec<Learned>, NetworkError> {
-        let asked = self.handle.neighbours().get().set_address_family(AddressFamily::Bridge).execute();
-        let entries: Vec<_> = asked
-            .try_collect()
+        let all = self.handle.neighbours().get().set_address_family(AddressFamily::Bridge);
+        let entries: Vec<_> = self
+            .list(|| all.execute())
             .await
             .map_err(|error| failed("read the forwarding database of", "this host", error))?;
         let links = self.dump().await?;

@@ -35,11 +35,13 @@ pub use route::Route;
 pub use takeover::{Carried, Change, Fact, NewVlan, Takeover};
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::TryStreamExt;
+use futures_util::{TryStream, TryStreamExt};
 use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
 use rtnetlink::{Handle, LinkUnspec};
+use tokio::sync::Mutex;
 
 use crate::error::{absent, failed};
 use crate::watch::LinkWatch;
@@ -60,6 +62,8 @@ const TAP_MAC_FIRST_BYTE: u8 = 0xfe;
 pub struct Network {
     handle: Handle,
     watch: LinkWatch,
+    /// Held while the kernel makes a list.
+    lists: Arc<Mutex<()>>,
 }
 
 impl Network {
@@ -72,7 +76,14 @@ impl Network {
         let (connection, handle, _unsolicited) =
             rtnetlink::new_connection().map_err(|source| NetworkError::Connect { source })?;
         tokio::spawn(connection);
-        Ok(Network { handle, watch: LinkWatch::start()? })
+        Ok(Network { handle, watch: LinkWatch::start()?, lists: Arc::default() })
+    }
+
+    /// Collects what the kernel lists. On a socket it makes one list at a time, and refuses the next meanwhile (`EBUSY` of
+    /// `__netlink_dump_start` in its net/netlink/af_netlink.c).
+    pub(crate) async fn list<S: TryStream>(&self, ask: impl FnOnce() -> S) -> Result<Vec<S::Ok>, S::Error> {
+        let _turn = self.lists.lock().await;
+        ask().try_collect().await
     }
 
     /// The names of all links in this namespace, in the kernel's order.
