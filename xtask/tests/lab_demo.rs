@@ -24,6 +24,7 @@ fn check(arguments: &[&str], moves: usize) -> Result<()> {
     let found =
         check.and_then(|said| said.split_once("kvm1 $ ferry migrate")).context("it begins with a check")?.0;
     ensure!(found.contains("Nothing forbids it.") && found.contains("warnings: 0."), "{found}");
+    ensure!(found.contains("pass storage-not-shared (vda)"), "{found}");
     let printed = String::from_utf8(output.stdout)?;
     let report: Value = serde_json::from_str(printed.lines().last().context("nothing printed")?)?;
     let expect = json!({

@@ -1,6 +1,8 @@
 //! A guest whose disk is reached by QEMU's own NFS client: no lock keeps two QEMUs from it, so the right to run and the owner
 //! record on the server must. The server is the lab's own.
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs;
 use std::thread;
 
@@ -10,6 +12,7 @@ use lab::host::Refusal;
 use lab::nfs::Export;
 use lab::trial::{Shown, Trial, play_in};
 use lab::{Lab, LabOptions};
+use serde::Deserialize;
 use serde_json::json;
 
 /// Plays in a lab with an NFS server.
@@ -47,6 +50,71 @@ fn a_guest_moves_and_starts_nowhere_else() -> Result<()> {
         kvm2.ferry_output(["undefine", "web1"])?;
         ensure!(trial.owner().is_err(), "the record goes with the definition");
         trial.starts_afresh_on(kvm1)
+    })
+}
+
+#[derive(Debug, Deserialize)]
+struct Report {
+    checked: Vec<Checked>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Checked {
+    rule: String,
+    severity: String,
+    subject: Option<String>,
+    message: String,
+}
+
+/// What `ferry check` finds before a move to `kvm2`.
+fn check(lab: &Lab) -> Result<Vec<Checked>> {
+    let output = lab.kvm1().ferry().args(["--json", "check", "web1", "--to", "kvm2"]).output()?;
+    let report: Report = serde_json::from_slice(&output.stdout).with_context(|| format!("{output:?}"))?;
+    Ok(report.checked)
+}
+
+/// Runs `ip` on the target.
+fn ip(lab: &Lab, words: &[&str]) -> Result<()> {
+    let output = lab.kvm2().namespace.command("ip").args(words).output()?;
+    ensure!(output.status.success(), "{words:?}: {output:?}");
+    Ok(())
+}
+
+#[test]
+fn a_check_looks_at_the_disk_on_its_server() -> Result<()> {
+    play(|lab| {
+        let (kvm1, guest) = (lab.kvm1(), lab.guest(options())?);
+        kvm1.ferry_output(["define".as_ref(), guest.xml.as_os_str()])?;
+        kvm1.ferry_output(["start", "web1"])?;
+        let names = || -> Result<BTreeSet<OsString>> {
+            fs::read_dir(&lab.shared)?.map(|entry| Ok(entry?.file_name())).collect()
+        };
+        let before = names()?;
+        let checked = check(lab)?;
+        let wrong: Vec<_> = checked.iter().filter(|checked| checked.severity != "pass").collect();
+        ensure!(wrong.is_empty(), "{wrong:#?}");
+        for rule in ["disk-missing", "storage-not-shared", "image-differs", "cache-unsafe"] {
+            let about_vda = |it: &Checked| it.rule == rule && it.subject.as_deref() == Some("vda");
+            ensure!(checked.iter().any(about_vda), "{rule} says nothing: {checked:#?}");
+        }
+        ensure!(names()? == before, "it left something: {:?}", names()?);
+
+        let server = lab.nfs()?.address.to_string();
+        ip(lab, &["route", "add", "unreachable", &server])?;
+        let checked = check(lab)?;
+        let missing = |it: &Checked| {
+            it.rule == "disk-missing" && it.severity == "fail" && it.message.contains("nfs://")
+        };
+        ensure!(checked.iter().any(missing), "{checked:#?}");
+        ip(lab, &["route", "delete", "unreachable", &server])?;
+
+        // The target reads the record itself, and takes nobody's word.
+        let record = json!({ "domain": guest.uuid, "host": "kvm9", "generation": 7 });
+        fs::write(lab.shared.join("web1.qcow2.ferry"), record.to_string())?;
+        let refusal = kvm1.ferry_refusal(&["migrate", "web1", "--to", "kvm2"])?;
+        let codes: Vec<&str> = refusal.details.iter().map(|detail| detail.code.as_str()).collect();
+        ensure!(codes.contains(&"storage-not-shared"), "{refusal:?}");
+        kvm1.ferry_output(["destroy", "web1"]).map(drop)
     })
 }
 

@@ -1,4 +1,4 @@
-//! The disks of a domain as this host sees them. It never opens what this host does not allow: that is a finding of its
+//! The disks of a domain as this host sees them: files, devices, and what QEMU reaches on an NFS server. It never opens what this host does not allow: that is a finding of its
 //! own. Main function: [`look`].
 
 use std::path::Path;
@@ -6,18 +6,18 @@ use std::path::Path;
 use api::{DiskFacts, FileFacts};
 use domain::{Disk, Domain};
 use futures_util::future::join_all;
-use storage::{DiskError, DiskKind};
+use storage::{Below, DiskError, DiskKind, Image, ImageError};
 
 use super::no_answer;
-use crate::disks::{below, image_format, path_of};
+use crate::disks::{below, image_format, location};
 use crate::failure::chain;
 use crate::limits::FACT_TIMEOUT;
 use crate::node::Node;
 
-/// Every disk that is a file or a device, in the order of the definition.
+/// Every disk that is not empty, in the order of the definition.
 pub(super) async fn look(node: &Node, domain: &Domain) -> Vec<DiskFacts> {
-    let disks = domain.disks.iter().filter_map(|disk| Some((disk, path_of(disk)?)));
-    join_all(disks.map(|(disk, path)| bounded(node, disk, path))).await
+    let disks = domain.disks.iter().filter_map(|disk| Some((disk, location(disk)?)));
+    join_all(disks.map(|(disk, location)| async move { bounded(node, disk, &location).await })).await
 }
 
 async fn bounded(node: &Node, disk: &Disk, path: &Path) -> DiskFacts {
@@ -36,6 +36,9 @@ async fn bounded(node: &Node, disk: &Disk, path: &Path) -> DiskFacts {
 }
 
 async fn one(node: &Node, disk: &Disk, path: &Path, named: &DiskFacts) -> DiskFacts {
+    if storage::is_over_nfs(path) {
+        return over_nfs(node, disk, path, named).await;
+    }
     let opened = match storage::open_check(path, !disk.readonly).await {
         Ok(opened) => opened,
         Err(error) => {
@@ -55,15 +58,8 @@ async fn one(node: &Node, disk: &Disk, path: &Path, named: &DiskFacts) -> DiskFa
             };
         }
     };
-    let images = async {
-        let below = below(node, disk, path).await?;
-        match below.top.clone() {
-            Some(top) => Ok((below, top)),
-            None => storage::image(path, image_format(disk)).await.map(|top| (below, top)),
-        }
-    };
     let (images, file, room, looks) = tokio::join!(
-        images,
+        images(node, disk, path),
         file(path.display().to_string(), opened),
         storage::filesystem(path),
         storage::looks(path)
@@ -84,6 +80,36 @@ async fn one(node: &Node, disk: &Disk, path: &Path, named: &DiskFacts) -> DiskFa
             .await,
         snapshots: image.snapshots.into_iter().map(|snapshot| snapshot.name).collect(),
         ..named.clone()
+    }
+}
+
+/// A disk that QEMU reaches by its own NFS client. It is as large as its server says; whether the guest may write it shows
+/// the nonce beside it.
+async fn over_nfs(node: &Node, disk: &Disk, path: &Path, named: &DiskFacts) -> DiskFacts {
+    match images(node, disk, path).await {
+        Ok((below, image)) => {
+            let bytes = Some(image.actual_size.unwrap_or_default());
+            let file = FileFacts { path: named.path.clone(), bytes, ..FileFacts::default() };
+            let below = below.backing.iter().chain(&below.data_files);
+            DiskFacts {
+                file: Some(file),
+                size_bytes: Some(image.virtual_size),
+                taken_bytes: image.actual_size,
+                below: join_all(below.map(|file| one_below(node, file))).await,
+                snapshots: image.snapshots.into_iter().map(|snapshot| snapshot.name).collect(),
+                ..named.clone()
+            }
+        }
+        Err(error) => DiskFacts { fault: Some(chain(&error)), ..named.clone() },
+    }
+}
+
+/// A disk's image, and what it stands on.
+async fn images(node: &Node, disk: &Disk, path: &Path) -> Result<(Below, Image), ImageError> {
+    let below = below(node, disk, path).await?;
+    match below.top.clone() {
+        Some(top) => Ok((below, top)),
+        None => storage::image(path, image_format(disk)).await.map(|top| (below, top)),
     }
 }
 

@@ -3,7 +3,7 @@
 use domain::{CharacterBackend, CpuMode, Domain, Kind};
 use migration::preflight::{DomainDisk, DomainFacts, LocalCharacter};
 
-use crate::disks::{image_format, path_of};
+use crate::disks::image_format;
 use crate::guest::frozen_uuid;
 
 /// The name of the guest agent's channel (docs/interop/qemu-ga.rst of QEMU).
@@ -42,7 +42,7 @@ pub(super) fn wants(domain: &Domain, live: bool, channels: u8, encrypted: bool) 
             .map(|(path, device, append)| LocalCharacter { path: path.display().to_string(), device, append })
             .collect(),
         user_networking: domain.interfaces.iter().any(|interface| !interface.source.has_tap()),
-        disks: domain.disks.iter().filter(|disk| path_of(disk).is_some()).map(wanted_disk).collect(),
+        disks: domain.disks.iter().filter(|disk| disk.source.is_some()).map(wanted_disk).collect(),
         agent_channel: agent_channel(domain).is_some(),
     }
 }

@@ -7,7 +7,7 @@ use domain::{Definition, Domain};
 use migration::preflight::{Between, Facts, GuestFacts, Selection, judge, permits};
 
 use super::{domain::wants, target};
-use crate::disks::path_of;
+use crate::disks::location;
 use crate::drive::target::Coming;
 use crate::failure::Failure;
 use crate::guest::{owner_path, read_owner};
@@ -63,7 +63,7 @@ fn source(offer: &Offer) -> HostFacts {
 /// Whether the owner record beside a disk is the one that the source has; none where the disk carries none.
 async fn owned_by_source(domain: &Domain, facts: &DiskFacts, offer: &Offer) -> Option<bool> {
     let disk = domain.disks.iter().find(|disk| disk.target == facts.disk)?;
-    let beside = storage::owner_path(path_of(disk)?);
+    let beside = storage::owner_path(&location(disk)?);
     let record_path = owner_path(domain).filter(|path| *path == beside && !disk.readonly)?;
     Some(is_source(&record_path, domain, offer).await)
 }

@@ -1,5 +1,7 @@
 //! Rule `lock-unavailable`: the storage keeps locks, so that two QEMUs do not write one image.
 
+use api::{DiskFacts, NonceSeen};
+
 use super::rule::{Answer, Rule, none};
 
 /// Files beside a disk cannot be locked on the target.
@@ -10,8 +12,10 @@ pub(super) static LOCK_UNAVAILABLE: Rule = Rule {
     needed: false,
     judge: |facts| {
         let Some(target) = facts.told() else { return none() };
-        // A nonce was there to be locked.
-        let tried = target.host.disks.iter().filter(|disk| disk.nonce == Some(api::NonceSeen::Same));
+        // A nonce was there to be locked. QEMU's own NFS client asks for no lock: there the owner record fences alone.
+        let tried =
+            |disk: &&DiskFacts| disk.nonce == Some(NonceSeen::Same) && !disk.path.starts_with("nfs://");
+        let tried = target.host.disks.iter().filter(tried);
         let answers = tried.map(|disk| {
             let answer = match &disk.lock_fault {
                 None => Answer::pass().between("", "locked"),
