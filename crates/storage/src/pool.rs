@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use rustix::fs::fchown;
 use rustix::io::Errno;
+use rustix::process::{Uid, geteuid};
 use uuid::Uuid;
 
 use crate::bounded::{self, NoResult};
@@ -18,6 +19,8 @@ use crate::nonce::{NonceRead, content, read_back};
 
 /// How the name of a nonce begins; it is removed again.
 const NONCE_PREFIX: &str = ".ferry-nonce-";
+/// A user who is not root, whoever it is.
+const SOMEBODY: u32 = 1;
 
 /// Why a pool's directory does not serve.
 #[derive(Debug, thiserror::Error)]
@@ -266,14 +269,14 @@ fn write_and_read(directory: &Path, nonce: Uuid) -> io::Result<Found> {
 }
 
 /// Whose a file is that this process has just made, where the server took it for somebody else. With NFS version 4 the
-/// owner that is shown may be wrong, since names of users are translated on the way; who is root to the server may take
-/// the file back, and nobody else may.
+/// owner that is shown may be wrong, since names of users are translated on the way; who is root to the server may give
+/// the file away, and nobody else may. To give it to root proves nothing: nfs-ganesha takes that root for nobody, too.
 fn squashed(file: &File) -> io::Result<Option<u32>> {
-    let (own, owner) = (rustix::process::geteuid(), file.metadata()?.uid());
-    if owner == own.as_raw() {
+    let owner = file.metadata()?.uid();
+    if owner == geteuid().as_raw() {
         return Ok(None);
     }
-    match fchown(file, Some(own), None) {
+    match fchown(file, Some(Uid::from_raw(SOMEBODY)), None) {
         Err(Errno::PERM | Errno::ACCESS) => Ok(Some(owner)),
         // EINVAL is a server that does not know the translated name.
         Ok(()) | Err(Errno::INVAL) => Ok(None),
