@@ -6,7 +6,7 @@ use std::path::Path;
 use api::{DiskFacts, FileFacts};
 use domain::{Disk, Domain};
 use futures_util::future::join_all;
-use storage::{Below, DiskError, DiskKind, Image, ImageError};
+use storage::{Below, DiskError, DiskKind, Image, ImageError, ImageFormat};
 
 use super::no_answer;
 use crate::disks::{below, image_format, location};
@@ -64,43 +64,45 @@ async fn one(node: &Node, disk: &Disk, path: &Path, named: &DiskFacts) -> DiskFa
         storage::filesystem(path),
         storage::looks(path)
     );
-    let (below, image) = match images {
-        Ok(images) => images,
+    let seen = match images {
+        Ok(images) => seen(node, images, named).await,
         Err(error) => return DiskFacts { fault: Some(chain(&error)), ..named.clone() },
     };
     let room = room.ok();
     DiskFacts {
         file: Some(file),
-        size_bytes: Some(image.virtual_size),
-        taken_bytes: image.actual_size,
         looks: looks.ok().map(|format| format.to_string()),
         filesystem: room.map(|room| room.id),
         free_bytes: room.map(|room| room.free_bytes),
-        below: join_all(below.backing.iter().chain(&below.data_files).map(|file| one_below(node, file)))
-            .await,
-        snapshots: image.snapshots.into_iter().map(|snapshot| snapshot.name).collect(),
-        ..named.clone()
+        ..seen
     }
 }
 
 /// A disk that QEMU reaches by its own NFS client. It is as large as its server says; whether the guest may write it shows
 /// the nonce beside it.
 async fn over_nfs(node: &Node, disk: &Disk, path: &Path, named: &DiskFacts) -> DiskFacts {
-    match images(node, disk, path).await {
-        Ok((below, image)) => {
-            let bytes = Some(image.actual_size.unwrap_or_default());
-            let file = FileFacts { path: named.path.clone(), bytes, ..FileFacts::default() };
-            let below = below.backing.iter().chain(&below.data_files);
-            DiskFacts {
-                file: Some(file),
-                size_bytes: Some(image.virtual_size),
-                taken_bytes: image.actual_size,
-                below: join_all(below.map(|file| one_below(node, file))).await,
-                snapshots: image.snapshots.into_iter().map(|snapshot| snapshot.name).collect(),
-                ..named.clone()
-            }
-        }
-        Err(error) => DiskFacts { fault: Some(chain(&error)), ..named.clone() },
+    let (below, image) = match images(node, disk, path).await {
+        Ok(images) => images,
+        Err(error) => return DiskFacts { fault: Some(chain(&error)), ..named.clone() },
+    };
+    let bytes = Some(image.actual_size.unwrap_or_default());
+    DiskFacts {
+        file: Some(FileFacts { path: named.path.clone(), bytes, ..FileFacts::default() }),
+        // It has a header then, which was read. Anything can be read as raw.
+        looks: (image.format == ImageFormat::Qcow2).then(|| image.format.to_string()),
+        ..seen(node, (below, image), named).await
+    }
+}
+
+/// What an image says of itself, and what it stands on.
+async fn seen(node: &Node, (below, image): (Below, Image), named: &DiskFacts) -> DiskFacts {
+    let below = below.backing.iter().chain(&below.data_files);
+    DiskFacts {
+        size_bytes: Some(image.virtual_size),
+        taken_bytes: image.actual_size,
+        below: join_all(below.map(|file| one_below(node, file))).await,
+        snapshots: image.snapshots.into_iter().map(|snapshot| snapshot.name).collect(),
+        ..named.clone()
     }
 }
 
