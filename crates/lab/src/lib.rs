@@ -222,6 +222,17 @@ impl Lab {
         Guest::create(options, &self.images, &self.shared, server, self.client.clone())
     }
 
+    /// Whether the client's packets for a guest go to `host`: the client has the guest's MAC address for its address, and the
+    /// switch between them has learned it behind the host's cable.
+    ///
+    /// # Errors
+    /// When `ip` or `bridge` fails.
+    pub fn client_finds(&self, guest: &Guest, host: &Host) -> Result<bool> {
+        let resolved = network::resolved(&self.client, guest.address())?;
+        let behind = network::learned_behind(&self.switch, &guest.mac())?;
+        Ok(resolved == Some(guest.mac()) && behind == Some(format!("{}-guest", host.name)))
+    }
+
     /// Silences the management network of a host: nothing goes in or out, and nobody is told. Proved before it
     /// returns. The guest network is not touched.
     ///

@@ -37,6 +37,38 @@ pub struct Report {
     pub encrypted: bool,
     /// Whether the domain was suspended.
     pub suspended: bool,
+    /// What the target saw afterwards.
+    #[serde(default)]
+    pub verified: Option<Verified>,
+}
+
+/// What a target saw of a domain that had moved.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Verified {
+    /// Its interfaces.
+    pub interfaces: Vec<InterfaceSeen>,
+    /// Its disks and media.
+    pub disks: Vec<DiskSeen>,
+}
+
+/// An interface on a bridge.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct InterfaceSeen {
+    /// Its MAC address.
+    pub mac: String,
+    /// Whether the bridge has learned it; none where that was not asked.
+    #[serde(default)]
+    pub learned: Option<bool>,
+}
+
+/// A disk.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct DiskSeen {
+    /// The guest's name for it.
+    pub disk: String,
+    /// Whether QEMU has it open; none where it did not say.
+    #[serde(default)]
+    pub open: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]

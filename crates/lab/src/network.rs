@@ -116,6 +116,31 @@ fn inside(place: &Place<'_>, places: &[Place<'_>], stp: bool) -> Result<String> 
     Ok(lines)
 }
 
+/// The port behind which the switch of the guest network has learned an address.
+pub(crate) fn learned_behind(switch: &Namespace, mac: &str) -> Result<Option<String>> {
+    let mut asked = Command::new("bridge");
+    let output = asked
+        .args(["-n", switch.name(), "-json", "fdb", "show", "br", "guest"])
+        .output()
+        .context("bridge")?;
+    ensure!(output.status.success(), "bridge fdb: {}", String::from_utf8_lossy(&output.stderr).trim());
+    let entries: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout)?;
+    let entry = entries.iter().find(|entry| entry["mac"].as_str() == Some(mac));
+    Ok(entry.and_then(|entry| entry["ifname"].as_str()).map(str::to_owned))
+}
+
+/// The MAC address that a namespace has for an address of the guest network (ARP), where it has one.
+pub(crate) fn resolved(namespace: &Namespace, address: Ipv4Addr) -> Result<Option<String>> {
+    let mut asked = Command::new("ip");
+    let output = asked
+        .args(["-n", namespace.name(), "-json", "neigh", "show", &address.to_string()])
+        .output()
+        .context("ip")?;
+    ensure!(output.status.success(), "ip neigh: {}", String::from_utf8_lossy(&output.stderr).trim());
+    let entries: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout)?;
+    Ok(entries.iter().find_map(|entry| entry["lladdr"].as_str()).map(str::to_owned))
+}
+
 /// Takes a host's cable out of the management switch; both ends keep their carrier.
 pub(crate) fn cut(switch: &Namespace, host: &str) -> Result<()> {
     switch.ip(&format!("link set {host}-mgmt nomaster\n"))

@@ -8,7 +8,7 @@ use lab::Lab;
 use lab::guest::GuestOptions;
 use lab::host::{Host, Refusal};
 use lab::limits::{HAPPENS, SETTLES};
-use lab::migration::{Migration, report, wait_for_outcome};
+use lab::migration::{DiskSeen, InterfaceSeen, Migration, Report, report, wait_for_outcome};
 use lab::trial::{Trial, play};
 
 /// Slow enough to do something meanwhile.
@@ -29,12 +29,28 @@ fn refused(refusal: &Refusal, codes: &[&str]) -> Result<()> {
     Ok(())
 }
 
+/// What the target saw of a guest of one disk and one interface, which its bridge has learned, or was not asked for.
+fn seen_afterwards(trial: &Trial<'_>, end: &Report, learned: Option<bool>) -> Result<()> {
+    let seen = end.verified.as_ref().with_context(|| format!("nothing was seen afterwards: {end:?}"))?;
+    let interface = InterfaceSeen { mac: trial.guest.mac(), learned };
+    ensure!(seen.interfaces == [interface], "{seen:?}");
+    ensure!(seen.disks == [DiskSeen { disk: "vda".to_owned(), open: Some(true) }], "{seen:?}");
+    Ok(())
+}
+
 #[test]
 fn a_guest_goes_back_and_forth_with_every_option() -> Result<()> {
     play(|lab| {
         let trial = Trial::begin(lab, GuestOptions::small("web1"))?;
         let (kvm1, kvm2) = (lab.kvm1(), lab.kvm2());
         let name = trial.name();
+        let migration = Migration::begin(kvm1, name, kvm2, &[])?;
+        let end = migration.wait_for_end(HAPPENS)?;
+        seen_afterwards(&trial, &end, Some(true))?;
+        ensure!(report(kvm1, &migration.id)?.verified == end.verified, "the report is another one");
+        ensure!(lab.client_finds(&trial.guest, kvm2)?, "the client's packets do not go to kvm2");
+        trial.moves(kvm2, kvm1, &[])?;
+        ensure!(lab.client_finds(&trial.guest, kvm1)?, "the client's packets do not go to kvm1");
         // Three trips, each with other means.
         for options in [&[][..], &["--plaintext"], &["--channels", "2"]] {
             trial.moves(kvm1, kvm2, options).with_context(|| format!("to kvm2 with {options:?}"))?;
@@ -85,6 +101,8 @@ fn a_suspended_domain_moves_and_stays_suspended() -> Result<()> {
         let migration = Migration::begin(kvm1, trial.name(), kvm2, &[])?;
         let end = migration.wait_for_end(HAPPENS)?;
         ensure!(end.outcome.as_deref() == Some("moved") && end.suspended, "{end:?}");
+        // It sends nothing that a bridge could learn.
+        seen_afterwards(&trial, &end, None)?;
         state_is(&trial, kvm2, "suspended")?;
         state_is(&trial, kvm1, "moved")?;
         ensure!(trial.guest.status().is_err(), "a suspended guest answers");

@@ -56,7 +56,7 @@ pub(crate) fn content(check: Uuid) -> Vec<u8> {
     text
 }
 
-/// Writes the nonce of a check, durably.
+/// Writes the nonce of a check, durably. What fails leaves none, but where [`RecordError::TimedOut`] does not know.
 ///
 /// # Errors
 /// As [`write_record`]; [`RecordError::Exists`].
@@ -66,9 +66,13 @@ pub async fn write_nonce(path: &Path, check: Uuid) -> Result<(), RecordError> {
     }
     let owned = path.to_owned();
     let write = move || {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(owned)?;
-        file.write_all(&content(check))?;
-        file.sync_all()
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&owned)?;
+        let written = file.write_all(&content(check)).and_then(|()| file.sync_all());
+        if written.is_err() {
+            // The first error is the one to tell.
+            let _ = std::fs::remove_file(&owned);
+        }
+        written
     };
     told("write", path, bounded::run(RECORD_TIMEOUT, write).await)
 }
@@ -118,10 +122,10 @@ pub async fn lock_nonce(path: &Path) -> Result<(), RecordError> {
 }
 
 /// What stands where `written` was written, read past this host's memory of it and in both ways in which QEMU reads:
-/// with O_DIRECT, where the filesystem has it, and without.
+/// without O_DIRECT and, where the filesystem has it, with.
 pub(crate) fn read_back(path: &Path, written: &[u8]) -> io::Result<NonceRead> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    for direct in [OFlags::DIRECT, OFlags::empty()] {
+    for direct in [OFlags::empty(), OFlags::DIRECT] {
         let read = match read_with(path, flags | direct) {
             Ok(read) => NonceRead::of(written, &read),
             Err(error) => match Errno::from_io_error(&error) {
