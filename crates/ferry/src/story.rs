@@ -287,8 +287,8 @@ mod tests {
           memory      1.21 GiB sent in 3 rounds, the guest has 1.00 GiB
           on the way  encrypted
           afterwards  52:54:00:00:00:01 learned on br0; 52:54:00:00:00:02 NOT learned on
-                      br0; 52:54:00:00:00:03 not asked for on br0; vda, vdb open; vdc NOT
-                      open; the guest's clock -3 ms
+                      br0; 52:54:00:00:00:03 not asked for on br0; vda, vdb open; vdc
+                      NOT open; the guest's clock -3 ms
           skipped     clock-skew
           migration   01900000-0000-7000-8000-000000000001
         ");
