@@ -15,7 +15,7 @@ use super::{no_answer, within};
 use crate::failure::chain;
 use crate::limits::{FACT_TIMEOUT, NONCES_MAX};
 use crate::node::Node;
-use crate::store::{Store, blocking};
+use crate::store::{Store, StoreError, blocking};
 
 /// The directory of a file that a disk is made of; none of a device, and of what is no file of this host.
 fn directory(file: &FileFacts) -> Option<&Path> {
@@ -42,8 +42,8 @@ enum Written {
 }
 
 impl Nonces {
-    /// Writes one into the directory of every file that the disks are made of.
-    pub(super) async fn write(node: &Node, disks: &[DiskFacts]) -> Nonces {
+    /// Writes one into the directory of every file that the disks are made of; none where they cannot be remembered.
+    pub(super) async fn write(node: &Node, disks: &[DiskFacts]) -> Result<Nonces, StoreError> {
         let check = Uuid::new_v4();
         let mut directories: Vec<&Path> = disks.iter().flat_map(files).filter_map(directory).collect();
         directories.sort_unstable();
@@ -52,15 +52,10 @@ impl Nonces {
         let paths: Vec<PathBuf> =
             directories.iter().map(|directory| storage::nonce_path(&directory.join("x"), check)).collect();
         let (store, remembered) = (node.store.clone(), paths.clone());
-        let remembered = blocking(move || store.write_check(check, &remembered)).await;
-        let written = join_all(paths.iter().map(|path| async {
-            match &remembered {
-                Ok(()) => write_one(path, check).await,
-                Err(error) => Written::Failed(chain(error)),
-            }
-        }));
-        let written = directories.iter().map(|directory| directory.to_path_buf()).zip(written.await);
-        Nonces { check, store: node.store.clone(), written: written.collect() }
+        blocking(move || store.write_check(check, &remembered)).await?;
+        let written = join_all(paths.iter().map(|path| write_one(path, check))).await;
+        let written = directories.iter().map(|directory| directory.to_path_buf()).zip(written);
+        Ok(Nonces { check, store: node.store.clone(), written: written.collect() })
     }
 
     /// The check that they are named after.

@@ -14,6 +14,7 @@ use crate::failure::{Failure, chain};
 use crate::keeper::{Ask, Surveyed};
 use crate::limits::REACH_TIMEOUT;
 use crate::node::Node;
+use crate::store::StoreError;
 use crate::tracker::{ahead_ms, unix_ms};
 
 /// Checks whether a domain can move. It must not be dropped half-way: its nonces would stay.
@@ -99,7 +100,7 @@ async fn examine(node: &Node, surveyed: &Surveyed, request: &CheckRequest) -> Re
     };
     let ((mut source, guest), reached) = tokio::join!(here(node, surveyed), reaching);
     let (target, between) = match (reached, client) {
-        (Ok(between), Some(client)) => there(node, surveyed, &mut source, &client, between, live).await,
+        (Ok(between), Some(client)) => there(node, surveyed, &mut source, &client, between, live).await?,
         (Ok(_), None) => (Err(Unasked::Same), Between::default()),
         (Err(unasked), _) => (Err(unasked), Between::default()),
     };
@@ -134,8 +135,8 @@ async fn there(
     client: &Client,
     between: Between,
     live: bool,
-) -> (Result<TargetFacts, Unasked>, Between) {
-    let nonces = Nonces::write(node, &source.disks).await;
+) -> Result<(Result<TargetFacts, Unasked>, Between), StoreError> {
+    let nonces = Nonces::write(node, &source.disks).await?;
     nonces.note(&mut source.disks);
     let asked = client
         .facts(&CheckOffer {
@@ -158,7 +159,7 @@ async fn there(
         Unasked::Silent { reason, mend } => Unasked::Untold { reason, mend },
         other @ (Unasked::Untold { .. } | Unasked::Older | Unasked::Same) => other,
     };
-    (asked.map_err(untold), between)
+    Ok((asked.map_err(untold), between))
 }
 
 /// Asks the target what time it is there: that it answers at all, and how fast.

@@ -43,8 +43,11 @@ pub(crate) enum Part {
     Bridge,
 }
 
+/// A rule, and how much what it found matters.
+type Found = (&'static str, Severity);
+
 /// Source and target, what of them is compared, and what must be found under KVM.
-pub(crate) const PAIRS: [(&str, &str, Part, &[(&str, Severity)]); 9] = [
+pub(crate) const PAIRS: [(&str, &str, Part, &[Found]); 9] = [
     ("amd", "amd", Part::OwnProcessors, &[]),
     ("amd", "amd", Part::Time, &[]),
     ("amd", "amd", Part::Bridge, &[]),
