@@ -70,7 +70,6 @@ fn conditions_that_a_running_guest_is_checked_under() -> Result<()> {
         ensure!(state(lab)? == before, "a check changed something: {before:#?} {:#?}", state(lab)?);
         let quickest = again.iter().min().copied().unwrap_or(u64::MAX);
         ensure!(Duration::from_millis(quickest) < QUICK, "checks took {again:?} ms");
-        println!("checks of two hosts in order: {again:?} ms");
 
         on_the_network(lab, &trial.guest)?;
         names(lab, &trial.guest)?;
