@@ -52,10 +52,11 @@ pub(crate) struct BridgeCreate {
     pub(crate) confirm_within: Duration,
 }
 
-fn bridge_name(text: &str) -> Result<String, String> {
-    if api::is_bridge_name(text) {
-        Ok(text.to_owned())
-    } else {
-        Err(format!("it must have {}", api::BRIDGE_NAME))
-    }
+/// Why a bridge cannot be called this.
+#[derive(Debug, thiserror::Error)]
+#[error("it must have {}", api::BRIDGE_NAME)]
+struct BadName;
+
+fn bridge_name(text: &str) -> Result<String, BadName> {
+    if api::is_bridge_name(text) { Ok(text.to_owned()) } else { Err(BadName) }
 }
