@@ -21,7 +21,7 @@ const WITHIN: &str =
 /// By the names that the script has for them.
 const KEEPERS: [&str; 3] = ["networkd", "network_manager", "ifupdown"];
 /// Three boots without KVM, on a machine that does other things too.
-const TRIAL_WITHIN: Duration = Duration::from_secs(15 * 60);
+const TRIAL_WITHIN: Duration = Duration::from_secs(45 * 60);
 /// Runs the script at each boot, from the second disk.
 const UNIT: &str = "\
 [Unit]
