@@ -16,6 +16,17 @@ pub enum PoolKind {
     Netfs,
 }
 
+impl PoolKind {
+    /// libvirt's word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            PoolKind::Dir => "dir",
+            PoolKind::Netfs => "netfs",
+        }
+    }
+}
+
 /// A storage pool of a host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Pool {

@@ -1,7 +1,7 @@
 //! Whether a storage pool is the same on two hosts: only then a path below it names the same storage on both. It compares
 //! what was defined and what was mounted, and never whether a pool is started. Main function: [`differences`].
 
-use api::{Pool, PoolKind};
+use api::Pool;
 
 /// One thing in which a pool of this host and one of another are not the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,19 +26,12 @@ pub fn differences(here: &Pool, there: &Pool) -> Vec<Difference> {
             found.push(Difference { what, here, there });
         }
     };
-    compare("type", Some(kind(here).to_owned()), Some(kind(there).to_owned()));
+    compare("type", Some(here.kind.as_str().to_owned()), Some(there.kind.as_str().to_owned()));
     compare("path", Some(here.path.clone()), Some(there.path.clone()));
     compare("source", source(here), source(there));
     compare("NFS version", version(here), version(there));
     compare("mount options", options(here), options(there));
     found
-}
-
-fn kind(pool: &Pool) -> &'static str {
-    match pool.kind {
-        PoolKind::Dir => "dir",
-        PoolKind::Netfs => "netfs",
-    }
 }
 
 fn source(pool: &Pool) -> Option<String> {
@@ -61,6 +54,8 @@ fn options(pool: &Pool) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use api::PoolKind;
+
     use super::*;
 
     fn shared() -> Pool {

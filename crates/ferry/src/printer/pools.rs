@@ -1,6 +1,6 @@
 //! What `pool` and `vol` print.
 
-use api::{HostPools, Pool, PoolKind, Volume, VolumeFormat};
+use api::{HostPools, Pool, Volume, VolumeFormat};
 
 use super::{Facts, problem, table, wrap};
 use crate::measure::bytes;
@@ -19,7 +19,7 @@ pub(crate) fn list(pools: &[Pool], width: usize) -> String {
 
 fn row(pool: &Pool) -> [String; 5] {
     let free = pool.available_bytes.map(bytes).unwrap_or_default();
-    [pool.name.clone(), state(pool).to_owned(), kind(pool.kind).to_owned(), pool.path.clone(), free]
+    [pool.name.clone(), state(pool).to_owned(), pool.kind.as_str().to_owned(), pool.path.clone(), free]
 }
 
 fn state(pool: &Pool) -> &'static str {
@@ -27,13 +27,6 @@ fn state(pool: &Pool) -> &'static str {
         (true, None) => "active",
         (true, Some(_)) => "broken",
         (false, _) => "inactive",
-    }
-}
-
-fn kind(kind: PoolKind) -> &'static str {
-    match kind {
-        PoolKind::Dir => "dir",
-        PoolKind::Netfs => "netfs",
     }
 }
 
@@ -47,7 +40,7 @@ pub(crate) fn pool(pool: &Pool, width: usize) -> String {
     let mut facts = Facts::default();
     facts.add("uuid", &pool.uuid.to_string());
     facts.add("state", state(pool));
-    facts.add("type", kind(pool.kind));
+    facts.add("type", pool.kind.as_str());
     facts.add("path", &pool.path);
     if let Some(source) = &pool.source {
         facts.add("source", source);
