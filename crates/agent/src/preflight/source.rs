@@ -156,6 +156,8 @@ async fn there(
         between.door_fault = door::knock(at, token).await.err();
     }
     let untold = |error: ClientError| match unasked(&error) {
+        // Two that have no version in common say so in words of their own, which a migration repeats.
+        silent @ Unasked::Silent { .. } if matches!(error, ClientError::Protocol { .. }) => silent,
         Unasked::Silent { reason, mend } => Unasked::Untold { reason, mend },
         other @ (Unasked::Untold { .. } | Unasked::Older | Unasked::Same) => other,
     };

@@ -59,7 +59,7 @@ fn closed(lab: &Lab) -> Result<()> {
     };
     nft(&format!(
         "add table {TABLE}\nadd chain {TABLE} input {{ type filter hook input priority 0; }}\n\
-         add rule {TABLE} input ip saddr {} tcp dport != 7700 tcp flags syn reject with tcp reset\n",
+         add rule {TABLE} input ip saddr {} tcp dport != 7700 tcp flags & (syn | ack) == syn reject with tcp reset\n",
         lab.kvm1().address
     ))?;
     let condition = "the target's packet filter lets the source reach the agent's port alone";
