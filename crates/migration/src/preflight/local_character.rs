@@ -36,11 +36,12 @@ pub(super) static LOCAL_CHARACTER: Rule = Rule {
 
 /// Whether a file that is only added to lies beside a disk on storage that is proven to be shared.
 fn goes_along(facts: &Facts, local: &LocalCharacter) -> bool {
+    // Of a host that tells nothing, nothing is said.
+    let Some(target) = facts.told() else { return !local.device };
     let directory = |path: &str| path.rsplit_once('/').map(|(directory, _)| directory.to_owned());
     let shared = |disk: &DiskFacts| {
         (disk.nonce == Some(NonceSeen::Same) || disk.owned_by_source == Some(true))
             && directory(&disk.path) == directory(&local.path)
     };
-    let disks = facts.told().map(|target| target.host.disks.as_slice()).unwrap_or_default();
-    !local.device && local.append && disks.iter().any(shared)
+    !local.device && local.append && target.host.disks.iter().any(shared)
 }
