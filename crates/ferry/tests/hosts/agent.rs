@@ -1,6 +1,6 @@
 //! Agents of bare hosts on addresses of the loopback interface: no certificate, nobody they know. Main type: [`Agent`].
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -121,9 +121,18 @@ impl Agent {
 
     /// `ferry --json` on this host: the answer, or the error.
     pub(crate) fn ask(&self, words: &[&str]) -> Result<Value, Value> {
+        self.ask_typing(words, "")
+    }
+
+    /// The same with something on standard input.
+    pub(crate) fn ask_typing(&self, words: &[&str], typed: &str) -> Result<Value, Value> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ferry"));
         command.arg("--socket").arg(self.path("ferry.sock")).arg("--json").args(words);
-        let output = command.env_remove("RUST_LOG").output().expect("runs");
+        command.env_remove("RUST_LOG").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("runs");
+        // Who reads nothing may have ended already.
+        drop(child.stdin.take().expect("piped").write_all(typed.as_bytes()));
+        let output = child.wait_with_output().expect("waits");
         let json = |bytes: &[u8]| serde_json::from_slice(bytes).unwrap_or(Value::Null);
         match output.status.success() {
             true => Ok(json(&output.stdout)),
