@@ -118,27 +118,20 @@ impl Host {
     #[track_caller]
     pub(crate) fn refuses(&self, words: &str, code: &str, says: &str) {
         let before = everything();
-        let output = self.ferry(&format!("--json {words}"));
-        let said: Value = serde_json::from_slice(&output.stderr).expect("JSON");
-        assert_eq!(
-            (output.status.code(), &said["error"]["code"]),
-            (Some(4), &code.into()),
-            "{words}: {said}"
-        );
-        let message = format!("{} → {}", said["error"]["detail"], said["error"]["mend"]);
-        assert!(message.contains(says), "{message}");
+        assert_eq!(self.fails(words, code, says), Some(4), "{words}");
         assert_eq!(everything(), before, "{words}");
         assert!(!self.record().exists(), "{words}");
     }
 
-    /// The command fails with this code, and says this.
+    /// The command fails with this code, and says this. Returns its exit code.
     #[track_caller]
-    pub(crate) fn fails(&self, words: &str, code: &str, says: &str) {
+    pub(crate) fn fails(&self, words: &str, code: &str, says: &str) -> Option<i32> {
         let output = self.ferry(&format!("--json {words}"));
         let said: Value = serde_json::from_slice(&output.stderr).expect("JSON");
         assert_eq!(said["error"]["code"], code, "{words}: {said}");
         let message = format!("{} → {}", said["error"]["detail"], said["error"]["mend"]);
         assert!(message.contains(says), "{message}");
+        output.status.code()
     }
 
     /// The next agent says that it is ready.
