@@ -217,8 +217,8 @@ fn ports<'a>(links: &'a [Link], bridge: &'a str) -> impl Iterator<Item = &'a str
 pub(crate) async fn uplinks_free(node: &Node) -> Result<Vec<String>, NetworkError> {
     let links = node.network.inventory().await?;
     let below = |name: &str| links.iter().any(|other| other.vlan.as_ref().is_some_and(|(_, on)| on == name));
-    // On a host, a veth leads to a container; where the host is a namespace of another one, it is the card.
-    let inside = network::in_namespace_of_its_own();
+    // On a host, a veth leads to a container; where the host is a namespace with a name, it is the card.
+    let inside = network::in_named_namespace();
     let fits = |link: &&Link| {
         let is_card = match link.kind.as_deref() {
             None | Some("bond") => true,

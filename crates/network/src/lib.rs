@@ -28,7 +28,7 @@ pub use connections::{Connection, connections};
 pub use counters::{Counters, counters};
 pub use error::NetworkError;
 pub use learned::Learned;
-pub use link::{Link, colons, in_namespace_of_its_own};
+pub use link::{Link, colons, in_named_namespace};
 pub use native::{Keeper, Native, Step, Wanted};
 pub use port::{Port, PortState, PortStatus};
 pub use route::Route;

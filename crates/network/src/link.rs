@@ -1,6 +1,7 @@
 //! What a link is, as the kernel describes it. It changes nothing. Main type: [`Link`].
 
 use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rtnetlink::packet_route::link::{
@@ -101,9 +102,11 @@ fn is_wireless(name: &str) -> bool {
     Path::new("/sys/class/net").join(name).join("phy80211").exists()
 }
 
-/// Whether this process has another network namespace than the first process that it sees (network_namespaces(7)).
+/// Whether this process is in a network namespace that somebody made and named (ip-netns(8)).
 #[must_use]
-pub fn in_namespace_of_its_own() -> bool {
-    let namespace = |process: &str| std::fs::read_link(Path::new("/proc").join(process).join("ns/net"));
-    matches!((namespace("self"), namespace("1")), (Ok(own), Ok(first)) if own != first)
+pub fn in_named_namespace() -> bool {
+    let inode = |path: &Path| std::fs::metadata(path).ok().map(|is| is.ino());
+    let own = inode(Path::new("/proc/self/ns/net"));
+    let named = std::fs::read_dir("/run/netns").into_iter().flatten().flatten();
+    own.is_some() && named.into_iter().any(|entry| inode(&entry.path()) == own)
 }
