@@ -70,7 +70,7 @@ enum Command {
     Chaos(ChaosArguments),
     /// Boot guests of a whole Debian, and see bridges outlive it
     Reboot {
-        /// Only with links configured by these: networkd, network_manager, ifupdown
+        /// With links configured by these: networkd (if none is named), network_manager, ifupdown
         keepers: Vec<String>,
     },
     /// Explore every order of events in a handover, and print how many states there are

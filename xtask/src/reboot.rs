@@ -20,6 +20,8 @@ const WITHIN: &str =
     "systemd-sysv,dbus,udev,iproute2,linux-image-cloud-amd64,initramfs-tools,network-manager,ifupdown";
 /// By the names that the script has for them.
 const KEEPERS: [&str; 3] = ["networkd", "network_manager", "ifupdown"];
+/// Those that are tried where none is named.
+const TRIED: [&str; 1] = ["networkd"];
 /// Three boots without KVM, on a machine that does other things too.
 const TRIAL_WITHIN: Duration = Duration::from_secs(45 * 60);
 /// Runs the script at each boot, from the second disk.
@@ -41,13 +43,16 @@ host = \"guest\"
 state_dir = \"/var/lib/trial/state\"
 ";
 
-/// Tries it with each that configures links, or with these.
+/// Tries it with what configures links by these names, or with [`TRIED`].
 ///
 /// # Errors
 /// What is not as it should be; without root, or where no guest can be made.
 pub(crate) fn try_out(root: &Path, target: &Path, keepers: &[String]) -> Result<String> {
-    let is_asked = |keeper: &&str| keepers.is_empty() || keepers.iter().any(|it| it == keeper);
-    let asked: Vec<&str> = KEEPERS.into_iter().filter(is_asked).collect();
+    let is_named = |keeper: &&str| keepers.iter().any(|it| it == keeper);
+    let asked: Vec<&str> = match keepers {
+        [] => TRIED.to_vec(),
+        _ => KEEPERS.into_iter().filter(is_named).collect(),
+    };
     ensure!(!asked.is_empty(), "name some of {}", KEEPERS.join(", "));
     ensure!(setup::is_root(), "a guest's disk is made with mmdebstrap, and only root may");
     let directory = target.join("reboot");
