@@ -60,7 +60,7 @@ pub(crate) fn run(root: &Path, target: &Path, arguments: &DemoArguments) -> Resu
     ensure!(setup::is_root(), "the demo makes network namespaces and taps, and only root may do that");
     guest::run(root, target)?;
     build_ferry(root)?;
-    let options = LabOptions { stp: arguments.stp, nfs: true, ..LabOptions::find()? };
+    let options = LabOptions { stp: arguments.stp, nfs: true, bare: true, ..LabOptions::find()? };
     let lab = Lab::new(options).context("the lab")?;
     let show = Show { lab: &lab, guest: make_guest(&lab)?, json: arguments.json, pings: None };
     show.say(&format!(
@@ -193,6 +193,7 @@ impl Show<'_> {
 
     fn play(mut self, arguments: &DemoArguments) -> Result<Report> {
         let (kvm1, kvm2) = (self.lab.kvm1(), self.lab.kvm2());
+        self.join()?;
         self.ferry(kvm1, &["define", &self.guest.xml.to_string_lossy()])?;
         let started = SystemTime::now();
         self.ferry(kvm1, &["start", DOMAIN])?;
@@ -229,6 +230,20 @@ impl Show<'_> {
         }
         report.judge();
         Ok(report)
+    }
+
+    /// Two hosts that know nothing of each other do then.
+    fn join(&self) -> Result<()> {
+        let (kvm1, kvm2) = (self.lab.kvm1(), self.lab.kvm2());
+        self.say(&format!("{} $ ferry host token --listen {}", kvm1.name, kvm1.listen()));
+        let token = self.lab.token()?;
+        // So much of it as a line has room for.
+        self.say(&format!("{} $ ferry host join --token {:.32}…", kvm2.name, token));
+        let joined = self.shown(kvm2.ferry().args(["host", "join", "--token", &token]))?.status()?;
+        ensure!(joined.success(), "ferry host join: {joined}");
+        self.ferry(kvm1, &["host", "list"])?;
+        self.say("");
+        Ok(())
     }
 
     /// One move, as a user would see it, and what it did to the guest.

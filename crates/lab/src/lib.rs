@@ -198,18 +198,26 @@ impl Lab {
         teardown::directory(&self.id)
     }
 
+    /// A token of `kvm1`, by which a bare host joins it.
+    ///
+    /// # Errors
+    /// When it makes none.
+    pub fn token(&self) -> Result<String> {
+        #[derive(serde::Deserialize)]
+        struct Made {
+            token: String,
+        }
+        let kvm1 = self.kvm1();
+        let Made { token } = kvm1.ferry_json(&["host", "token", "--listen", &kvm1.listen()])?;
+        Ok(token)
+    }
+
     /// Has bare hosts know each other: `kvm2` joins `kvm1`.
     ///
     /// # Errors
     /// When one refuses.
     pub fn join(&self) -> Result<()> {
-        #[derive(serde::Deserialize)]
-        struct Made {
-            token: String,
-        }
-        let (kvm1, kvm2) = (self.kvm1(), self.kvm2());
-        let Made { token } = kvm1.ferry_json(&["host", "token", "--listen", &kvm1.listen()])?;
-        kvm2.ferry_output(["host", "join", "--token", &token])?;
+        self.kvm2().ferry_output(["host", "join", "--token", &self.token()?])?;
         Ok(())
     }
 
