@@ -10,16 +10,22 @@ use lab::shown::{Made, Shown};
 use migration::preflight::{Selection, example, judge};
 use serde::{Deserialize, Serialize};
 
+/// Makes a bridge, and keeps it.
+const BRIDGE: &str =
+    "ferry --json bridge create br0 --uplink eth0 --confirm-within 10min && ferry bridge confirm br0";
+/// The same on a VLAN.
+const ON_VLAN: &str = "ferry --json bridge create br0 --uplink eth0 --vlan 100 --confirm-within 10min && ferry bridge confirm br0";
+
 /// The hosts that are recorded, by name, and what is done on them first.
 pub(crate) const HOSTS: [(&str, Hardware<'static>, &str); 7] = [
-    ("amd", hardware("EPYC", "", &[]), "ferry bridge create br0 --uplink eth0"),
+    ("amd", hardware("EPYC", "", &[]), BRIDGE),
     ("amd-newer", hardware("EPYC,model-id=AMD EPYC 7763 64-Core Processor", "", &[]), "true"),
     ("intel", hardware("Cascadelake-Server", "", &[]), "true"),
     ("nx-off", hardware("EPYC,nx=off", "", &[]), "true"),
     ("hpet", hardware("EPYC", "tsc=unstable clocksource=hpet", &[]), "true"),
     // With it, the time stamp counter of the emulated CPU counts nanoseconds.
     ("other-tsc", hardware("EPYC", "", &["-icount", "shift=1,sleep=off"]), "true"),
-    ("vlan", hardware("EPYC", "", &[]), "ferry bridge create br0 --uplink eth0 --vlan 100"),
+    ("vlan", hardware("EPYC", "", &[]), ON_VLAN),
 ];
 
 const fn hardware(
