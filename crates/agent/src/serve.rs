@@ -71,11 +71,11 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
     end_on_panic();
     let store = Store::open(&config).map_err(Fault::from)?;
     let network = Network::connect().map_err(Fault::from)?;
-    let (local, _lock) = listen_local(&config)?;
+    let _lock = lock(&config)?;
     // Before everything that could fail: without it this host may have no address that anything could be served on.
     let bridges = Bridges::new(store.clone(), network.clone());
     bridges.recover().await;
-    let served = take_up_and_serve(config, store, network, bridges.clone(), local, shutdown).await;
+    let served = take_up_and_serve(config, store, network, bridges.clone(), shutdown).await;
     if served.is_err() {
         bridges.give_up().await;
     }
@@ -87,7 +87,6 @@ async fn take_up_and_serve(
     store: Store,
     network: Network,
     bridges: Bridges,
-    local: UnixListener,
     shutdown: CancellationToken,
 ) -> Result<(), Fault> {
     let neighbours = Neighbours::open(&config)?;
@@ -120,6 +119,8 @@ async fn take_up_and_serve(
         Some(address) => Some(bind(address).await?),
         None => None,
     };
+    // The last to be bound: who finds it may use all the others.
+    let local = listen_local(&config)?;
     let socket = config.socket.clone();
     let pools = Pools::load(&store)?;
     tokio::spawn(preflight::sweep(store.clone(), store.checks()?));
@@ -172,8 +173,8 @@ fn end_on_panic() {
     }));
 }
 
-/// Takes the agent's socket. Who holds the lock beside it is the one agent of these directories.
-fn listen_local(config: &Config) -> Result<(UnixListener, File), Fault> {
+/// Who holds the lock beside the socket is the one agent of these directories.
+fn lock(config: &Config) -> Result<File, Fault> {
     let socket = &config.socket;
     let fault = |source| Fault::Listen { address: socket.display().to_string(), source };
     let lock =
@@ -181,17 +182,23 @@ fn listen_local(config: &Config) -> Result<(UnixListener, File), Fault> {
     // A POSIX lock (fcntl(2), F_SETLK) is of the process and not of the file descriptor: a child of an agent that was
     // killed has its sockets until it executes QEMU, and never has this.
     match fcntl_lock(&lock, FlockOperation::NonBlockingLockExclusive) {
-        Err(Errno::AGAIN | Errno::ACCESS) => return Err(Fault::AlreadyRuns { socket: socket.clone() }),
-        Err(error) => return Err(fault(error.into())),
-        Ok(()) => {}
+        Err(Errno::AGAIN | Errno::ACCESS) => Err(Fault::AlreadyRuns { socket: socket.clone() }),
+        Err(error) => Err(fault(error.into())),
+        Ok(()) => Ok(lock),
     }
+}
+
+/// Takes the agent's socket, which is free for whoever holds the lock.
+fn listen_local(config: &Config) -> Result<UnixListener, Fault> {
+    let socket = &config.socket;
+    let fault = |source| Fault::Listen { address: socket.display().to_string(), source };
     match std::fs::remove_file(socket) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(fault(error)),
         Ok(()) | Err(_) => {}
     }
     let listener = UnixListener::bind(socket).map_err(fault)?;
     std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o600)).map_err(fault)?;
-    Ok((listener, lock))
+    Ok(listener)
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, Fault> {
