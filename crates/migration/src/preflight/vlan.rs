@@ -12,6 +12,7 @@ pub(super) static VLAN_DIFFERS: Rule = Rule {
     judge: |facts| {
         each_pair(facts, |here, there| {
             let (from, to) = (shown(&here.vlans), shown(&there.vlans));
+            let vlan = if let [vlan] = here.vlans[..] { format!(" --vlan {vlan}") } else { String::new() };
             let answer = if here.vlans == there.vlans {
                 Answer::pass()
             } else {
@@ -21,7 +22,7 @@ pub(super) static VLAN_DIFFERS: Rule = Rule {
                         there.name, facts.source.host, facts.target_name
                     ),
                     format!(
-                        "make it again on the same VLAN: ferry --host ssh://{} bridge create {} --uplink LINK --vlan {from}",
+                        "make it again on the same VLAN: ferry --host ssh://{} bridge create {} --uplink LINK{vlan}",
                         facts.target_name, there.name
                     ),
                 )
