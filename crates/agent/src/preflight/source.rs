@@ -157,7 +157,7 @@ async fn there(
     }
     let untold = |error: ClientError| match unasked(&error) {
         // Two that have no version in common say so in words of their own, which a migration repeats.
-        silent @ Unasked::Silent { .. } if matches!(error, ClientError::Protocol { .. }) => silent,
+        silent @ Unasked::Silent { .. } if matches!(error, ClientError::ProtocolVersion { .. }) => silent,
         Unasked::Silent { reason, mend } => Unasked::Untold { reason, mend },
         other @ (Unasked::Untold { .. } | Unasked::Older | Unasked::Same) => other,
     };
