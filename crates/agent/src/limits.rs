@@ -106,6 +106,9 @@ pub(crate) const DURATION_BUCKETS_S: [f64; 9] = [1.0, 2.0, 5.0, 10.0, 30.0, 60.0
 /// Upper bounds of the buckets in which blackouts are counted, in seconds.
 pub(crate) const BLACKOUT_BUCKETS_S: [f64; 9] = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0];
 
+/// How long what is sent with a refused request is read before its connection is closed.
+pub(crate) const RUN_OUT_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// Between two tries to write down what a migration changed, while the disk does not take it.
 pub(crate) const WRITE_AGAIN_EVERY: Duration = Duration::from_secs(5);
 

@@ -310,6 +310,20 @@ fn pair(allowed: &Path) -> [Host; 2] {
 }
 
 #[test]
+fn a_refusal_reaches_who_still_sends() {
+    let host = Host::new();
+    host.done("pool define --name images --type dir --path DIR/volumes");
+    host.done("pool start images");
+    let image = std::fs::File::create(host.path("image.raw")).expect("makes");
+    image.set_len(64 << 20).expect("grows");
+    host.done("vol upload images copy.raw DIR/image.raw");
+    for _ in 0..10 {
+        let refused = host.ferry("vol upload images copy.raw DIR/image.raw");
+        assert!(refused.starts_with("exit 4\n") && refused.contains("copy.raw already"), "{refused}");
+    }
+}
+
+#[test]
 fn all_hosts_are_told_and_each_answers_for_itself() {
     let _guard = hide_uuids();
     let [one, mut two] = pair(Path::new("/srv"));

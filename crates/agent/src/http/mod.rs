@@ -4,6 +4,7 @@
 mod agents;
 pub(crate) mod asker;
 mod bridges;
+mod content;
 mod domains;
 mod events;
 mod finish;

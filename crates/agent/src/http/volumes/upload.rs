@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use api::Volume;
 use axum::Json;
-use axum::body::Body;
+use axum::body::{Body, BodyDataStream};
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use futures_util::StreamExt;
 use tokio::time::timeout;
 
 use crate::failure::{Failure, PoolFailure};
+use crate::http::content::run_out;
 use crate::http::problem::Refusal;
 use crate::limits::CONTENT_SILENCE;
 use crate::node::Node;
@@ -26,12 +27,23 @@ pub(crate) async fn upload(
     Path((pool, volume)): Path<(String, String)>,
     body: Body,
 ) -> Result<(StatusCode, Json<Volume>), Refusal> {
-    Ok((StatusCode::CREATED, Json(take(&node, &pool, &volume, body).await?)))
+    let mut content = body.into_data_stream();
+    match take(&node, &pool, &volume, &mut content).await {
+        Ok(volume) => Ok((StatusCode::CREATED, Json(volume))),
+        Err(failure) => {
+            run_out(content);
+            Err(failure.into())
+        }
+    }
 }
 
-async fn take(node: &Node, pool: &str, volume: &str, body: Body) -> Result<Volume, Failure> {
+async fn take(
+    node: &Node,
+    pool: &str,
+    volume: &str,
+    content: &mut BodyDataStream,
+) -> Result<Volume, Failure> {
     let mut incoming = volumes::upload(node, pool, volume).await?;
-    let mut content = body.into_data_stream();
     let mut gathered = Vec::new();
     loop {
         let silent =
