@@ -307,6 +307,7 @@ fn begin_again(opened: &Opened, last: Phase) -> Tracker {
         phase: last,
         encrypted: false,
         suspended: opened.suspended,
+        offline: opened.offline,
         skipped: opened.skipped.clone(),
     })
 }

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use api::{
-    Downtime, Memory, Migration, MigrationEvent, MigrationPhase, MigrationReport, Outcome, Progress, Role,
+    CopyProgress, Downtime, Memory, Migration, MigrationEvent, MigrationPhase, MigrationReport, Outcome,
+    Progress, Role,
 };
 use futures_util::Stream;
 use migration::phase::Phase;
@@ -24,7 +25,8 @@ struct Story {
     role: Role,
     report: MigrationReport,
     events: Vec<MigrationEvent>,
-    progress: Option<(u64, Progress)>,
+    /// The last figures, and which change of the story they were.
+    figures: Option<(u64, MigrationEvent)>,
     began: Instant,
     /// Whether it began, or was taken up, in this agent's life.
     began_here: bool,
@@ -41,6 +43,7 @@ pub(crate) struct Begin {
     pub(crate) phase: Phase,
     pub(crate) encrypted: bool,
     pub(crate) suspended: bool,
+    pub(crate) offline: bool,
     pub(crate) skipped: Vec<String>,
 }
 
@@ -65,6 +68,8 @@ impl Tracker {
             suspended: begin.suspended,
             skipped: begin.skipped,
             verified: None,
+            offline: begin.offline,
+            copied: None,
         };
         let tracker = Tracker::new(begin.role, report, true);
         tracker.enter(begin.phase);
@@ -81,7 +86,7 @@ impl Tracker {
             Some(_) => vec![MigrationEvent::Ended(Box::new(report.clone()))],
             None => Vec::new(),
         };
-        let story = Story { role, report, events, progress: None, began: Instant::now(), began_here };
+        let story = Story { role, report, events, figures: None, began: Instant::now(), began_here };
         Tracker { story: Arc::new(Mutex::new(story)), version: watch::Sender::new(0) }
     }
 
@@ -113,11 +118,17 @@ impl Tracker {
 
     /// New figures.
     pub(crate) fn progress(&self, progress: Progress) {
+        self.show(|elapsed_ms| MigrationEvent::Progress(Progress { elapsed_ms, ..progress }));
+    }
+
+    /// New figures of a copy.
+    pub(crate) fn copying(&self, progress: CopyProgress) {
+        self.show(|elapsed_ms| MigrationEvent::Copying(CopyProgress { elapsed_ms, ..progress }));
+    }
+
+    fn show(&self, figures: impl FnOnce(u64) -> MigrationEvent) {
         let version = *self.version.borrow() + 1;
-        self.change(|story| {
-            let elapsed_ms = millis(story.began);
-            story.progress = Some((version, Progress { elapsed_ms, ..progress }));
-        });
+        self.change(|story| story.figures = Some((version, figures(millis(story.began)))));
     }
 
     /// Figures for the report.
@@ -173,12 +184,18 @@ impl Tracker {
 
     /// The last figures, while memory goes over.
     pub(crate) fn figures(&self) -> Option<Progress> {
-        self.lock().progress.map(|(_, progress)| progress)
+        match self.lock().figures {
+            Some((_, MigrationEvent::Progress(progress))) => Some(progress),
+            Some(_) | None => None,
+        }
     }
 
     /// Whether it has an end that nothing follows.
     pub(crate) fn is_settled(&self) -> bool {
-        matches!(self.lock().report.outcome, Some(Outcome::Moved | Outcome::Kept | Outcome::Lost))
+        matches!(
+            self.lock().report.outcome,
+            Some(Outcome::Moved | Outcome::Kept | Outcome::Lost | Outcome::Copied)
+        )
     }
 
     /// Every event from the beginning, and then as they come; ends after the last one.
@@ -215,11 +232,11 @@ impl Reader {
                     }
                     return Some(event.clone());
                 }
-                if let Some((version, progress)) = story.progress
-                    && version > self.figures
+                if let Some((version, figures)) = &story.figures
+                    && *version > self.figures
                 {
-                    self.figures = version;
-                    return Some(MigrationEvent::Progress(progress));
+                    self.figures = *version;
+                    return Some(figures.clone());
                 }
             }
             self.changed.changed().await.ok()?;
@@ -300,6 +317,7 @@ mod tests {
             phase: Phase::Planned,
             encrypted: true,
             suspended: false,
+            offline: false,
             skipped: Vec::new(),
         })
     }
@@ -307,7 +325,10 @@ mod tests {
     fn phases(events: &[MigrationEvent]) -> Vec<MigrationPhase> {
         let phase = |event: &MigrationEvent| match event {
             MigrationEvent::Phase { phase, .. } => Some(*phase),
-            MigrationEvent::Note { .. } | MigrationEvent::Progress(_) | MigrationEvent::Ended(_) => None,
+            MigrationEvent::Note { .. }
+            | MigrationEvent::Progress(_)
+            | MigrationEvent::Copying(_)
+            | MigrationEvent::Ended(_) => None,
         };
         events.iter().filter_map(phase).collect()
     }

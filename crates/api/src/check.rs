@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::Finding;
+use crate::{CopyStorage, Finding, Identity, Maps};
 
 /// `POST /domains/{domain}/check`: what stands in the way of a migration. It changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -27,6 +27,15 @@ pub struct CheckRequest {
     /// Whether memory is to go unencrypted.
     #[serde(default)]
     pub plaintext: bool,
+    /// Whether and how its disks are to go with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copy_storage: Option<CopyStorage>,
+    /// What is called otherwise on the target.
+    #[serde(default, skip_serializing_if = "Maps::is_empty")]
+    pub maps: Maps,
+    /// What the domain on the target is to be.
+    #[serde(default, skip_serializing_if = "Identity::is_same")]
+    pub identity: Identity,
 }
 
 impl CheckRequest {
@@ -40,6 +49,9 @@ impl CheckRequest {
             skip: Vec::new(),
             channels: crate::migration::default_channels(),
             plaintext: false,
+            copy_storage: None,
+            maps: Maps::default(),
+            identity: Identity::default(),
         }
     }
 }

@@ -23,6 +23,9 @@ pub struct CheckOffer {
     /// The directories in which the source has written a nonce.
     #[serde(default)]
     pub nonces: Vec<String>,
+    /// The domain's UUID on the source, where it is to get another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub formerly: Option<Uuid>,
 }
 
 /// What a nonce was when it was read on the target.
@@ -156,6 +159,8 @@ pub struct DiskFacts {
     pub nonce: Option<NonceSeen>,
     /// Whether the owner record beside it is the source's; absent where it carries none.
     pub owned_by_source: Option<bool>,
+    /// On the target: an older copy of this very disk lies there, which its owner record gives to the source.
+    pub older_copy: bool,
     /// Why no file beside it can be locked.
     pub lock_fault: Option<String>,
 }

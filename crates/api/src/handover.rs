@@ -5,6 +5,9 @@
 //!   POST /agent/migrations         →             Offer
 //!                                  ←             Ticket, or a Problem with every finding
 //!   GET  /agent/migrations/{id}    →             is it still there?  (TargetStatus)
+//!   GET  /agent/migrations/{id}/files/{n}           →   what do you hold of this file?
+//!   POST /agent/migrations/{id}/files/{n}/blocks    →   some of what you lack; several at once
+//!   POST /agent/migrations/{id}/files/{n}/complete  →   is it whole, and equal?  (FileTaken)
 //!   POST /agent/migrations/{id}/pledge   →       "I will not run it again"
 //!                                  ←             Verdict
 //!   DELETE /agent/migrations/{id}  →             "it stays here, give everything back"
@@ -19,6 +22,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
+
+use crate::{CopyFile, Verify};
 
 /// The source's request to take a domain over.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -45,6 +50,18 @@ pub struct Offer {
     /// Rules of the preflight that are not to be looked at.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skip: Vec<String>,
+    /// Whether the domain is shut off and stays so: there is no memory to take in.
+    #[serde(default)]
+    pub offline: bool,
+    /// The files that come with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<CopyFile>,
+    /// How these are proven.
+    #[serde(default)]
+    pub verify: Verify,
+    /// The domain's UUID on the source, where it gets another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub formerly: Option<Uuid>,
 }
 
 /// What the target must know of the source to check the offer for itself.
@@ -81,7 +98,7 @@ pub struct Finding {
 /// The target has made room.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Ticket {
-    /// Where the source's QEMU sends memory, as in `10.0.0.2:49152`.
+    /// Where the source's QEMU sends memory, as in `10.0.0.2:49152`; empty for a domain that is shut off.
     pub address: String,
     /// Name in the target's certificate, for QEMU's `tls-hostname`.
     pub tls_hostname: String,

@@ -22,6 +22,7 @@ mod problem;
 mod protocol;
 mod screen;
 mod statistics;
+mod storage;
 mod verified;
 
 pub use bridge::{BRIDGE_NAME, Bridge, BridgeRequest, is_bridge_name};
@@ -56,6 +57,10 @@ pub use problem::{Detail, Problem};
 pub use protocol::{PROTOCOL_HEADER, Protocols};
 pub use screen::Vnc;
 pub use statistics::{DiskStatistics, InterfaceStatistics, Statistics};
+pub use storage::{
+    CopiedFile, CopyFile, CopyProgress, CopyReport, CopyRole, CopyStorage, FileSent, FileTaken, Identity,
+    Maps, SourceDisks, Verify,
+};
 pub use verified::{DiskSeen, InterfaceSeen, Verified};
 
 /// Path prefix of every endpoint.

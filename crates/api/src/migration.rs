@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::Verified;
+use crate::{CopyProgress, CopyReport, CopyStorage, Identity, Maps, Verified};
 
 /// `POST /domains/{domain}/migrations`: move a domain.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -21,7 +21,7 @@ pub struct MigrationRequest {
     /// Longest blackout that memory may cause, in milliseconds. QEMU: `downtime-limit`.
     #[serde(default = "default_blackout_ms_max")]
     pub blackout_ms_max: u64,
-    /// Bandwidth for memory in bytes per second, 0 is without limit. QEMU: `max-bandwidth`.
+    /// Bandwidth for memory or files in bytes per second, 0 is without limit. QEMU: `max-bandwidth`.
     #[serde(default)]
     pub bandwidth_bytes_per_s: u64,
     /// Parallel connections for memory; 1 is QEMU's single stream. QEMU: `multifd-channels`. More than 1 needs
@@ -34,6 +34,18 @@ pub struct MigrationRequest {
     /// Rules of the preflight that are not to be looked at, by their codes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skip: Vec<String>,
+    /// Move it shut off.
+    #[serde(default)]
+    pub offline: bool,
+    /// Its disks go with it; absent: both hosts see them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copy_storage: Option<CopyStorage>,
+    /// What is called otherwise on the target.
+    #[serde(default, skip_serializing_if = "Maps::is_empty")]
+    pub maps: Maps,
+    /// Offline: what the domain on the target is to be, where it is not to be the same.
+    #[serde(default, skip_serializing_if = "Identity::is_same")]
+    pub identity: Identity,
 }
 
 fn default_blackout_ms_max() -> u64 {
@@ -57,6 +69,10 @@ impl MigrationRequest {
             channels: default_channels(),
             plaintext: false,
             skip: Vec::new(),
+            offline: false,
+            copy_storage: None,
+            maps: Maps::default(),
+            identity: Identity::default(),
         }
     }
 }
@@ -143,6 +159,8 @@ pub enum Outcome {
     Lost,
     /// The source gave its word and does not know the verdict.
     InDoubt,
+    /// A copy of the domain, with an identity of its own, is on the target, shut off; the domain is where it was.
+    Copied,
 }
 
 /// One thing that happened to a migration; sent as server-sent events, in order.
@@ -165,6 +183,8 @@ pub enum MigrationEvent {
     },
     /// Figures while memory goes over.
     Progress(Progress),
+    /// Figures while files are copied.
+    Copying(CopyProgress),
     /// The migration has ended, or is in doubt. Always the last event.
     Ended(Box<MigrationReport>),
 }
@@ -267,6 +287,12 @@ pub struct MigrationReport {
     /// What the target saw once the guest ran there; absent where it did not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verified: Option<Verified>,
+    /// Whether the domain moved shut off.
+    #[serde(default)]
+    pub offline: bool,
+    /// The files that were copied; absent where none were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copied: Option<CopyReport>,
 }
 
 /// A migration as one host knows it.

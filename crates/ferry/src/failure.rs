@@ -22,7 +22,7 @@ pub(crate) enum Exit {
 impl From<Outcome> for Exit {
     fn from(outcome: Outcome) -> Self {
         match outcome {
-            Outcome::Moved => Self::Done,
+            Outcome::Moved | Outcome::Copied => Self::Done,
             Outcome::Kept => Self::Kept,
             Outcome::InDoubt => Self::InDoubt,
             Outcome::Lost => Self::Lost,

@@ -5,7 +5,7 @@
 use std::io::IsTerminal;
 use std::time::Instant;
 
-use api::{MigrationEvent, Progress};
+use api::MigrationEvent;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::limits::{LIVE_LINE_EVERY, PROGRESS_LINE_EVERY};
@@ -44,6 +44,7 @@ impl<'a> Display<'a> {
             Self::Json(printer) => printer.line(event),
             Self::Live { bar, width } => match event {
                 MigrationEvent::Progress(figures) => bar.set_message(story::progress(figures, *width)),
+                MigrationEvent::Copying(figures) => bar.set_message(story::copying(figures, *width)),
                 MigrationEvent::Phase { .. } | MigrationEvent::Note { .. } => {
                     if let Some(text) = text(event, *width) {
                         bar.println(text);
@@ -85,7 +86,7 @@ pub(crate) struct Thinner {
 
 impl Thinner {
     fn lets_through(&mut self, event: &MigrationEvent, now: Instant) -> bool {
-        let MigrationEvent::Progress(Progress { .. }) = event else { return true };
+        let (MigrationEvent::Progress(_) | MigrationEvent::Copying(_)) = event else { return true };
         if self.last.is_some_and(|last| now.saturating_duration_since(last) < PROGRESS_LINE_EVERY) {
             return false;
         }
@@ -101,6 +102,7 @@ fn text(event: &MigrationEvent, width: usize) -> Option<String> {
         }
         MigrationEvent::Note { text, .. } => Some(wrap(text, "", "  ", width).trim_end().to_owned()),
         MigrationEvent::Progress(figures) => Some(story::progress(figures, width)),
+        MigrationEvent::Copying(figures) => Some(story::copying(figures, width)),
         MigrationEvent::Ended(_) => None,
     }
 }

@@ -2,7 +2,7 @@
 //! [`crate::progress`]. Main functions: [`phase`], [`progress`], [`report`].
 
 use anstyle::{AnsiColor, Style};
-use api::{Migration, MigrationPhase, MigrationReport, Outcome, Progress, Role, Verified};
+use api::{CopyProgress, Migration, MigrationPhase, MigrationReport, Outcome, Progress, Role, Verified};
 
 use crate::measure::{bytes, milliseconds, rate};
 use crate::printer::{Facts, wrap};
@@ -76,6 +76,25 @@ pub(crate) fn progress(figures: &Progress, width: usize) -> String {
     if wide.chars().count() <= width { wide } else { parts.join(" ") }
 }
 
+/// How far a copy is.
+pub(crate) fn copying(figures: &CopyProgress, width: usize) -> String {
+    let percent = (figures.done_bytes * 100).checked_div(figures.total_bytes).unwrap_or(100);
+    let mut parts = vec![
+        format!("{percent} %"),
+        format!("{} of {}", bytes(figures.done_bytes), bytes(figures.total_bytes)),
+        rate(figures.rate_bytes_per_s),
+        format!("sent {}", bytes(figures.sent_bytes)),
+    ];
+    if figures.level > 0 {
+        parts.push(format!("zstd {}", figures.level));
+    }
+    if let Some(left_ms) = figures.left_ms {
+        parts.push(format!("{} left", milliseconds(left_ms)));
+    }
+    let wide = parts.join("  ");
+    if wide.chars().count() <= width { wide } else { parts.join(" ") }
+}
+
 /// How a migration ended, or where it stands.
 pub(crate) fn report(report: &MigrationReport, width: usize) -> String {
     let (colour, headline) = headline(report);
@@ -128,6 +147,9 @@ fn headline(report: &MigrationReport) -> (AnsiColor, String) {
             AnsiColor::Yellow,
             format!("{domain} stays on {source}; it did not move to {target} (after {took})"),
         ),
+        Some(Outcome::Copied) => {
+            (AnsiColor::Green, format!("a copy of {domain} is on {target}, shut off (after {took})"))
+        }
         Some(Outcome::InDoubt) => {
             (AnsiColor::Red, format!("{domain} is in doubt between {source} and {target} (after {took})"))
         }
@@ -248,6 +270,8 @@ mod tests {
             suspended: false,
             skipped: Vec::new(),
             verified: None,
+            offline: false,
+            copied: None,
         }
     }
 

@@ -60,6 +60,9 @@ pub struct Opened {
     pub generation: u64,
     /// Whether the domain is suspended and stays so.
     pub suspended: bool,
+    /// Whether the domain is shut off, and moves so.
+    #[serde(default)]
+    pub offline: bool,
     /// Whether the source keeps its definition, fenced.
     pub keep_definition: bool,
     /// Rules of the preflight that were left out by name.
@@ -165,6 +168,7 @@ mod tests {
             target: "kvm2".into(),
             generation: 1,
             suspended: false,
+            offline: false,
             keep_definition: false,
             skipped: Vec::new(),
             token: Uuid::nil(),

@@ -122,6 +122,7 @@ pub(crate) fn begin(node: &Node, domain: &str, uuid: Uuid, request: &MigrationRe
         phase: Phase::Planned,
         encrypted: !request.plaintext,
         suspended: false,
+        offline: request.offline,
         skipped: request.skip.clone(),
     })
 }
@@ -282,6 +283,7 @@ async fn make_room(live: &mut Live, generation: u64, wish: &Wish) -> Result<Tick
         target: live.target.clone(),
         generation,
         suspended,
+        offline: false,
         keep_definition: wish.request.source_definition == api::SourceDefinition::Keep,
         skipped: wish.request.skip.clone(),
         token: ticket.token,
@@ -309,6 +311,10 @@ async fn offer(node: &Node, live: &Live, generation: u64, wish: &Wish) -> Result
         encrypted: !wish.request.plaintext,
         channels: wish.request.channels,
         skip: wish.request.skip.clone(),
+        offline: false,
+        files: Vec::new(),
+        verify: api::Verify::default(),
+        formerly: None,
         source_facts: SourceFacts {
             arch: facts.machine_arch,
             cpu_vendor: facts.cpu_vendor,

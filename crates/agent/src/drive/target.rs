@@ -133,6 +133,7 @@ pub(crate) fn begin(node: &Node, domain: &str, uuid: Uuid, offer: &Offer) -> Tra
         phase: Phase::Offered,
         encrypted: offer.encrypted,
         suspended: offer.suspended,
+        offline: offer.offline,
         skipped: offer.skip.clone(),
     });
     node.track(uuid, &tracker);
@@ -200,6 +201,7 @@ async fn prepare(
         target: node.config.host.clone(),
         generation: offer.generation.saturating_sub(1),
         suspended: offer.suspended,
+        offline: offer.offline,
         keep_definition: false,
         skipped: offer.skip.clone(),
         token: Uuid::new_v4(),

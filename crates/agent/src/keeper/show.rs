@@ -103,7 +103,9 @@ impl Keeper {
             }
             State::Leaving { tracker, .. } => match tracker.migration().report.outcome {
                 Some(Outcome::InDoubt) => (DomainState::InDoubt, tracker.migration().report.reason),
-                Some(Outcome::Moved | Outcome::Kept | Outcome::Lost) | None => (DomainState::Leaving, None),
+                Some(Outcome::Moved | Outcome::Kept | Outcome::Lost | Outcome::Copied) | None => {
+                    (DomainState::Leaving, None)
+                }
             },
             State::Arriving { tracker, .. } => {
                 (DomainState::Arriving, Some(format!("from {}", tracker.migration().report.source)))

@@ -52,6 +52,8 @@ fn migration(id: u128, role: Role, phase: MigrationPhase, outcome: Option<Outcom
         suspended: false,
         skipped: Vec::new(),
         verified: None,
+        offline: false,
+        copied: None,
     };
     Migration { role, report }
 }

@@ -145,6 +145,7 @@ async fn there(
             live,
             check: nonces.check(),
             nonces: nonces.directories(),
+            formerly: None,
         })
         .await;
     nonces.remove().await;

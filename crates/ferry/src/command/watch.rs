@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::time::Instant;
 
 use anyhow::Context;
-use api::{MigrationEvent, MigrationReport};
+use api::{CopyProgress, MigrationEvent, MigrationReport, Progress};
 use client::ClientError;
 use futures_util::TryStreamExt;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -166,9 +166,10 @@ impl Shown {
     /// Whether an event was not shown before; it counts as shown from now on.
     fn is_new(&mut self, event: &MigrationEvent) -> bool {
         match event {
-            MigrationEvent::Progress(figures) => {
-                let new = self.elapsed_ms.is_none_or(|elapsed| figures.elapsed_ms > elapsed);
-                self.elapsed_ms = self.elapsed_ms.max(Some(figures.elapsed_ms));
+            MigrationEvent::Progress(Progress { elapsed_ms, .. })
+            | MigrationEvent::Copying(CopyProgress { elapsed_ms, .. }) => {
+                let new = self.elapsed_ms.is_none_or(|elapsed| *elapsed_ms > elapsed);
+                self.elapsed_ms = self.elapsed_ms.max(Some(*elapsed_ms));
                 new
             }
             MigrationEvent::Phase { .. } | MigrationEvent::Note { .. } => {

@@ -30,6 +30,8 @@ pub(crate) async fn settlement(
     let settlement = match tracker.migration().report.outcome {
         None | Some(Outcome::InDoubt) => Settlement::Open,
         Some(Outcome::Moved) => Settlement::Moved,
+        // What the target has is another domain, and it was given it as any other.
+        Some(Outcome::Copied) => Settlement::Moved,
         Some(Outcome::Kept) => Settlement::Kept,
         Some(Outcome::Lost) => Settlement::Lost,
     };
