@@ -170,14 +170,7 @@ impl Definition {
     ///
     /// The path is not absolute or not UTF-8.
     pub fn with_nvram(&self, path: &Path) -> Result<Definition, DefinitionError> {
-        self.edited(|reader, editor, reading| {
-            let Some(node) = reading.nodes.os.and_then(|os| reader.child(os, "nvram")) else { return };
-            match (reader.child(node, "source"), path.to_str()) {
-                (_, None) => reader.refuse(node, "the path is not UTF-8", "rename the file"),
-                (Some(source), Some(path)) => editor.set_attribute(source, "file", path),
-                (None, Some(path)) => editor.set_text(node, path),
-            }
-        })
+        self.edited(|reader, editor, reading| set_nvram(reader, editor, reading, path))
     }
 
     /// The definition with a spelled-out CPU model in place of `host-model`: the same `<cpu>` element, whose other
@@ -228,6 +221,21 @@ impl Definition {
         } else {
             Err(DefinitionError { problems })
         }
+    }
+}
+
+/// Names another file for the variables, where there are some.
+pub(crate) fn set_nvram<'a>(
+    reader: &mut Reader<'a>,
+    editor: &mut Editor<'a>,
+    reading: &Reading<'a>,
+    path: &Path,
+) {
+    let Some(node) = reading.nodes.os.and_then(|os| reader.child(os, "nvram")) else { return };
+    match (reader.child(node, "source"), path.to_str()) {
+        (_, None) => reader.refuse(node, "the path is not UTF-8", "rename the file"),
+        (Some(source), Some(path)) => editor.set_attribute(source, "file", path),
+        (None, Some(path)) => editor.set_text(node, path),
     }
 }
 
