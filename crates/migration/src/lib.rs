@@ -8,6 +8,7 @@
 //!   functions;
 //! - [`owner`]: the owner record beside a disk;
 //! - [`journal`]: records to bytes and back;
+//! - [`placement`]: where a domain's files are on the target, and which of them are copied;
 //! - [`pool`]: whether a storage pool is the same on two hosts;
 //! - [`preflight`]: every finding at once.
 #![forbid(unsafe_code)]
@@ -18,6 +19,7 @@ pub mod journal;
 pub mod limits;
 pub mod owner;
 pub mod phase;
+pub mod placement;
 pub mod pool;
 pub mod preflight;
 mod right;
