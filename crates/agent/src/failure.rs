@@ -165,6 +165,8 @@ pub(crate) enum Failure {
     #[error("migration {id} is known here already")]
     MigrationKnown { id: Uuid },
     #[error(transparent)]
+    Placement(#[from] migration::placement::PlacementError),
+    #[error(transparent)]
     Bridge(#[from] BridgeFailure),
     #[error(transparent)]
     Copy(#[from] CopyFailure),

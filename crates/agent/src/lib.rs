@@ -30,6 +30,7 @@ mod networks;
 mod news;
 mod node;
 mod nonvolatile;
+mod placement;
 mod pools;
 mod preflight;
 mod recovery;

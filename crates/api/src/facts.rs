@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::Pool;
+use crate::{CopyFile, Pool};
 
 /// `POST /agent/checks`: a source asks a host what it would find there.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -26,6 +26,9 @@ pub struct CheckOffer {
     /// The domain's UUID on the source, where it is to get another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub formerly: Option<Uuid>,
+    /// The files that would be copied; the definition has them by their paths on the target.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<CopyFile>,
 }
 
 /// What a nonce was when it was read on the target.
@@ -163,6 +166,48 @@ pub struct DiskFacts {
     pub older_copy: bool,
     /// Why no file beside it can be locked.
     pub lock_fault: Option<String>,
+    /// Where the chain below it ends too early.
+    pub broken: Option<BrokenChain>,
+    /// What QEMU says of its lock, where somebody has it open for writing; asked where the domain is shut off.
+    pub in_use: Option<String>,
+}
+
+/// An image that stands on one which cannot be opened.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct BrokenChain {
+    /// The image that names the other.
+    pub image: String,
+    /// The path of the other.
+    pub below: String,
+    /// Why that cannot be opened.
+    pub fault: String,
+}
+
+/// What is on a host where a file is to be copied to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct PlaceFacts {
+    /// The path.
+    pub path: String,
+    /// Why it cannot be looked at.
+    pub fault: Option<String>,
+    /// Bytes in what lies there; absent where nothing does.
+    pub length_bytes: Option<u64>,
+    /// Bytes that it takes.
+    pub taken_bytes: Option<u64>,
+    /// Whether it is a block device.
+    pub block: bool,
+    /// Whether it is what an earlier move of this very domain has left there.
+    pub older_copy: bool,
+    /// What QEMU says of its lock, where somebody has it open for writing.
+    pub in_use: Option<String>,
+    /// Which filesystem it lies on, or would: `f_fsid` of statvfs(3).
+    pub filesystem: Option<u64>,
+    /// Free bytes of that filesystem.
+    pub free_bytes: Option<u64>,
+    /// Whether the source's nonce was read in its directory.
+    pub beside_nonce: bool,
 }
 
 /// A file or device that a disk is made of, as one host sees it.
@@ -292,4 +337,6 @@ pub struct TargetFacts {
     pub door: Option<String>,
     /// What is heard at the door.
     pub door_token: Option<Uuid>,
+    /// What lies where each file would be copied to that has a place by its path.
+    pub places: Vec<PlaceFacts>,
 }

@@ -33,8 +33,8 @@ pub use device::{AttachRequest, DetachRequest, Device, MediaRequest, Scope};
 pub use domain::{Disk, Domain, DomainState, Interface, RebootRequest, ShutdownRequest};
 pub use event::{DomainEvent, EventKind};
 pub use facts::{
-    BridgeFacts, BridgeFault, CertificateFacts, CheckOffer, DeviceLack, DiskFacts, FileFacts, HostFacts,
-    HugepageFacts, MacUse, NfsFacts, NonceSeen, TargetFacts, UnknownFact,
+    BridgeFacts, BridgeFault, BrokenChain, CertificateFacts, CheckOffer, DeviceLack, DiskFacts, FileFacts,
+    HostFacts, HugepageFacts, MacUse, NfsFacts, NonceSeen, PlaceFacts, TargetFacts, UnknownFact,
 };
 pub use handover::{
     Finding, Offer, Pledge, Settlement, SourceFacts, TargetPhase, TargetStatus, Ticket, Verdict,

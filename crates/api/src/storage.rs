@@ -134,6 +134,17 @@ pub struct CopyFile {
     pub converted: bool,
 }
 
+impl CopyFile {
+    /// Whether it is one of a disk's images.
+    #[must_use]
+    pub fn is_image(&self) -> bool {
+        match self.role {
+            CopyRole::Disk { .. } | CopyRole::Backing { .. } => true,
+            CopyRole::Nvram | CopyRole::Tpm { .. } => false,
+        }
+    }
+}
+
 /// How far the copy of a domain's files is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CopyProgress {

@@ -10,6 +10,7 @@ mod install;
 mod migrations;
 mod pools;
 mod screen;
+mod storage;
 
 use std::path::PathBuf;
 
@@ -30,10 +31,11 @@ pub(crate) use install::{Card, Create, Graphics, Machine, NewDomain};
 pub(crate) use migrations::{Check, Migrate, Migrations, Resolve, Word};
 pub(crate) use pools::{DefinePool, FormatWord, KindWord, OneVolume, PoolCommand, Transfer, Vol};
 pub(crate) use screen::{Console, Events, Screenshot};
+pub(crate) use storage::{SourceDisksWord, Storage, VerifyWord};
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  done; a migration: the domain has moved
+  0  done; a migration: the domain has moved, or its copy is on the target
   1  the operation failed
   2  the command line is wrong
   3  no agent could be reached
@@ -44,7 +46,7 @@ Exit codes:
 
 Errors go to standard error; with --json as one object {\"error\": …} with code, detail, mend and details.";
 
-/// Moves virtual machines between hosts while they run.
+/// Moves virtual machines between hosts, running or shut off.
 #[derive(Debug, Parser)]
 #[command(name = "ferry", version, after_help = EXIT_CODES, max_term_width = 100)]
 #[command(propagate_version = false, disable_help_subcommand = true, arg_required_else_help = true)]
@@ -170,9 +172,12 @@ pub(crate) enum Command {
     /// Volumes of a storage pool
     #[command(subcommand)]
     Vol(Vol),
-    /// Move a domain to another host while it runs
+    /// Move a domain to another host, while it runs or shut off
     ///
     /// Begins with everything that `ferry check` looks at, and changes nothing where that forbids it.
+    ///
+    /// Both hosts see the disks, or --copy-storage takes them along: as the files that they are, with their snapshots and
+    /// holes, proven equal before the domain is handed over. A copy that is cut goes on where it was.
     ///
     /// Watches the migration to its end and prints a short report. Ctrl-C asks the agent to cancel it; a second Ctrl-C
     /// stops watching and leaves it to itself.
@@ -297,6 +302,39 @@ mod tests {
             "ferry migrations resolve 00000000-0000-0000-0000-000000000000 --as won",
             ErrorKind::InvalidValue,
             "moved, kept, lost",
+        );
+        for (typed, says) in [
+            ("--flatten", "--copy-storage"),
+            ("--copy-media", "--copy-storage"),
+            ("--verify wire", "--copy-storage"),
+            ("--source-disks delete", "--copy-storage"),
+            ("--new-uuid", "--offline"),
+            ("--rename web2", "--offline"),
+            ("--keep-source --offline", "--copy-storage"),
+        ] {
+            let typed = format!("ferry migrate web1 --to kvm2 {typed}");
+            check_refused(&typed, ErrorKind::MissingRequiredArgument, says);
+        }
+        for typed in [
+            "--max-blackout 30ms",
+            "--channels 2",
+            "--plaintext",
+            "--transient",
+            "--copy-storage --keep-source --source-disks delete",
+            "--copy-storage --keep-source --keep-definition",
+        ] {
+            let typed = format!("ferry migrate web1 --to kvm2 --offline {typed}");
+            check_refused(&typed, ErrorKind::ArgumentConflict, "cannot be used with");
+        }
+        check_refused(
+            "ferry migrate web1 --to kvm2 --map-disk vda=web1",
+            ErrorKind::ValueValidation,
+            "an absolute path",
+        );
+        check_refused(
+            "ferry check web1 --to kvm2 --map-pool a=",
+            ErrorKind::ValueValidation,
+            "the name there",
         );
         check_refused("ferry clone web1 web2 --file vda", ErrorKind::ValueValidation, "an absolute path");
         check_refused("ferry migrations show 17", ErrorKind::ValueValidation, "<ID>");

@@ -38,15 +38,15 @@ impl<'a> Display<'a> {
         Self::Live { bar, width: printer.width().saturating_sub(2) }
     }
 
-    /// Shows one event.
-    pub(crate) fn event(&mut self, event: &MigrationEvent, now: Instant) {
+    /// Shows one event of a migration, `offline` of a domain that is shut off.
+    pub(crate) fn event(&mut self, event: &MigrationEvent, offline: bool, now: Instant) {
         match self {
             Self::Json(printer) => printer.line(event),
             Self::Live { bar, width } => match event {
                 MigrationEvent::Progress(figures) => bar.set_message(story::progress(figures, *width)),
                 MigrationEvent::Copying(figures) => bar.set_message(story::copying(figures, *width)),
                 MigrationEvent::Phase { .. } | MigrationEvent::Note { .. } => {
-                    if let Some(text) = text(event, *width) {
+                    if let Some(text) = text(event, offline, *width) {
                         bar.println(text);
                     }
                 }
@@ -54,7 +54,7 @@ impl<'a> Display<'a> {
             },
             Self::Lines { printer, thinner } => {
                 if thinner.lets_through(event, now)
-                    && let Some(text) = text(event, printer.width())
+                    && let Some(text) = text(event, offline, printer.width())
                 {
                     printer.note(&text);
                 }
@@ -95,10 +95,10 @@ impl Thinner {
     }
 }
 
-fn text(event: &MigrationEvent, width: usize) -> Option<String> {
+fn text(event: &MigrationEvent, offline: bool, width: usize) -> Option<String> {
     match event {
         MigrationEvent::Phase { phase, .. } => {
-            Some(format!("{}: {}", story::phase_name(*phase), story::phase(*phase)))
+            Some(format!("{}: {}", story::phase_name(*phase), story::phase(*phase, offline)))
         }
         MigrationEvent::Note { text, .. } => Some(wrap(text, "", "  ", width).trim_end().to_owned()),
         MigrationEvent::Progress(figures) => Some(story::progress(figures, width)),
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn lines() {
         let phase = MigrationEvent::Phase { phase: MigrationPhase::Streaming, at: String::new() };
-        insta::assert_snapshot!(text(&phase, 80).expect("a line"), @"streaming: memory goes over while the guest works");
-        insta::assert_snapshot!(text(&figures(), 80).expect("a line"), @"round 2  sent 1.00 GiB  left 12.0 MiB  100 MiB/s  blackout 300 ms");
+        insta::assert_snapshot!(text(&phase, false, 80).expect("a line"), @"streaming: memory goes over while the guest works");
+        insta::assert_snapshot!(text(&figures(), false, 80).expect("a line"), @"round 2  sent 1.00 GiB  left 12.0 MiB  100 MiB/s  blackout 300 ms");
     }
 }

@@ -4,11 +4,14 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use api::{CheckMode, CheckRequest, MigrationRequest, ResolveAs, SourceDefinition};
+use api::{
+    CheckMode, CheckRequest, CopyStorage, Identity, Maps, MigrationRequest, ResolveAs, SourceDefinition,
+    SourceDisks, Verify,
+};
 use client::Client;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::args::{Check, Migrate, Reach, Word};
+use crate::args::{Check, Migrate, Reach, SourceDisksWord, Storage, VerifyWord, Word};
 
 /// Where an agent listens for its own host.
 pub(crate) const SOCKET: &str = "/run/ferry/ferry.sock";
@@ -99,10 +102,38 @@ pub(crate) fn migration(typed: &Migrate) -> MigrationRequest {
     if typed.keep_definition {
         request.source_definition = SourceDefinition::Keep;
     }
-    request.plaintext = typed.plaintext;
-    request.skip.clone_from(&typed.skip);
-    request.transient = typed.transient;
-    request
+    let verify = match typed.verify {
+        Some(VerifyWord::Wire) => Verify::Wire,
+        Some(VerifyWord::Disk) | None => Verify::Disk,
+    };
+    let source_disks = match typed.source_disks {
+        Some(SourceDisksWord::Delete) => SourceDisks::Delete,
+        Some(SourceDisksWord::Keep) | None => SourceDisks::Keep,
+    };
+    MigrationRequest {
+        plaintext: typed.plaintext,
+        skip: typed.skip.clone(),
+        transient: typed.transient,
+        offline: typed.offline,
+        copy_storage: copy(&typed.storage).map(|copy| CopyStorage { verify, source_disks, ..copy }),
+        maps: maps(&typed.storage),
+        identity: identity(&typed.storage),
+        ..request
+    }
+}
+
+fn copy(typed: &Storage) -> Option<CopyStorage> {
+    let copy = CopyStorage { flatten: typed.flatten, media: typed.copy_media, ..CopyStorage::default() };
+    typed.copy_storage.then_some(copy)
+}
+
+fn maps(typed: &Storage) -> Maps {
+    let pairs = |typed: &[(String, String)]| typed.iter().cloned().collect();
+    Maps { disks: pairs(&typed.map_disk), pools: pairs(&typed.map_pool), bridges: pairs(&typed.map_bridge) }
+}
+
+fn identity(typed: &Storage) -> Identity {
+    Identity { new_uuid: typed.new_uuid, name: typed.rename.clone(), keep_source: typed.keep_source }
 }
 
 /// What is to be checked. What was not typed is left to the domain's state.
@@ -117,7 +148,16 @@ pub(crate) fn check(typed: &Check) -> CheckRequest {
         request.channels = channels;
     }
     let (only, skip) = (typed.only.clone(), typed.skip.clone());
-    CheckRequest { mode, only, skip, plaintext: typed.plaintext, ..request }
+    CheckRequest {
+        mode,
+        only,
+        skip,
+        plaintext: typed.plaintext,
+        copy_storage: copy(&typed.storage),
+        maps: maps(&typed.storage),
+        identity: identity(&typed.storage),
+        ..request
+    }
 }
 
 /// The word about a migration in doubt.
@@ -204,6 +244,34 @@ mod tests {
         assert_eq!((request.blackout_ms_max, request.bandwidth_bytes_per_s), (100, 1 << 20));
         assert_eq!((request.channels, request.plaintext, request.transient), (4, true, true));
         assert_eq!(request.source_definition, api::SourceDefinition::Keep);
+
+        let typed = "ferry migrate web1 --to kvm2 --offline --copy-storage --flatten --copy-media --verify wire \
+                     --source-disks delete --map-disk vda=/srv/a=b --map-pool a=b --map-bridge br0=br1 \
+                     --map-bridge br2=br3 --new-uuid --rename web2";
+        let Command::Migrate(cold) = Args::try_parse_from(typed.split_whitespace()).expect("parses").command
+        else {
+            panic!("not migrate")
+        };
+        let pairs = |pairs: &[(&str, &str)]| {
+            pairs.iter().map(|(here, there)| ((*here).to_owned(), (*there).to_owned())).collect()
+        };
+        let expect = api::MigrationRequest {
+            offline: true,
+            copy_storage: Some(api::CopyStorage {
+                flatten: true,
+                media: true,
+                verify: api::Verify::Wire,
+                source_disks: api::SourceDisks::Delete,
+            }),
+            maps: api::Maps {
+                disks: pairs(&[("vda", "/srv/a=b")]),
+                pools: pairs(&[("a", "b")]),
+                bridges: pairs(&[("br0", "br1"), ("br2", "br3")]),
+            },
+            identity: api::Identity { new_uuid: true, name: Some("web2".into()), keep_source: false },
+            ..api::MigrationRequest::to("kvm2")
+        };
+        assert_eq!(migration(&cold), expect);
 
         let typed = ["ferry", "migrate", "web1", "--to", "kvm2"];
         let Command::Migrate(none) = Args::try_parse_from(typed).expect("parses").command else {

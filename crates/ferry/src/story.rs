@@ -2,14 +2,23 @@
 //! [`crate::progress`]. Main functions: [`phase`], [`progress`], [`report`].
 
 use anstyle::{AnsiColor, Style};
-use api::{CopyProgress, Migration, MigrationPhase, MigrationReport, Outcome, Progress, Role, Verified};
+use api::{
+    CopiedFile, CopyProgress, CopyReport, Migration, MigrationPhase, MigrationReport, Outcome, Progress,
+    Role, Verified, Verify,
+};
 
 use crate::measure::{bytes, milliseconds, rate};
 use crate::printer::{Facts, wrap};
 
-/// What is going on in a phase.
-pub(crate) fn phase(phase: MigrationPhase) -> &'static str {
+/// What is going on in a phase; `offline` where the domain is shut off.
+pub(crate) fn phase(phase: MigrationPhase, offline: bool) -> &'static str {
     match phase {
+        MigrationPhase::Streaming if offline => "what it has goes over",
+        MigrationPhase::Stopped if offline => "the last of it goes over",
+        MigrationPhase::Moved if offline => "the domain is on the target",
+        MigrationPhase::Receiving if offline => "files come in",
+        MigrationPhase::Running if offline => "the domain is here",
+        MigrationPhase::Refused if offline => "everything was given back",
         MigrationPhase::Planned => "both hosts were checked, nothing stands in the way",
         MigrationPhase::Reserved => "the target has made room",
         MigrationPhase::Streaming => "memory goes over while the guest works",
@@ -76,7 +85,7 @@ pub(crate) fn progress(figures: &Progress, width: usize) -> String {
     if wide.chars().count() <= width { wide } else { parts.join(" ") }
 }
 
-/// How far a copy is.
+/// How far a copy is, in one line of at most `width` columns, as far as that goes.
 pub(crate) fn copying(figures: &CopyProgress, width: usize) -> String {
     let percent = (figures.done_bytes * 100).checked_div(figures.total_bytes).unwrap_or(100);
     let mut parts = vec![
@@ -91,8 +100,15 @@ pub(crate) fn copying(figures: &CopyProgress, width: usize) -> String {
     if let Some(left_ms) = figures.left_ms {
         parts.push(format!("{} left", milliseconds(left_ms)));
     }
-    let wide = parts.join("  ");
-    if wide.chars().count() <= width { wide } else { parts.join(" ") }
+    let lines = [format!("{} {}", bar(percent), parts.join("  ")), parts.join("  ")];
+    lines.into_iter().find(|line| line.chars().count() <= width).unwrap_or_else(|| parts.join(" "))
+}
+
+/// A share of a hundred as a bar.
+fn bar(percent: u64) -> String {
+    const COLUMNS: usize = 8;
+    let full = usize::try_from(percent).unwrap_or(100).min(100) * COLUMNS / 100;
+    "━".repeat(full) + &"╌".repeat(COLUMNS - full)
 }
 
 /// How a migration ended, or where it stands.
@@ -118,9 +134,15 @@ pub(crate) fn report(report: &MigrationReport, width: usize) -> String {
         );
         facts.add("memory", &line);
     }
+    if let Some(copied) = &report.copied {
+        facts.add("copied", &copied_in_short(copied));
+        copied.files.iter().for_each(|file| facts.add("", &one_copied(file)));
+    }
     facts.add("on the way", if report.encrypted { "encrypted" } else { "in plain text" });
-    if report.suspended {
-        facts.add("state", "suspended, as before");
+    match (report.offline, report.suspended) {
+        (true, _) => facts.add("state", "shut off"),
+        (false, true) => facts.add("state", "suspended, as before"),
+        (false, false) => {}
     }
     if let Some(verified) = &report.verified {
         facts.add("afterwards", &afterwards(verified));
@@ -134,6 +156,27 @@ pub(crate) fn report(report: &MigrationReport, width: usize) -> String {
         text.push_str(&wrap(mend, "→ ", "  ", width));
     }
     text
+}
+
+fn copied_in_short(copied: &CopyReport) -> String {
+    let content = copied.files.iter().map(|file| file.content_bytes).sum();
+    let files = if copied.files.len() == 1 { "file" } else { "files" };
+    let resumed = match copied.resumed {
+        0 => String::new(),
+        1 => ", begun again once".to_owned(),
+        times => format!(", begun again {times} times"),
+    };
+    let proven = match copied.verify {
+        Verify::Disk => "read back from the target's disk and equal",
+        Verify::Wire => "equal as it came in; NOT read back from the target's disk",
+    };
+    let (count, content, sent) = (copied.files.len(), bytes(content), bytes(copied.sent_bytes));
+    format!("{content} of content in {count} {files}, {sent} sent{resumed}; {proven}")
+}
+
+fn one_copied(file: &CopiedFile) -> String {
+    let from = &file.from;
+    if file.from == file.to { from.clone() } else { format!("{from} as {}", file.to) }
 }
 
 fn headline(report: &MigrationReport) -> (AnsiColor, String) {
@@ -156,9 +199,10 @@ fn headline(report: &MigrationReport) -> (AnsiColor, String) {
         Some(Outcome::Lost) => {
             (AnsiColor::Red, format!("{domain} lost its memory between {source} and {target} (after {took})"))
         }
-        None => {
-            (AnsiColor::Cyan, format!("{domain} goes from {source} to {target}: {}", phase(report.phase)))
-        }
+        None => (
+            AnsiColor::Cyan,
+            format!("{domain} goes from {source} to {target}: {}", phase(report.phase, report.offline)),
+        ),
     }
 }
 
@@ -231,11 +275,11 @@ pub(crate) fn role(role: Role) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::{phase, progress, report, stake};
+    use super::{copying, phase, progress, report, stake};
     use anstream::adapter::strip_str;
     use api::{
-        DiskSeen, Downtime, InterfaceSeen, Memory, Migration, MigrationPhase, MigrationReport, Outcome,
-        Progress, ResolveAs, Role, Verified,
+        CopiedFile, CopyProgress, CopyReport, DiskSeen, Downtime, InterfaceSeen, Memory, Migration,
+        MigrationPhase, MigrationReport, Outcome, Progress, ResolveAs, Role, Verified, Verify,
     };
     use insta::assert_snapshot;
     use uuid::Uuid;
@@ -415,6 +459,59 @@ mod tests {
         }
     }
 
+    fn copied() -> MigrationReport {
+        let file = |from: &str, to: &str, content_bytes| CopiedFile {
+            from: from.into(),
+            to: to.into(),
+            length_bytes: 20 << 30,
+            content_bytes,
+            blake3: "00".into(),
+        };
+        let files = vec![
+            file("/srv/images/web1.qcow2", "/mnt/fast/web1.qcow2", 2 << 30),
+            file("/srv/images/web1_VARS.fd", "/srv/images/web1_VARS.fd", 540_672),
+        ];
+        MigrationReport {
+            memory: Memory::default(),
+            downtime: Downtime::default(),
+            offline: true,
+            copied: Some(CopyReport { verify: Verify::Disk, files, sent_bytes: 1_300_000_000, resumed: 0 }),
+            ..ended(Some(Outcome::Moved), MigrationPhase::Moved)
+        }
+    }
+
+    #[test]
+    fn moved_shut_off_with_its_disks() {
+        assert_snapshot!(shown(&copied()));
+        let mut given = copied();
+        given.outcome = Some(Outcome::Copied);
+        given.copied = given.copied.map(|it| CopyReport { verify: Verify::Wire, resumed: 3, ..it });
+        assert_snapshot!(shown(&given));
+    }
+
+    #[test]
+    fn copy_lines() {
+        let figures = CopyProgress {
+            file: "/srv/web1.qcow2".into(),
+            done_bytes: 1_300_000_000,
+            total_bytes: 2 << 30,
+            sent_bytes: 700_000_000,
+            rate_bytes_per_s: 480 << 20,
+            left_ms: Some(2_400),
+            level: 1,
+            elapsed_ms: 3_000,
+        };
+        assert_snapshot!(copying(&figures, 80), @"━━━━╌╌╌╌ 60 %  1.21 GiB of 2.00 GiB  480 MiB/s  sent 668 MiB  zstd 1  2.4 s left");
+        let nothing_known =
+            CopyProgress { rate_bytes_per_s: 0, left_ms: None, level: 0, done_bytes: 0, ..figures.clone() };
+        assert_snapshot!(copying(&nothing_known, 80), @"╌╌╌╌╌╌╌╌ 0 %  0 B of 2.00 GiB  0 B/s  sent 668 MiB");
+        let long =
+            CopyProgress { left_ms: Some(3_599_000), rate_bytes_per_s: 1_000 << 20, ..figures.clone() };
+        assert_snapshot!(copying(&long, 80), @"60 %  1.21 GiB of 2.00 GiB  1000 MiB/s  sent 668 MiB  zstd 1  59 min 59 s left");
+        let empty = CopyProgress { done_bytes: 0, total_bytes: 0, left_ms: Some(0), ..figures };
+        assert_snapshot!(copying(&empty, 80), @"━━━━━━━━ 100 %  0 B of 0 B  480 MiB/s  sent 668 MiB  zstd 1  0 ms left");
+    }
+
     #[test]
     fn stakes_name_both_hosts_and_what_is_lost() {
         let migration =
@@ -434,7 +531,7 @@ mod tests {
             MigrationPhase::Pledged,
             MigrationPhase::Moved,
         ];
-        assert_snapshot!(phases.map(phase).join("\n"), @r"
+        assert_snapshot!(phases.map(|it| phase(it, false)).join("\n"), @r"
         both hosts were checked, nothing stands in the way
         the target has made room
         memory goes over while the guest works

@@ -7,6 +7,7 @@
 
 pub mod client;
 pub mod guest;
+pub mod holder;
 pub mod host;
 pub mod kvm_host;
 pub mod limits;

@@ -13,7 +13,7 @@ use lab::guest::{Guest, GuestOptions};
 use lab::preflight::{expect, in_order, real};
 use lab::trial::{play, play_in};
 
-use conditions::{hosts, network, qemus, running, storage};
+use conditions::{copies, hosts, network, qemus, running, storage};
 
 /// A domain that is defined on `kvm1`, where nothing is wrong.
 fn defined(lab: &Lab) -> Result<Guest> {
@@ -92,6 +92,17 @@ fn storage_that_differs() -> Result<()> {
         storage::locks(lab)?;
         storage::pools(lab)?;
         storage::nfs(lab)?;
+        in_order(lab, "web1").context("everything is as it was")?;
+        undefine(lab)
+    })
+}
+
+#[test]
+fn disks_that_cannot_go_along() -> Result<()> {
+    play(|lab| {
+        let guest = defined(lab)?;
+        copies::places(lab, &guest)?;
+        copies::images(lab, &guest)?;
         in_order(lab, "web1").context("everything is as it was")?;
         undefine(lab)
     })

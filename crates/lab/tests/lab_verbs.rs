@@ -1,15 +1,14 @@
 //! The daily verbs, each by its effect on a real guest, a real QEMU or a real image, and by what it refuses.
 
 use std::fs;
-use std::io::Read;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use lab::Lab;
 use lab::guest::{Guest, GuestOptions, create_disk, records};
+use lab::holder::Holder;
 use lab::host::{Host, Mount, Refusal};
 use lab::limits::{GUEST_BOOT, HAPPENS, LOOK};
 use lab::talk::Talk;
@@ -57,26 +56,6 @@ fn comes_true(what: &str, within: Duration, mut looks: impl FnMut() -> Result<bo
         thread::sleep(LOOK);
     }
     Ok(())
-}
-
-/// Somebody else who has an image open for writing.
-struct Holder(Child);
-
-impl Holder {
-    fn begin(image: &Path) -> Result<Holder> {
-        let mut command = Command::new("qemu-io");
-        command.args(["-f", "qcow2"]).arg(image).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut holder = Holder(command.spawn()?);
-        // Its prompt comes when the image is open.
-        holder.0.stdout.as_mut().context("a pipe")?.read_exact(&mut [0])?;
-        Ok(holder)
-    }
-
-    fn end(mut self) -> Result<()> {
-        drop(self.0.stdin.take());
-        ensure!(self.0.wait()?.success(), "qemu-io failed");
-        Ok(())
-    }
 }
 
 /// `ferry edit` with `sed` for an editor.

@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
-use api::{CopyFile, CopyRole, CopyStorage, Maps, Pool};
+use api::{CopyFile, CopyRole, CopyStorage, Maps, PlaceFacts, Pool};
 
 /// What a domain has on its source's storage, and where its cards lead.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -75,6 +75,8 @@ pub struct Wish<'a> {
     pub pools_here: &'a [Pool],
     /// The target's pools; needed where pools are mapped.
     pub pools_there: &'a [Pool],
+    /// Files here, by path, that the target sees as well: they are not copied.
+    pub shared: &'a BTreeSet<String>,
 }
 
 /// Where everything is on the target.
@@ -213,7 +215,7 @@ pub fn place(belongings: &Belongings, wish: &Wish<'_>) -> Result<Placement, Plac
     let mut placement = Placement { paths: places.moved(belongings), ..Placement::default() };
     for disk in &belongings.disks {
         match wish.copy.filter(|copy| copy.media || !disk.medium) {
-            Some(copy) => places.copy(disk, copy.flatten, &mut placement)?,
+            Some(copy) => places.copy(disk, copy.flatten, wish.shared, &mut placement)?,
             None => places.check_names(disk)?,
         }
     }
@@ -229,6 +231,20 @@ pub fn place(belongings: &Belongings, wish: &Wish<'_>) -> Result<Placement, Plac
     }
     distinct(&placement)?;
     Ok(placement)
+}
+
+/// Files here, by path, of those that are to be copied, that the target sees at their places: its directory there is one of
+/// the source's.
+#[must_use]
+pub fn seen(files: &[Placed], places: &[PlaceFacts]) -> BTreeSet<String> {
+    let name = |path: &str| Path::new(path).file_name().map(ToOwned::to_owned);
+    let of_images = files.iter().filter(|placed| placed.file.is_image());
+    let seen = of_images.filter(|Placed { from, file, .. }| {
+        let place = places.iter().find(|place| place.path == file.path);
+        place.is_some_and(|place| place.beside_nonce && place.length_bytes.is_some())
+            && name(from) == name(&file.path)
+    });
+    seen.map(|placed| placed.from.clone()).collect()
 }
 
 /// Whether a file lies beside a disk: where the disk is found on both hosts, so is the file.
@@ -353,10 +369,17 @@ impl<'a> Places<'a> {
         }
     }
 
-    /// Copies a disk: the one image that its chain becomes, or all of the chain.
-    fn copy(&self, disk: &Disk, flatten: bool, placement: &mut Placement) -> Result<(), PlacementError> {
+    /// Copies a disk: the one image that its chain becomes, or all of the chain that the target does not see.
+    fn copy(
+        &self,
+        disk: &Disk,
+        flatten: bool,
+        shared: &BTreeSet<String>,
+        placement: &mut Placement,
+    ) -> Result<(), PlacementError> {
         let Some(top) = disk.images.first() else { return Ok(()) };
-        if flatten && (top.backing.is_some() || top.data_file.is_some()) {
+        let stands_on_more = top.backing.is_some() || top.data_file.is_some();
+        if flatten && stands_on_more && !shared.contains(&top.file.path) {
             let role = CopyRole::Disk { disk: disk.name.clone(), format: top.format.clone() };
             let all = StoredFile {
                 path: top.file.path.clone(),
@@ -371,6 +394,11 @@ impl<'a> Places<'a> {
         }
         for (index, image) in disk.images.iter().enumerate().rev() {
             let path = &image.file.path;
+            let backing = disk.images.get(index + 1).and_then(|below| self.renamed(image, below));
+            if shared.contains(path) {
+                stays(image, backing)?;
+                continue;
+            }
             if let Some(data_file) = image.data_file.clone() {
                 return Err(PlacementError::DataFile { path: path.clone(), data_file });
             }
@@ -378,27 +406,22 @@ impl<'a> Places<'a> {
             if placement.files.iter().any(|placed| plain(Path::new(&placed.from)) == plain(Path::new(path))) {
                 continue;
             }
-            let (disk_name, format) = (disk.name.clone(), image.format.clone());
+            let (disk, format) = (disk.name.clone(), image.format.clone());
             let role = match index {
-                0 => CopyRole::Disk { disk: disk_name, format },
-                _ => CopyRole::Backing { disk: disk_name, format },
+                0 => CopyRole::Disk { disk, format },
+                _ => CopyRole::Backing { disk, format },
             };
             let mut placed = self.placed(&image.file, role);
-            placed.file.backing = disk.images.get(index + 1).and_then(|below| self.renamed(image, below));
+            placed.file.backing = backing;
             placement.files.push(placed);
         }
         Ok(())
     }
 
-    /// No image that stays as it is may name one below it that is elsewhere.
+    /// A disk that is not copied.
     fn check_names(&self, disk: &Disk) -> Result<(), PlacementError> {
-        for (image, below) in disk.images.iter().zip(disk.images.iter().skip(1)) {
-            if let Some(to) = self.renamed(image, below) {
-                let (path, backing) = (image.file.path.clone(), below.file.path.clone());
-                return Err(PlacementError::BackingStays { path, backing, to });
-            }
-        }
-        Ok(())
+        let pairs = disk.images.iter().zip(disk.images.iter().skip(1));
+        pairs.map(|(image, below)| stays(image, self.renamed(image, below))).collect()
     }
 
     /// The path on the target of the image below another, where the other's own name for it does not lead there.
@@ -410,6 +433,13 @@ impl<'a> Places<'a> {
         let there = plain(Path::new(&self.there(&below.file.path)));
         (plain(&leads) != there).then(|| there.display().to_string())
     }
+}
+
+/// No image that stays as it is may name one below it that is elsewhere.
+fn stays(image: &Image, renamed: Option<String>) -> Result<(), PlacementError> {
+    let Some(to) = renamed else { return Ok(()) };
+    let (path, backing) = (image.file.path.clone(), image.backing.clone().unwrap_or_default());
+    Err(PlacementError::BackingStays { path, backing, to })
 }
 
 fn find<'a>(pools: &[&'a Pool], name: &str, side: &'static str) -> Result<&'a Pool, PlacementError> {
@@ -487,9 +517,22 @@ mod tests {
         copy: Option<&CopyStorage>,
         maps: &Maps,
     ) -> Result<Placement, PlacementError> {
+        placed_beside(belongings, live, copy, maps, &BTreeSet::new())
+    }
+
+    fn placed_beside(
+        belongings: &Belongings,
+        live: bool,
+        copy: Option<&CopyStorage>,
+        maps: &Maps,
+        shared: &BTreeSet<String>,
+    ) -> Result<Placement, PlacementError> {
         let pools_here = [pool("srv", "/srv"), pool("gold", "/gold"), pool("empty", "/empty")];
         let pools_there = [pool("fast", "/mnt/fast"), pool("gold", "/gold")];
-        place(belongings, &Wish { live, copy, maps, pools_here: &pools_here, pools_there: &pools_there })
+        place(
+            belongings,
+            &Wish { live, copy, maps, pools_here: &pools_here, pools_there: &pools_there, shared },
+        )
     }
 
     /// Each file that is copied: its path, what becomes of it, and what it stands on where that is written into it.
@@ -615,6 +658,48 @@ mod tests {
         let placement = placed(&two, true, Some(&CopyStorage::default()), &Maps::default()).unwrap();
         let froms: Vec<_> = placement.files.iter().map(|placed| placed.from.as_str()).collect();
         assert_eq!(froms, ["/gold/base.img", "/srv/middle.qcow2", "/srv/web1.qcow2", "/srv/data.qcow2"]);
+    }
+
+    #[test]
+    fn what_the_target_sees_as_well_stays() {
+        let shared = |path: &str| BTreeSet::from([path.to_owned()]);
+        let copy = Some(&CopyStorage::default());
+        let froms = |copy, shared: &BTreeSet<String>| -> Vec<String> {
+            let placement = placed_beside(&web1(), true, copy, &Maps::default(), shared).unwrap();
+            placement.files.into_iter().map(|placed| placed.from).collect()
+        };
+        assert_eq!(
+            froms(copy, &shared("/gold/base.img")),
+            ["/srv/middle.qcow2", "/srv/web1.qcow2", "/dev/vg/data"]
+        );
+        let flat = CopyStorage { flatten: true, ..CopyStorage::default() };
+        let top = shared("/srv/web1.qcow2");
+        assert_eq!(froms(Some(&flat), &top), ["/gold/base.img", "/srv/middle.qcow2", "/dev/vg/data"]);
+        let maps = Maps { disks: pairs(&[("/srv/middle.qcow2", "/srv/other.qcow2")]), ..Maps::default() };
+        assert!(matches!(
+            placed_beside(&web1(), true, copy, &maps, &top),
+            Err(PlacementError::BackingStays { .. })
+        ));
+    }
+
+    #[test]
+    fn a_target_sees_a_file_of_the_same_name_beside_the_sources_nonce() {
+        let maps = Maps { disks: pairs(&[("vdb", "/srv/other.img")]), ..Maps::default() };
+        let files = placed(&web1(), true, Some(&CopyStorage::default()), &maps).unwrap().files;
+        let place = |path: &str, beside_nonce, there: bool| PlaceFacts {
+            path: path.into(),
+            beside_nonce,
+            length_bytes: there.then_some(1),
+            ..PlaceFacts::default()
+        };
+        let places = [
+            place("/gold/base.img", true, true),
+            place("/srv/middle.qcow2", true, false),
+            place("/srv/web1.qcow2", false, true),
+            // Another file on storage that both have.
+            place("/srv/other.img", true, true),
+        ];
+        assert_eq!(seen(&files, &places), BTreeSet::from(["/gold/base.img".to_owned()]));
     }
 
     #[track_caller]

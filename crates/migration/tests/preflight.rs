@@ -115,21 +115,75 @@ fn a_file_that_is_added_to_on_shared_storage_goes_along() {
 fn disks_that_are_copied_into_one_filesystem_share_its_room() {
     let two = |facts: &mut Facts| {
         example::other_ways(facts);
-        let (mut here, mut there) = (facts.source.disks[0].clone(), example::missing("vdb".into()));
-        (here.disk, here.path) = ("vdb".into(), "/srv/web1-data.qcow2".into());
-        there.path.clone_from(&here.path);
-        facts.source.disks.push(here);
-        let target = facts.target.as_mut().expect("told");
-        target.host.disks.push(there);
-        for disk in &mut target.host.disks {
-            (disk.filesystem, disk.free_bytes) = (Some(1), Some(3 << 29));
+        example::copied(facts, "vdc", "/srv/web1-data.qcow2");
+        for place in &mut facts.target.as_mut().expect("told").places {
+            place.free_bytes = Some(3 << 29);
         }
     };
     check(two, &[("disk-space-short", Severity::Fail)]);
     check(
         |facts| {
             two(facts);
-            facts.target.as_mut().expect("told").host.disks[1].filesystem = Some(2);
+            facts.target.as_mut().expect("told").places[2].filesystem = Some(2);
+        },
+        &[],
+    );
+}
+
+#[test]
+fn an_older_copy_is_written_in_place() {
+    let older = |facts: &mut Facts| {
+        example::other_ways(facts);
+        let place = &mut facts.target.as_mut().expect("told").places[0];
+        (place.older_copy, place.free_bytes) = (true, Some(1 << 20));
+        (place.length_bytes, place.taken_bytes) = (Some(1 << 30), Some(1 << 30));
+    };
+    check(older, &[]);
+    check(
+        |facts| {
+            older(facts);
+            facts.domain.copies[0].file.converted = true;
+        },
+        &[("copy-exists", Severity::Fail)],
+    );
+}
+
+#[test]
+fn a_domain_that_is_shut_off_is_warned_of_its_next_start_and_of_no_more() {
+    let unlike = |facts: &mut Facts| {
+        example::kvm(facts);
+        let host = &mut facts.target.as_mut().expect("told").host;
+        host.cpu_vendor = Some("GenuineIntel".into());
+        host.memory_available_bytes = Some(1 << 20);
+    };
+    let fail = Severity::Fail;
+    check(unlike, &[("cpu-vendor-differs", fail), ("memory-short", fail)]);
+    check(
+        |facts| {
+            unlike(facts);
+            facts.domain.live = false;
+        },
+        &[("memory-short", Severity::Warn)],
+    );
+}
+
+#[test]
+fn of_disks_that_go_along_nothing_is_asked_to_be_the_same() {
+    check(
+        |facts| {
+            let seen = facts.target.as_ref().expect("told").host.disks[0].clone();
+            example::copied(facts, "vda", "/srv/web1.qcow2");
+            let other = api::DiskFacts {
+                nonce: Some(api::NonceSeen::Missing),
+                size_bytes: Some(1),
+                looks: Some("raw".into()),
+                filesystem: Some(9),
+                lock_fault: Some("no locks".into()),
+                ..seen
+            };
+            let target = facts.target.as_mut().expect("told");
+            target.host.disks[0] = other;
+            target.host.pools.clear();
         },
         &[],
     );

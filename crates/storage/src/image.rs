@@ -138,6 +138,16 @@ pub enum ImageError {
         /// How many were looked at.
         limit: usize,
     },
+    /// An image below another cannot be opened.
+    #[error("the image {path:?} stands on {below:?}")]
+    Below {
+        /// The image that names it.
+        path: PathBuf,
+        /// The one below.
+        below: PathBuf,
+        /// Why not.
+        source: Box<ImageError>,
+    },
     /// The program's answer is not what QEMU documents.
     #[error("{QEMU_IMG} told something about {path:?} that is not QEMU's ImageInfo")]
     Answer {

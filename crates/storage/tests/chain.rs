@@ -24,11 +24,29 @@ async fn a_chain_is_followed_as_far_as_it_is_allowed() {
     chain(directory.path());
     let all = below(&at("top"), ImageFormat::Qcow2, |_| true).await.expect("it can be read");
     assert_eq!((all.backing, all.data_files), (vec![at("middle"), at("base")], Vec::new()));
-    assert_eq!(all.top.expect("it has a header").backing, Some("middle".into()));
+    let named: Vec<_> = all.headers.iter().map(|header| header.backing.clone()).collect();
+    assert_eq!(named, [Some("middle".into()), Some("base".into())]);
     let one = below(&at("top"), ImageFormat::Qcow2, |_| false).await.expect("it can be read");
     assert_eq!(one.backing, [at("middle")]);
     let raw = below(&at("top"), ImageFormat::Raw, |_| true).await.expect("there is nothing to read");
     assert_eq!(raw, Below::default());
+}
+
+#[tokio::test]
+async fn an_image_without_its_base_is_named() {
+    let directory = tempfile::tempdir().expect("there is room");
+    let at = |name: &str| -> PathBuf { directory.path().join(name) };
+    for missing in ["base", "middle"] {
+        chain(directory.path());
+        std::fs::remove_file(at(missing)).expect("it is there");
+        let broken = below(&at("top"), ImageFormat::Qcow2, |_| true).await;
+        let above = if missing == "base" { "middle" } else { "top" };
+        let named = |path: &PathBuf, below: &PathBuf| (path, below) == (&at(above), &at(missing));
+        assert!(
+            matches!(&broken, Err(ImageError::Below { path, below, .. }) if named(path, below)),
+            "{broken:?}"
+        );
+    }
 }
 
 #[tokio::test]

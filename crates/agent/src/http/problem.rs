@@ -142,6 +142,7 @@ fn row(failure: &Failure) -> Row {
         Failure::NotFrozen => rows::NOT_FROZEN,
         Failure::MigrationKnown { .. } => rows::MIGRATION_KNOWN,
         Failure::Bridge(failure) => rows::bridge::row(failure),
+        Failure::Placement(error) => rows::NOT_PLACEABLE.say(error.mend()),
         Failure::Copy(failure) => copy(failure),
         Failure::Pool(failure) => pool(failure),
         Failure::Import(failure) => import(failure),
@@ -269,7 +270,9 @@ fn plug(failure: &PlugFailure) -> Row {
 
 fn image(error: &storage::ImageError) -> Row {
     match error {
-        storage::ImageError::Disk(_) | storage::ImageError::Chain { .. } => rows::DISK_UNUSABLE,
+        storage::ImageError::Disk(_)
+        | storage::ImageError::Chain { .. }
+        | storage::ImageError::Below { .. } => rows::DISK_UNUSABLE,
         storage::ImageError::Exists { .. } => rows::IMAGE_EXISTS,
         storage::ImageError::NoQemuImg { .. }
         | storage::ImageError::Refused { .. }

@@ -104,6 +104,7 @@ pub(super) const NO_DEVICE: Row = row(404, "no-device", "`ferry dumpxml` shows w
 pub(super) const NO_MAC: Row = row(422, "no-mac", "write it as in 52:54:00:00:00:01");
 pub(super) const NO_TIME: Row = row(422, "no-time", "write it as in 2026-01-31T12:00:00Z");
 pub(super) const NO_VNC: Row = row(409, "no-vnc", "give the domain <graphics type='vnc'/>");
+pub(super) const NOT_PLACEABLE: Row = row(422, "not-placeable", "");
 pub(super) const NO_SPICE_PORT: Row =
     row(409, "no-spice-port", "write a free `port` into <graphics type='spice'>");
 pub(super) const OWNER_RECORD_FAILED: Row =

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use api::{DiskFacts, FileFacts};
+use api::{BrokenChain, DiskFacts, FileFacts};
 use domain::{Disk, Domain};
 use futures_util::future::join_all;
 use storage::{Below, DiskError, DiskKind, Image, ImageError, ImageFormat};
@@ -14,10 +14,27 @@ use crate::failure::chain;
 use crate::limits::FACT_TIMEOUT;
 use crate::node::Node;
 
-/// Every disk that is not empty, in the order of the definition.
-pub(super) async fn look(node: &Node, domain: &Domain) -> Vec<DiskFacts> {
+/// Every disk that is not empty, in the order of the definition; `unused` where nobody may have one open, for its domain is
+/// shut off.
+pub(super) async fn look(node: &Node, domain: &Domain, unused: bool) -> Vec<DiskFacts> {
     let disks = domain.disks.iter().filter_map(|disk| Some((disk, location(disk)?)));
-    join_all(disks.map(|(disk, location)| async move { bounded(node, disk, &location).await })).await
+    join_all(disks.map(|(disk, location)| async move {
+        let mut seen = bounded(node, disk, &location).await;
+        if unused && seen.file.is_some() && !disk.shareable && !storage::is_over_nfs(&location) {
+            seen.in_use = in_use(&location, image_format(disk)).await;
+        }
+        seen
+    }))
+    .await
+}
+
+/// What QEMU says of the lock of an image that somebody has open for writing.
+pub(super) async fn in_use(path: &Path, format: ImageFormat) -> Option<String> {
+    match tokio::time::timeout(FACT_TIMEOUT, storage::check_unused(path, format)).await {
+        Ok(Err(ImageError::Refused { message, .. })) if message.contains("lock") => Some(message),
+        // Whatever else is wrong with it is said of the disk.
+        Ok(Ok(()) | Err(_)) | Err(_) => None,
+    }
 }
 
 async fn bounded(node: &Node, disk: &Disk, path: &Path) -> DiskFacts {
@@ -66,6 +83,11 @@ async fn one(node: &Node, disk: &Disk, path: &Path, named: &DiskFacts) -> DiskFa
     );
     let seen = match images {
         Ok(images) => seen(node, images, named).await,
+        Err(ImageError::Below { path, below, source }) => {
+            let (image, below) = (path.display().to_string(), below.display().to_string());
+            let broken = BrokenChain { image, below, fault: chain(&source) };
+            DiskFacts { broken: Some(broken), ..named.clone() }
+        }
         Err(error) => return DiskFacts { fault: Some(chain(&error)), ..named.clone() },
     };
     let room = room.ok();
@@ -109,7 +131,7 @@ async fn seen(node: &Node, (below, image): (Below, Image), named: &DiskFacts) ->
 /// A disk's image, and what it stands on.
 async fn images(node: &Node, disk: &Disk, path: &Path) -> Result<(Below, Image), ImageError> {
     let below = below(node, disk, path).await?;
-    match below.top.clone() {
+    match below.headers.first().cloned() {
         Some(top) => Ok((below, top)),
         None => storage::image(path, image_format(disk)).await.map(|top| (below, top)),
     }

@@ -44,6 +44,7 @@ pub(super) fn wants(domain: &Domain, live: bool, channels: u8, encrypted: bool) 
         user_networking: domain.interfaces.iter().any(|interface| !interface.source.has_tap()),
         disks: domain.disks.iter().filter(|disk| disk.source.is_some()).map(wanted_disk).collect(),
         agent_channel: agent_channel(domain).is_some(),
+        ..DomainFacts::default()
     }
 }
 

@@ -12,10 +12,11 @@ use crate::tracker::unix_ms;
 /// Flags of `/proc/cpuinfo` of a time stamp counter that neither a change of frequency nor sleep stops.
 const TSC_EVEN: [&str; 2] = ["constant_tsc", "nonstop_tsc"];
 
-/// Everything about this host; its QEMU is asked meanwhile, by `asked`.
+/// Everything about this host; its QEMU is asked meanwhile, by `asked`. `unused` where nobody may have the disks open.
 pub(super) async fn gather<T>(
     node: &Node,
     domain: &Domain,
+    unused: bool,
     asked: impl Future<Output = (HostFacts, T)>,
 ) -> (HostFacts, T) {
     let pools_and_servers = async {
@@ -25,7 +26,7 @@ pub(super) async fn gather<T>(
     };
     let ((qemu, more), disks, bridges, heard, pools) = tokio::join!(
         asked,
-        disks::look(node, domain),
+        disks::look(node, domain, unused),
         within("bridges", bridges::look(node, domain)),
         within("MAC addresses on the network", macs::heard(node, domain)),
         within("pools and NFS servers", pools_and_servers),

@@ -11,6 +11,7 @@ mod macs;
 mod nfs;
 mod nonces;
 mod offer;
+mod places;
 mod qemu;
 mod source;
 mod target;

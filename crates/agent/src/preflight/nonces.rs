@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use api::{CheckOffer, DiskFacts, FileFacts, NonceSeen};
+use api::{CheckOffer, DiskFacts, FileFacts, NonceSeen, PlaceFacts};
 use futures_util::future::join_all;
 use storage::NonceRead;
 use tokio::time::timeout;
@@ -153,6 +153,14 @@ impl NoncesRead {
             node.allows(&path).then_some(async move { (directory, read_one(&path, offer.check).await) })
         });
         NoncesRead(join_all(reading).await.into_iter().collect())
+    }
+
+    /// Notes it at each place that a file would be copied to.
+    pub(super) fn note_places(&self, places: &mut [PlaceFacts]) {
+        for place in places {
+            let found = Path::new(&place.path).parent().and_then(|directory| self.0.get(directory));
+            place.beside_nonce = found.is_some_and(|found| found.seen == NonceSeen::Same);
+        }
     }
 
     /// Notes it at each disk.

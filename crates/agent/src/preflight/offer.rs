@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use api::{DiskFacts, HostFacts, Offer, Severity};
+use api::{CopyFile, DiskFacts, HostFacts, Offer, Severity};
 use domain::{Definition, Domain};
-use migration::preflight::{Between, Facts, GuestFacts, Selection, judge, permits};
+use migration::placement::Placed;
+use migration::preflight::{Between, DomainFacts, Facts, GuestFacts, Selection, judge, permits};
 
 use super::{domain::wants, target};
 use crate::disks::location;
@@ -24,12 +25,15 @@ pub(crate) async fn take_in(node: &Node, offer: &Offer) -> Result<Coming, Failur
         return Err(Failure::NotFrozen);
     }
     let selection = Selection::offered(&offer.skip);
-    let mut found = target::gather(node, domain).await?;
+    let mut found = target::gather(node, domain, offer.formerly, &offer.files).await?;
     for disk in &mut found.host.disks {
         disk.owned_by_source = owned_by_source(domain, disk, offer).await;
     }
     let facts = Facts {
-        domain: wants(domain, true, offer.channels, offer.encrypted),
+        domain: DomainFacts {
+            copies: offer.files.iter().map(copied).collect(),
+            ..wants(domain, !offer.offline, offer.channels, offer.encrypted)
+        },
         source: source(offer),
         guest: GuestFacts::default(),
         target: Ok(found),
@@ -44,6 +48,11 @@ pub(crate) async fn take_in(node: &Node, offer: &Offer) -> Result<Coming, Failur
         return Err(Failure::Preflight { host: node.config.host.clone(), findings });
     }
     Ok(Coming { live: definition, inactive, warnings: findings })
+}
+
+/// A file of an offer. Where it lies on the source, and whether somebody chose its place, the source has judged.
+fn copied(file: &CopyFile) -> Placed {
+    Placed { from: file.path.clone(), file: file.clone(), chosen: true }
 }
 
 /// What the offer says about the source.
@@ -71,7 +80,7 @@ async fn owned_by_source(domain: &Domain, facts: &DiskFacts, offer: &Offer) -> O
 async fn is_source(record_path: &Path, domain: &Domain, offer: &Offer) -> bool {
     let record = read_owner(record_path).await.ok().flatten();
     record.is_some_and(|record| {
-        Some(record.domain) == domain.uuid
+        Some(record.domain) == offer.formerly.or(domain.uuid)
             && record.host == offer.source
             && record.generation + 1 == offer.generation
     })

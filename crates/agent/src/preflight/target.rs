@@ -1,16 +1,18 @@
 //! This host as the target of a domain that may come. Main function: [`facts`].
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use api::{CheckOffer, DeviceLack, TargetFacts};
+use api::{CheckOffer, CopyFile, DeviceLack, TargetFacts};
 use domain::{Definition, Domain, FileRole, FileUse};
 use futures_util::future::join_all;
 use qemu::capabilities::Capabilities;
 use qemu::command_line::missing_devices;
 use tokio::time::timeout;
+use uuid::Uuid;
 
 use super::nonces::NoncesRead;
-use super::{door, host, known, macs, no_answer, qemu as asked_qemu, within};
+use super::{door, host, known, macs, no_answer, places, qemu as asked_qemu, within};
 use crate::bridges;
 use crate::failure::Failure;
 use crate::guest::{forbidden, frozen_uuid};
@@ -21,10 +23,14 @@ use crate::node::Node;
 pub(crate) async fn facts(node: &Node, offer: &CheckOffer) -> Result<TargetFacts, Failure> {
     let definition = Definition::parse(&offer.xml).map_err(Failure::Definition)?;
     let domain = definition.domain();
-    let (found, source_fault, nonces) =
-        tokio::join!(gather(node, domain), unreachable(node, &offer.source), NoncesRead::read(node, offer));
+    let (found, source_fault, nonces) = tokio::join!(
+        gather(node, domain, offer.formerly, &offer.files),
+        unreachable(node, &offer.source),
+        NoncesRead::read(node, offer)
+    );
     let mut found = found?;
     nonces.note(&mut found.host.disks);
+    nonces.note_places(&mut found.places);
     found.source_fault = source_fault;
     if offer.live
         && let Some(listen) = node.config.listen
@@ -48,23 +54,31 @@ async fn unreachable(node: &Node, source: &str) -> Option<String> {
     asked.await.err().map(|unknown| unknown.reason)
 }
 
-/// What a domain would find here.
-pub(super) async fn gather(node: &Node, domain: &Domain) -> Result<TargetFacts, Failure> {
+/// What a domain would find here, and what lies where files of it would be copied to; `formerly` is its UUID on the source,
+/// where it is to get another one.
+pub(super) async fn gather(
+    node: &Node,
+    domain: &Domain,
+    formerly: Option<Uuid>,
+    files: &[CopyFile],
+) -> Result<TargetFacts, Failure> {
     // Where its emulator is forbidden, the rest is judged by the one that is there, so that all is said at once.
     let emulator = node.emulator(domain).unwrap_or_else(|_forbidden| node.default_emulator());
     let capabilities = node.capabilities(emulator).await?;
     let asked = async { (asked_qemu::of_emulator(node, domain, &capabilities).await, ()) };
     let outside = forbidden(node, domain);
-    let ((mut host, ()), kvm_unusable, files_missing, macs, uplinks) = tokio::join!(
-        host::gather(node, domain, asked),
+    let ((mut host, ()), kvm_unusable, files_missing, macs, uplinks, places) = tokio::join!(
+        host::gather(node, domain, false, asked),
         kvm_unusable(node, domain),
         files_missing(domain, &outside),
         within("MAC addresses in use", macs::taken(node, domain)),
         within("cards that are free", bridges::uplinks_free(node)),
+        places::look(node, formerly.unwrap_or(frozen_uuid(domain)), files),
     );
     let below = host.disks.iter().flat_map(|disk| &disk.below).map(|file| file.path.clone());
-    let below = below.filter(|path| !node.allows(Path::new(path)));
-    let files_forbidden = outside.iter().map(shown).chain(below).collect();
+    let places_of_files = places.iter().map(|place| place.path.clone());
+    let unnamed = below.chain(places_of_files).filter(|path| !node.allows(Path::new(path)));
+    let files_forbidden: BTreeSet<String> = outside.iter().map(shown).chain(unnamed).collect();
     let macs_taken = known(macs, &mut host.unknown).unwrap_or_default();
     let uplinks_free = known(uplinks, &mut host.unknown).unwrap_or_default();
     let (name_of_uuid, uuid_of_name) = node.taken(frozen_uuid(domain), &domain.name);
@@ -73,16 +87,17 @@ pub(super) async fn gather(node: &Node, domain: &Domain) -> Result<TargetFacts, 
         kvm_unusable,
         has_machine: Some(capabilities.machine(&domain.os.machine).is_some()),
         devices_missing: lacking(domain, &capabilities)?,
-        same_name: uuid_of_name.filter(|&uuid| uuid != frozen_uuid(domain)),
+        same_name: uuid_of_name.filter(|&uuid| uuid != frozen_uuid(domain) && Some(uuid) != formerly),
         same_uuid: name_of_uuid.filter(|name| *name != domain.name),
         files_missing,
-        files_forbidden,
+        files_forbidden: files_forbidden.into_iter().collect(),
         emulator_forbidden: node.emulator(domain).err().and(domain.emulator.as_ref()).map(shown),
         macs_taken,
         uplinks_free,
         source_fault: None,
         door: None,
         door_token: None,
+        places,
     })
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::{Args as Arguments, Subcommand, ValueEnum};
 use uuid::Uuid;
 
+use super::storage::{SourceDisksWord, Storage, VerifyWord};
 use crate::measure;
 
 #[derive(Debug, Arguments)]
@@ -14,30 +15,41 @@ pub(crate) struct Migrate {
     /// Name of the host that it goes to, as the agent's configuration has it
     #[arg(long, value_name = "HOST")]
     pub(crate) to: String,
+    /// Move it shut off: its definition, and what --copy-storage takes along; a domain that runs is refused
+    #[arg(long)]
+    pub(crate) offline: bool,
     /// Longest time that the guest may stand still for its memory [default: 30ms]
-    #[arg(long, value_name = "TIME", value_parser = measure::blackout)]
+    #[arg(long, value_name = "TIME", value_parser = measure::blackout, conflicts_with = "offline")]
     pub(crate) max_blackout: Option<Duration>,
-    /// Bandwidth for memory, as in 100MiB/s or 1Gbit/s; 0 is without limit [default: 0]
+    /// Bandwidth for memory and disks, as in 100MiB/s or 1Gbit/s; 0 is without limit [default: 0]
     #[arg(long, value_name = "RATE", value_parser = measure::bytes_per_s)]
     pub(crate) bandwidth: Option<u64>,
     /// Parallel connections for memory; more than one needs --plaintext or QEMU 10.2 [default: 1]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..), conflicts_with = "offline")]
     pub(crate) channels: Option<u8>,
-    /// Send memory unencrypted
-    #[arg(long)]
+    /// Send memory unencrypted; what is copied shut off is always encrypted
+    #[arg(long, conflicts_with = "offline")]
     pub(crate) plaintext: bool,
     /// Do not look at these rules of the preflight; the report names them
     #[arg(long, value_name = "RULE", value_delimiter = ',')]
     pub(crate) skip: Vec<String>,
     /// Keep the definition on the source too; it does not start while another host owns the domain
-    #[arg(long)]
+    #[arg(long, conflicts_with = "keep_source")]
     pub(crate) keep_definition: bool,
     /// Do not keep the definition on the target: the domain is gone once it shuts off there
-    #[arg(long)]
+    #[arg(long, conflicts_with = "offline")]
     pub(crate) transient: bool,
     /// Print the migration's id and do not watch it
     #[arg(long)]
     pub(crate) detach: bool,
+    #[command(flatten)]
+    pub(crate) storage: Storage,
+    /// How the copy of the disks is proven before the domain is handed over [default: disk]
+    #[arg(long, value_name = "HOW", requires = "copy_storage")]
+    pub(crate) verify: Option<VerifyWord>,
+    /// What becomes of the disks on the source once the domain is the target's [default: keep]
+    #[arg(long, value_name = "WHAT", requires = "copy_storage", conflicts_with = "keep_source")]
+    pub(crate) source_disks: Option<SourceDisksWord>,
 }
 
 #[derive(Debug, Arguments)]
@@ -65,6 +77,8 @@ pub(crate) struct Check {
     /// As for memory that goes unencrypted
     #[arg(long)]
     pub(crate) plaintext: bool,
+    #[command(flatten)]
+    pub(crate) storage: Storage,
     /// Make the mends that take nothing from anybody, each shown first: a pool defined or started on the target, a bridge
     /// made there on a card that it does not use; then check again
     #[arg(long)]

@@ -15,7 +15,7 @@ pub(super) async fn migrate(desk: &Desk<'_>, typed: &Migrate) -> Result<Exit, Fa
         });
         return Ok(Exit::Done);
     }
-    let watched = watch::watch(desk, started.id, Interrupt::Cancels).await?;
+    let watched = watch::watch(desk, started.id, typed.offline, Interrupt::Cancels).await?;
     Ok(end(desk, watched))
 }
 

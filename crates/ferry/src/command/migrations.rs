@@ -28,12 +28,14 @@ pub(super) async fn show(desk: &Desk<'_>, id: Uuid) -> Result<Exit, Failure> {
 fn text(migration: &Migration, width: usize) -> String {
     let mut facts = printer::Facts::default();
     facts.add("begun", &migration.report.started_at);
-    facts.add("here", &format!("{}, {}", story::role(migration.role), story::phase(migration.report.phase)));
+    let phase = story::phase(migration.report.phase, migration.report.offline);
+    facts.add("here", &format!("{}, {phase}", story::role(migration.role)));
     format!("{}{}", story::report(&migration.report, width), facts.render(width))
 }
 
 pub(super) async fn watch(desk: &Desk<'_>, id: Uuid) -> Result<Exit, Failure> {
-    let watched = watch::watch(desk, id, Interrupt::Leaves).await?;
+    let offline = desk.client.migration(id).await?.report.offline;
+    let watched = watch::watch(desk, id, offline, Interrupt::Leaves).await?;
     Ok(migrate::end(desk, watched))
 }
 

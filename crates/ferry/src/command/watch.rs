@@ -33,11 +33,17 @@ pub(super) enum Watched {
     Left,
 }
 
-pub(super) async fn watch(desk: &Desk<'_>, id: Uuid, interrupt: Interrupt) -> Result<Watched, Failure> {
+pub(super) async fn watch(
+    desk: &Desk<'_>,
+    id: Uuid,
+    offline: bool,
+    interrupt: Interrupt,
+) -> Result<Watched, Failure> {
     let signal = signal(SignalKind::interrupt()).context("cannot listen for Ctrl-C")?;
     let mut watcher = Watcher {
         desk,
         id,
+        offline,
         interrupt,
         signal,
         display: Display::new(desk.printer),
@@ -52,6 +58,8 @@ pub(super) async fn watch(desk: &Desk<'_>, id: Uuid, interrupt: Interrupt) -> Re
 struct Watcher<'a> {
     desk: &'a Desk<'a>,
     id: Uuid,
+    /// Whether the domain is shut off.
+    offline: bool,
     interrupt: Interrupt,
     signal: Signal,
     display: Display<'a>,
@@ -76,7 +84,7 @@ impl Watcher<'_> {
                     Ok(Some(event)) => {
                         self.trouble = None;
                         if self.shown.is_new(&event) {
-                            self.display.event(&event, Instant::now());
+                            self.display.event(&event, self.offline, Instant::now());
                         }
                         if let MigrationEvent::Ended(report) = event {
                             return Ok(Watched::Ended(report));

@@ -175,10 +175,13 @@ async fn a_watcher_survives_a_cut_and_repeats_nothing() {
                 answer(200, events)
             }
         }
+        line if line.starts_with("GET /migrations/") => {
+            answer(200, format!(r#"{{"role":"source",{}}}"#, report("moved")))
+        }
         _ => answer(500, "unexpected"),
     });
     let output = agent.ferry(&format!("migrations watch {ID}")).await;
-    assert_eq!(agent.asked().len(), 2, "it asked again");
+    assert_eq!(agent.asked().len(), 3, "it asked what it is, and twice for its events");
     let text = shown(&output);
     assert_eq!(text.matches("planned:").count(), 1, "{text}");
     assert!(text.contains("asking again") && text.starts_with("exit 0\nweb1 moved"), "{text}");

@@ -66,9 +66,9 @@ pub(crate) fn room(lab: &Lab, guest: &Guest) -> Result<()> {
     create_disk(&disk, guest.options.disk_mib)?;
     define(lab, &guest.changed(&guest.disk.display().to_string(), &disk.display().to_string())?)?;
     let small = Mount::Tmpfs { at: disks.clone(), size_kib: 64 };
-    let condition = "a disk must be copied, and the target has 64 KiB for it";
+    let condition = "a disk is to be copied, and the target has 64 KiB for it";
     // The guest's serial file is not proven to be shared either.
-    let words = ["web1", "--offline", "--skip", "local-character"];
+    let words = ["web1", "--copy-storage", "--skip", "local-character"];
     kvm2.seeing(&small, || expect(lab, &words, real("disk-space-short", "fail", condition)))?;
     define(lab, &guest.xml)?;
     Ok(fs::remove_dir_all(disks)?)

@@ -26,10 +26,12 @@ pub(super) fn each_pair(
 ) -> Vec<Answer> {
     let there = facts.told().map(|target| target.host.bridges.as_slice()).unwrap_or_default();
     let mut pairs: Vec<(&BridgeFacts, &BridgeFacts)> = Vec::new();
-    for there in there.iter().filter(|bridge| bridge.fault.is_none()) {
-        let here = facts.source.bridges.iter().find(|here| here.mac == there.mac && here.fault.is_none());
+    // Both in the order of the definition; a copy has cards of its own.
+    for (here, there) in facts.source.bridges.iter().zip(there) {
         let known = pairs.iter().any(|(_, known)| known.name == there.name);
-        pairs.extend(here.filter(|_| !known).map(|here| (here, there)));
+        if here.fault.is_none() && there.fault.is_none() && !known {
+            pairs.push((here, there));
+        }
     }
     pairs.into_iter().filter_map(|(here, there)| Some(judge(here, there)?.about(&there.name))).collect()
 }

@@ -14,10 +14,7 @@ pub(super) static DISK_MISSING: Rule = Rule {
     judge: |facts| {
         let Some(target) = facts.told() else { return none() };
         let here = facts.source.disks.iter().filter_map(|disk| on_source(facts, disk));
-        // What can be copied may be missing; whether it fits is another rule.
-        let to_be_copied =
-            |disk: &&DiskFacts| !facts.domain.live && disk.missing && disk.free_bytes.is_some();
-        let there = target.host.disks.iter().filter(|disk| !to_be_copied(disk));
+        let there = target.host.disks.iter().filter(|disk| !facts.is_copied(&disk.disk));
         here.chain(there.filter_map(|disk| on_target(facts, disk))).collect()
     },
 };
@@ -35,8 +32,8 @@ fn on_target(facts: &Facts, disk: &DiskFacts) -> Option<Answer> {
         (Some(fault), _) => Answer::fail(
             format!("disk {path} on {to}: {fault}"),
             format!(
-                "make the storage of {} visible on {to} at the same path: ferry --host ssh://{to} pool start POOL, \
-                 or mount it",
+                "make the storage of {} visible on {to} at the same path: ferry --host ssh://{to} pool start POOL, or \
+                 mount it; or let the domain take its disks along: --copy-storage",
                 facts.source.host
             ),
         )

@@ -1,48 +1,47 @@
-//! Rule `disk-space-short`: there is room for disks that must be copied.
+//! Rule `disk-space-short`: there is room for what is copied.
 
 use std::collections::BTreeMap;
 
-use super::rule::{Answer, Rule, mib, none};
+use super::rule::{Answer, Rule, mib};
 
-/// A disk must be copied, and the target has no room for it.
+/// Files are to be copied, and the target has no room for them.
 pub(super) static DISK_SPACE_SHORT: Rule = Rule {
     code: "disk-space-short",
-    what: "free space for disks that must be copied",
+    what: "free space for what is copied",
     why: "a copy that does not fit ends half-way",
     needed: false,
     judge: |facts| {
-        if facts.domain.live {
-            return none();
-        }
         let mut filesystems: BTreeMap<_, Copied> = BTreeMap::new();
-        for (here, there) in facts.disk_pairs().filter(|(_, there)| there.missing) {
-            let (Some(taken), Some(free)) = (here.taken_bytes, there.free_bytes) else { continue };
-            let copied = filesystems.entry((there.filesystem, free)).or_default();
-            copied.bytes += taken;
-            copied.disks.push(&here.disk);
-            copied.paths.push(&here.path);
+        for (placed, place) in facts.copied().filter(|(_, place)| !place.block) {
+            let Some(free) = place.free_bytes else { continue };
+            // An older copy is written in place.
+            let there = place.taken_bytes.filter(|_| place.older_copy).unwrap_or(0);
+            let copied = filesystems.entry((place.filesystem, free)).or_default();
+            copied.bytes += placed.file.allocated_bytes.saturating_sub(there);
+            copied.paths.push(&placed.from);
         }
-        let answers = filesystems.into_iter().map(|((_, free), Copied { bytes: taken, disks, paths })| {
-            let to = &facts.target_name;
+        let answers = filesystems.into_iter().map(|((_, free), Copied { bytes: taken, paths })| {
+            let (to, verb) = (&facts.target_name, if paths.len() == 1 { "takes" } else { "take" });
+            let paths = paths.join(", ");
             let answer = if taken <= free {
                 Answer::pass()
             } else {
-                let (paths, verb) = (paths.join(", "), if paths.len() == 1 { "takes" } else { "take" });
                 Answer::fail(
                     format!("{paths} {verb} {}, and {to} has {} free for it", mib(taken), mib(free)),
-                    format!("make room on {to}, or mount the storage of {} there", facts.source.host),
+                    format!(
+                        "make room on {to}, or name another place: --map-pool POOL=POOL, --map-disk DISK=PATH"
+                    ),
                 )
             };
-            answer.between(mib(taken), mib(free)).about(disks.join(", "))
+            answer.between(mib(taken), mib(free)).about(paths)
         });
         answers.collect()
     },
 };
 
-/// Disks that would be copied into one filesystem.
+/// Files that are copied into one filesystem.
 #[derive(Default)]
 struct Copied<'a> {
     bytes: u64,
-    disks: Vec<&'a str>,
     paths: Vec<&'a str>,
 }

@@ -1,7 +1,11 @@
 //! Everything that the rules judge. It gathers nothing. Main type: [`Facts`].
 
-use api::{DiskFacts, HostFacts, TargetFacts};
+use std::collections::{BTreeMap, BTreeSet};
+
+use api::{CopyRole, DiskFacts, HostFacts, PlaceFacts, TargetFacts};
 use uuid::Uuid;
+
+use crate::placement::Placed;
 
 /// All that is known of a domain, of the host that has it, of the one it is to go to, and of the way between them.
 #[derive(Debug, Clone)]
@@ -31,10 +35,30 @@ impl Facts {
         self.source.disks.iter().find(|disk| disk.disk == name)
     }
 
-    /// The disks as source and target see them.
-    pub(super) fn disk_pairs(&self) -> impl Iterator<Item = (&DiskFacts, &DiskFacts)> {
+    /// The disks that both hosts are to have in common, as the target sees them.
+    pub(super) fn disks_there(&self) -> impl Iterator<Item = &DiskFacts> {
         let there = self.told().map(|target| target.host.disks.as_slice()).unwrap_or_default();
-        there.iter().filter_map(|there| Some((self.source_disk(&there.disk)?, there)))
+        there.iter().filter(|disk| !self.is_copied(&disk.disk))
+    }
+
+    /// The same as source and target see them.
+    pub(super) fn disk_pairs(&self) -> impl Iterator<Item = (&DiskFacts, &DiskFacts)> {
+        self.disks_there().filter_map(|there| Some((self.source_disk(&there.disk)?, there)))
+    }
+
+    /// Whether a disk goes with the domain.
+    pub(super) fn is_copied(&self, name: &str) -> bool {
+        self.domain.copies.iter().any(|placed| match &placed.file.role {
+            CopyRole::Disk { disk, .. } => disk == name,
+            CopyRole::Backing { .. } | CopyRole::Nvram | CopyRole::Tpm { .. } => false,
+        })
+    }
+
+    /// What is copied, with what lies at its place on the target; without what has no path there.
+    pub(super) fn copied(&self) -> impl Iterator<Item = (&Placed, &PlaceFacts)> {
+        let places = self.told().map(|target| target.places.as_slice()).unwrap_or_default();
+        let of = |placed: &Placed| places.iter().find(|place| place.path == placed.file.path);
+        self.domain.copies.iter().filter_map(move |placed| Some((placed, of(placed)?)))
     }
 
     /// Whether the guest writes a disk.
@@ -106,6 +130,26 @@ pub struct DomainFacts {
     pub disks: Vec<DomainDisk>,
     /// Whether it has a channel for a guest agent.
     pub agent_channel: bool,
+    /// What is copied for it.
+    pub copies: Vec<Placed>,
+    /// Files that would be copied, and that the target sees itself, by path.
+    pub shared: BTreeSet<String>,
+    /// Files that have another path on the target, by path.
+    pub moved: BTreeMap<String, String>,
+    /// Whether it stays where it is as well.
+    pub keeps_source: bool,
+}
+
+impl DomainFacts {
+    /// Whether its disks were to go with it.
+    pub(super) fn copies_storage(&self) -> bool {
+        !self.shared.is_empty() || self.copies.iter().any(|placed| placed.file.is_image())
+    }
+
+    /// Where a file is on the target.
+    pub(super) fn there<'a>(&'a self, path: &'a str) -> &'a str {
+        self.moved.get(path).map_or(path, String::as_str)
+    }
 }
 
 /// A disk as the definition has it.

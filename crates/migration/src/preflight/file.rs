@@ -11,7 +11,8 @@ pub(super) static FILE_MISSING: Rule = Rule {
     judge: |facts| {
         let Some(target) = facts.told() else { return none() };
         let (from, to) = (&facts.source.host, &facts.target_name);
-        let found = target.files_missing.iter().map(|file| {
+        let comes = |file: &&String| facts.domain.copies.iter().any(|placed| placed.file.path == **file);
+        let found = target.files_missing.iter().filter(|file| !comes(file)).map(|file| {
             let said = format!("{to} cannot read {file}");
             let mend = format!("copy it from {from} to the same path: scp {from}:{file} {to}:{file}");
             Answer::fail(said, mend).between("there", "missing").about(file)

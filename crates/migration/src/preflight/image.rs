@@ -34,11 +34,11 @@ fn judged(facts: &Facts, here: &DiskFacts, there: &DiskFacts) -> Option<Answer> 
         let said = format!("disk {} has {from} bytes for the guest on {source}, {to} on {target}", here.path);
         return Some(Answer::fail(said, mend).between(format!("{from} bytes"), format!("{to} bytes")));
     }
-    let names =
-        |disk: &DiskFacts| disk.below.iter().map(|file| file.path.clone()).collect::<Vec<_>>().join(", ");
-    if names(here) != names(there) {
+    let moved: Vec<_> = here.below.iter().map(|file| facts.domain.there(&file.path)).collect();
+    let found: Vec<_> = there.below.iter().map(|file| file.path.as_str()).collect();
+    if moved != found {
         let said = format!("disk {} stands on other images on {target} than on {source}", here.path);
-        return Some(Answer::fail(said, mend).between(names(here), names(there)));
+        return Some(Answer::fail(said, mend).between(moved.join(", "), found.join(", ")));
     }
     let below = here.below.iter().zip(&there.below).map(|(one, other)| (one, other, true));
     // What the guest writes is proven to be the same by `storage-not-shared`, and grows meanwhile.

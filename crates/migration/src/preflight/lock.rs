@@ -2,7 +2,7 @@
 
 use api::{DiskFacts, NonceSeen};
 
-use super::rule::{Answer, Rule, none};
+use super::rule::{Answer, Rule};
 
 /// Files beside a disk cannot be locked on the target.
 pub(super) static LOCK_UNAVAILABLE: Rule = Rule {
@@ -11,11 +11,10 @@ pub(super) static LOCK_UNAVAILABLE: Rule = Rule {
     why: "QEMU's image locks are the last fence against two guests on one disk; Ferry's owner record is the first",
     needed: false,
     judge: |facts| {
-        let Some(target) = facts.told() else { return none() };
         // A nonce was there to be locked. QEMU's own NFS client asks for no lock: there the owner record fences alone.
         let tried =
             |disk: &&DiskFacts| disk.nonce == Some(NonceSeen::Same) && !disk.path.starts_with("nfs://");
-        let tried = target.host.disks.iter().filter(tried);
+        let tried = facts.disks_there().filter(tried);
         let answers = tried.map(|disk| {
             let answer = match &disk.lock_fault {
                 None => Answer::pass().between("", "locked"),

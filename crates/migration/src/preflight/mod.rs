@@ -15,8 +15,13 @@ mod bridges;
 mod cache;
 mod capabilities;
 mod certificate;
+mod chain_broken;
 mod clock_skew;
 mod clock_source;
+mod copy_exists;
+mod copy_place_missing;
+mod copy_shared;
+mod copy_too_small;
 mod cpu_features;
 mod cpu_model;
 mod cpu_vendor;
@@ -37,6 +42,7 @@ mod guest_agent;
 mod host_device;
 mod hugepages;
 mod image;
+mod image_in_use;
 mod kvm;
 mod local_character;
 mod lock;
@@ -106,10 +112,16 @@ pub static RULES: &[&Rule] = &[
     &cpus::CPUS_SHORT,
     &descriptors::DESCRIPTORS_SHORT,
     &state_space::STATE_SPACE_SHORT,
+    &copy_shared::COPY_SHARED,
+    &copy_place_missing::COPY_PLACE_MISSING,
+    &copy_exists::COPY_EXISTS,
+    &copy_too_small::COPY_TOO_SMALL,
     &disk_space::DISK_SPACE_SHORT,
     &name_taken::NAME_TAKEN,
     &uuid_taken::UUID_TAKEN,
     &disk::DISK_MISSING,
+    &chain_broken::CHAIN_BROKEN,
+    &image_in_use::IMAGE_IN_USE,
     &nonce::STORAGE_NOT_SHARED,
     &image::IMAGE_DIFFERS,
     &format::FORMAT_DIFFERS,
@@ -134,6 +146,22 @@ pub static RULES: &[&Rule] = &[
     &user_networking::USER_NETWORKING,
     &guest_agent::GUEST_AGENT_SILENT,
     &unknown::FACT_UNKNOWN,
+];
+
+/// Rules about a guest that goes on: the next start of one that is shut off finds whatever is there.
+static OF_A_GUEST_THAT_RUNS: &[&Rule] = &[
+    &clock_source::CLOCK_SOURCE_DIFFERS,
+    &tsc::TSC_DIFFERS,
+    &cpu_vendor::CPU_VENDOR_DIFFERS,
+    &cpu_model::CPU_MODEL_DIFFERS,
+];
+
+/// Rules about a guest's start: of one that is shut off they only warn, for until it starts there all may be mended.
+static OF_A_START: &[&Rule] = &[
+    &cpu_features::CPU_FEATURES_MISSING,
+    &nx::NX_DIFFERS,
+    &memory::MEMORY_SHORT,
+    &hugepages::HUGEPAGES_SHORT,
 ];
 
 /// Which rules are looked at.
@@ -210,7 +238,15 @@ pub fn judge(facts: &Facts, selection: &Selection) -> Vec<Checked> {
         if facts.is_one_host() && rule.code != same_host::SAME_HOST.code {
             continue;
         }
-        checked.extend((rule.judge)(facts).into_iter().map(|answer| answer.of(rule)));
+        if !facts.domain.live && OF_A_GUEST_THAT_RUNS.contains(rule) {
+            continue;
+        }
+        let warns = !facts.domain.live && OF_A_START.contains(rule);
+        let answers = (rule.judge)(facts).into_iter().map(|answer| answer.of(rule));
+        checked.extend(answers.map(|found| Checked {
+            severity: if warns { found.severity.min(Severity::Warn) } else { found.severity },
+            ..found
+        }));
     }
     checked.sort_by_key(|checked| std::cmp::Reverse(checked.severity));
     checked

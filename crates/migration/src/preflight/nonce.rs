@@ -5,7 +5,7 @@
 use api::{DiskFacts, NonceSeen};
 
 use super::Facts;
-use super::rule::{Answer, Rule, none};
+use super::rule::{Answer, Rule};
 
 /// The disk's path holds another file on the target.
 pub(super) static STORAGE_NOT_SHARED: Rule = Rule {
@@ -14,8 +14,7 @@ pub(super) static STORAGE_NOT_SHARED: Rule = Rule {
     why: "a guest that goes on with another file of the same name damages both",
     needed: true,
     judge: |facts| {
-        let Some(target) = facts.told() else { return none() };
-        let reachable = target.host.disks.iter().filter(|disk| disk.file.is_some());
+        let reachable = facts.disks_there().filter(|disk| disk.file.is_some());
         reachable.filter_map(|disk| Some(judged(facts, disk)?.about(&disk.disk))).collect()
     },
 };
@@ -23,7 +22,8 @@ pub(super) static STORAGE_NOT_SHARED: Rule = Rule {
 fn judged(facts: &Facts, disk: &DiskFacts) -> Option<Answer> {
     let (from, to, path) = (&facts.source.host, &facts.target_name, &disk.path);
     let mend = format!(
-        "mount the same storage at the same path on both hosts: findmnt -T {path} shows what is there"
+        "mount the same storage at the same path on both hosts (findmnt -T {path} shows what is there), or let the domain \
+         take its disks along: --copy-storage"
     );
     let elsewhere = || {
         Answer::fail(format!("{to} has a file {path}, but it is not the one that {from} uses"), &mend)

@@ -14,7 +14,10 @@ pub(super) static POOL_DIFFERS: Rule = Rule {
     needed: false,
     judge: |facts| {
         let Some(target) = facts.told() else { return none() };
-        let of_disks = |pool: &&Pool| facts.source.disks.iter().any(|disk| holds(pool, &disk.path));
+        // What is copied, or lies elsewhere there, has another pool or none.
+        let stays = |path: &str, disk: &str| !facts.is_copied(disk) && facts.domain.there(path) == path;
+        let disks = facts.source.disks.iter().filter(|disk| stays(&disk.path, &disk.disk));
+        let of_disks = |pool: &&Pool| disks.clone().any(|disk| holds(pool, &disk.path));
         let pools = facts.source.pools.iter().filter(of_disks);
         pools.map(|pool| judged(facts, pool, &target.host.pools).about(&pool.name)).collect()
     },

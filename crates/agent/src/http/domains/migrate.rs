@@ -30,7 +30,7 @@ pub(crate) async fn migrate(
         ..CheckRequest::to(&request.to)
     };
     let checked = finish(preflight::check_first(Arc::clone(&node), domain.clone(), asked)).await?;
-    let warnings = checked.map(preflight::permitted).transpose()?.unwrap_or_default();
+    let warnings = checked.map(|it| preflight::permitted(it.report)).transpose()?.unwrap_or_default();
     let id = node.ask(&domain, |reply| Ask::Migrate(request, warnings, reply)).await?;
     Ok((StatusCode::ACCEPTED, Json(MigrationStarted { id })))
 }

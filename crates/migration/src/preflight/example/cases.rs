@@ -1,8 +1,8 @@
 //! A case for every way in which a rule can be broken. Main item: [`CASES`].
 
 use api::{
-    BridgeFacts, BridgeFault, CertificateFacts, DeviceLack, DiskFacts, FileFacts, MacUse, NfsFacts,
-    NonceSeen, Pool, Severity, TargetFacts, UnknownFact,
+    BridgeFacts, BridgeFault, BrokenChain, CertificateFacts, DeviceLack, DiskFacts, FileFacts, MacUse,
+    NfsFacts, NonceSeen, Pool, Severity, TargetFacts, UnknownFact,
 };
 use uuid::Uuid;
 
@@ -372,10 +372,65 @@ pub static CASES: &[Case] = &[
     Case {
         rule: "disk-space-short",
         severity: Severity::Fail,
-        condition: "a disk must be copied, and the target has no room",
+        condition: "a disk is to be copied, and the target has no room",
         change: |facts| {
             pair::other_ways(facts);
-            told(facts).host.disks[0].free_bytes = Some(1 << 20);
+            told(facts).places[0].free_bytes = Some(1 << 20);
+        },
+    },
+    Case {
+        rule: "copy-shared",
+        severity: Severity::Warn,
+        condition: "one disk of those that are to be copied lies on storage that both hosts have",
+        change: |facts| {
+            facts.domain.shared = ["/srv/web1.qcow2".into()].into();
+        },
+    },
+    Case {
+        rule: "copy-shared",
+        severity: Severity::Fail,
+        condition: "a second domain is to have a copy of its own, and its place is the disk itself",
+        change: |facts| {
+            pair::other_ways(facts);
+            facts.domain.keeps_source = true;
+            let place = &mut told(facts).places[0];
+            (place.beside_nonce, place.length_bytes) = (true, Some(1 << 30));
+        },
+    },
+    Case {
+        rule: "copy-place-missing",
+        severity: Severity::Fail,
+        condition: "the directory that a disk is to be copied into is not on the target",
+        change: |facts| {
+            pair::other_ways(facts);
+            told(facts).places[0].fault = Some("no such directory".into());
+        },
+    },
+    Case {
+        rule: "copy-exists",
+        severity: Severity::Fail,
+        condition: "another file lies where a disk is to be copied to",
+        change: |facts| {
+            pair::other_ways(facts);
+            told(facts).places[0].length_bytes = Some(1 << 20);
+        },
+    },
+    Case {
+        rule: "copy-exists",
+        severity: Severity::Fail,
+        condition: "the disk is a device, and the target has one of that name",
+        change: |facts| {
+            pair::other_ways(facts);
+            facts.domain.copies[1].chosen = false;
+        },
+    },
+    Case {
+        rule: "copy-too-small",
+        severity: Severity::Fail,
+        condition: "the device that a disk is to be copied to is smaller",
+        change: |facts| {
+            pair::other_ways(facts);
+            told(facts).places[1].length_bytes = Some(1 << 20);
         },
     },
     Case {
@@ -409,6 +464,38 @@ pub static CASES: &[Case] = &[
         condition: "the disk is not on the target",
         change: |facts| {
             told(facts).host.disks[0] = pair::missing("vda".into());
+        },
+    },
+    Case {
+        rule: "chain-broken",
+        severity: Severity::Fail,
+        condition: "the image that the disk stands on is gone",
+        change: |facts| {
+            facts.source.disks[0].broken = Some(BrokenChain {
+                image: "/srv/web1.qcow2".into(),
+                below: "/srv/base.qcow2".into(),
+                fault: "no such file".into(),
+            });
+        },
+    },
+    Case {
+        rule: "image-in-use",
+        severity: Severity::Fail,
+        condition: "somebody writes the disk of a domain that is shut off",
+        change: |facts| {
+            pair::other_ways(facts);
+            facts.source.disks[0].in_use = Some("Failed to get shared \"write\" lock".into());
+        },
+    },
+    Case {
+        rule: "image-in-use",
+        severity: Severity::Fail,
+        condition: "somebody writes an older copy of the disk on the target",
+        change: |facts| {
+            pair::other_ways(facts);
+            let place = &mut told(facts).places[0];
+            (place.older_copy, place.length_bytes) = (true, Some(1 << 30));
+            place.in_use = Some("Failed to get shared \"write\" lock".into());
         },
     },
     Case {

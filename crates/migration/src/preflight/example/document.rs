@@ -17,6 +17,9 @@ migrate` begins with the same. Nothing is changed: what is written beside a disk
 it, is removed again. `fail` forbids the migration, `warn` does not. `--only RULE` and `--skip RULE` select; the rules
 marked *always* cannot be skipped. Exit code 0: nothing forbids it; 4: something does.
 
+Of a domain that is shut off, what its next start would lack is a warning, and a CPU that differs is none. Of disks that
+`--copy-storage` takes along nothing is asked to be the same; their places on the target are looked at instead.
+
 `--fix` makes the mends that take nothing from anybody, each shown first: it defines and starts the source's pool on the
 target, starts a pool that is defined there, and makes a bridge there where one card, and no other, is up and has neither
 address nor route. `cargo xtask test` prints how the condition of each rule was made, and what was found.

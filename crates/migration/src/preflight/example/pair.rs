@@ -1,11 +1,12 @@
 //! Two hosts as alike as two hosts are, and a domain that can go from one to the other. Main function: [`pair`].
 
 use api::{
-    BridgeFacts, CertificateFacts, DiskFacts, FileFacts, HostFacts, HugepageFacts, NfsFacts, NonceSeen, Pool,
-    PoolKind, TargetFacts,
+    BridgeFacts, CertificateFacts, CopyFile, CopyRole, DiskFacts, FileFacts, HostFacts, HugepageFacts,
+    NfsFacts, NonceSeen, PlaceFacts, Pool, PoolKind, TargetFacts,
 };
 use uuid::Uuid;
 
+use crate::placement::Placed;
 use crate::preflight::{Between, DomainDisk, DomainFacts, Facts, GuestFacts};
 
 const NOW_MS: u64 = 1_800_000_000_000;
@@ -55,25 +56,42 @@ pub fn kvm(facts: &mut Facts) {
     facts.domain.host_cpu = true;
 }
 
-/// What a pair has seldom: huge pages; and a disk that must be copied.
+/// What a pair has seldom: huge pages; a domain that is shut off, and whose disks are copied, one of them to a device.
 pub fn other_ways(facts: &mut Facts) {
     facts.domain.live = false;
     facts.domain.hugepage_bytes = Some(0);
     let target = facts.target.as_mut().expect("told");
     target.host.disks[0] = missing(target.host.disks[0].disk.clone());
+    copied(facts, "vda", "/srv/web1.qcow2");
+    copied(facts, "vdb", "/dev/vg/web1");
+    let device = &mut facts.target.as_mut().expect("told").places[1];
+    (device.block, device.length_bytes) = (true, Some(2 << 30));
 }
 
-/// A disk that is not there, where there would be room for it.
+/// Has a disk be copied to the path that it has, where nothing is and a lot of room.
+pub fn copied(facts: &mut Facts, disk: &str, path: &str) {
+    let file = CopyFile {
+        role: CopyRole::Disk { disk: disk.into(), format: "qcow2".into() },
+        path: path.into(),
+        length_bytes: 1 << 30,
+        allocated_bytes: 1 << 30,
+        backing: None,
+        converted: false,
+    };
+    facts.domain.copies.push(Placed { from: path.into(), file, chosen: true });
+    facts.target.as_mut().expect("told").places.push(PlaceFacts {
+        path: path.into(),
+        filesystem: Some(1),
+        free_bytes: Some(1 << 40),
+        ..PlaceFacts::default()
+    });
+}
+
+/// A disk that is not there.
 #[must_use]
 pub fn missing(disk: String) -> DiskFacts {
-    DiskFacts {
-        disk,
-        path: "/srv/web1.qcow2".into(),
-        fault: Some("no such file".into()),
-        missing: true,
-        free_bytes: Some(1 << 40),
-        ..DiskFacts::default()
-    }
+    let (path, fault) = ("/srv/web1.qcow2".into(), Some("no such file".into()));
+    DiskFacts { disk, path, fault, missing: true, ..DiskFacts::default() }
 }
 
 /// A file on storage that both hosts have.

@@ -1,0 +1,43 @@
+//! Rule `copy-exists`: a copy is written over nothing but an older copy of the same disk.
+
+use api::PlaceFacts;
+
+use super::Facts;
+use super::rule::{Answer, Rule, none};
+use crate::placement::Placed;
+
+/// Something else lies where a disk is to be copied to.
+pub(super) static COPY_EXISTS: Rule = Rule {
+    code: "copy-exists",
+    what: "nothing but an older copy lies where each disk is to be copied to",
+    why: "what lies there is somebody's, and would be lost",
+    needed: true,
+    judge: |facts| {
+        let Some(target) = facts.told() else { return none() };
+        // Of one that keeps its domain, what both hosts see is said by another rule.
+        let shared = crate::placement::seen(&facts.domain.copies, &target.places);
+        let images =
+            facts.copied().filter(|(placed, _)| placed.file.is_image() && !shared.contains(&placed.from));
+        images.map(|(placed, place)| judged(facts, placed, place).about(&placed.from)).collect()
+    },
+};
+
+fn judged(facts: &Facts, placed: &Placed, place: &PlaceFacts) -> Answer {
+    let (to, path) = (&facts.target_name, &place.path);
+    let disk = &placed.from;
+    let Some(length) = place.length_bytes else { return Answer::pass().between(disk, "nothing there") };
+    if place.block {
+        if placed.chosen || place.older_copy {
+            return Answer::pass().between(disk, "a device");
+        }
+        let said = format!("{path} is a block device of {to}, and nobody said that it may be written over");
+        let mend = format!("say so, or name another place: --map-disk {disk}={path}");
+        return Answer::fail(said, mend).between(disk, "a device");
+    }
+    if place.older_copy && !placed.file.converted {
+        return Answer::pass().between(disk, "an older copy");
+    }
+    let said = format!("{to} has a file {path} of {length} bytes, and it is no older copy of this domain's");
+    let mend = format!("name another place, --map-disk {disk}=PATH, or remove the file on {to}");
+    Answer::fail(said, mend).between(disk, format!("{length} bytes"))
+}
