@@ -153,6 +153,11 @@ pub async fn device_name(device: Identity) -> Option<String> {
 }
 
 fn open_check_blocking(path: &Path, writable: bool) -> Result<Disk, DiskError> {
+    open_disk(path, writable).map(|(_, disk)| disk)
+}
+
+/// Opens the disk and says what it is. It may block for as long as its storage does not answer.
+pub(crate) fn open_disk(path: &Path, writable: bool) -> Result<(File, Disk), DiskError> {
     check_absolute(path)?;
     // Looked at before it is opened: opening a tape or a watchdog device has effects.
     let metadata = std::fs::metadata(path).map_err(|source| match source.kind() {
@@ -175,7 +180,7 @@ fn open_check_blocking(path: &Path, writable: bool) -> Result<Disk, DiskError> {
             (size, Identity { device: metadata.rdev(), inode: 0 })
         }
     };
-    Ok(Disk { kind, size, identity })
+    Ok((file, Disk { kind, size, identity }))
 }
 
 fn open(path: &Path, writable: bool) -> Result<File, DiskError> {

@@ -258,6 +258,20 @@ pub async fn resize(
     run(QEMU_IMG, SNAPSHOT_TIMEOUT, purpose, &arguments).await.map(drop)
 }
 
+/// Changes what the qcow2 image at `path`, which nobody has open, says it stands on; its content and `backing` are not
+/// looked at. A relative `backing` is meant from the image's directory.
+///
+/// # Errors
+/// As [`image()`]; [`ImageError::Refused`] also while a QEMU has it open.
+pub async fn rebase(path: &Path, backing: &Path, backing_format: ImageFormat) -> Result<(), ImageError> {
+    check_absolute(path)?;
+    let arguments =
+        ["rebase", "-q", "-u", "-f", "qcow2", "-F", backing_format.as_str(), "-b"].map(OsStr::new);
+    let names = [backing.as_os_str(), OsStr::new("--"), path.as_os_str()];
+    let purpose = Purpose { step: "rebase", path, format: ImageFormat::Qcow2 };
+    run(QEMU_IMG, QEMU_IMG_TIMEOUT, purpose, &[&arguments[..], &names].concat()).await.map(drop)
+}
+
 /// Whether no QEMU has the image at `path` open for writing (`qemu-img info` without `-U` asks for its lock).
 ///
 /// # Errors

@@ -50,6 +50,9 @@ pub const CONTENT_BYTES: usize = 1 << 20;
 /// A run of zeros of this length, in bytes, is left out of a file: it is a block of the common filesystems.
 pub(crate) const HOLE_BYTES: usize = 4096;
 
+/// Of what qemu-storage-daemon says, in bytes.
+pub(crate) const EXPORT_OUTPUT_BYTES_MAX: u64 = 64 << 10;
+
 /// Of a nonce. As few as this a server with a wrong READ_PLUS answers with zeros; more it answers with an error.
 pub(crate) const NONCE_BYTES: usize = 20;
 
@@ -58,3 +61,48 @@ pub(crate) const MOUNT_OUTPUT_BYTES_MAX: u64 = 64 << 10;
 
 /// For one question to an NFS server that is only looked at. A packet that a firewall drops is waited for as long.
 pub(crate) const NFS_SERVER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The smallest block of a copy, in bytes: a cluster of qcow2. What changes within one travels whole.
+pub(crate) const BLOCK_BYTES_MIN: u64 = 64 << 10;
+
+/// The largest block of a copy, in bytes. A worker holds a few of them.
+pub(crate) const BLOCK_BYTES_MAX: u64 = 16 << 20;
+
+/// Blocks of one file. Each costs its two ends 33 bytes: 33 MiB for a file of 64 GiB and more.
+pub(crate) const BLOCKS_MAX: u64 = 1 << 20;
+
+/// Of a file that is copied, in bytes: 16 TiB.
+pub const TRANSFER_BYTES_MAX: u64 = BLOCKS_MAX * BLOCK_BYTES_MAX;
+
+/// Bytes that are read, sent and written at once, where a block is not larger. As many make one system call cheap and
+/// still fit the processor's cache.
+pub(crate) const PIECE_BYTES: usize = 1 << 20;
+
+/// Frames between a worker and the network, on either side: one is under way while the next is made.
+/// With the buffers that wait to be used again, a stream holds five pieces on the source and four on the target: 5 MiB
+/// and 4 MiB, or 80 MiB and 64 MiB for a file of 16 TiB.
+pub(crate) const FRAMES_WAITING_MAX: usize = 2;
+
+/// Buffers that a stream keeps to use again.
+pub(crate) const SPARE_BUFFERS_MAX: usize = 4;
+
+/// Of a piece, in bytes, to try whether it shrinks: a hundredth of the work of compressing it.
+pub(crate) const SAMPLE_BYTES: usize = 16 << 10;
+
+/// Of what the target holds of one file, encoded: every block with its hash, each in a run of its own.
+pub const HELD_BYTES_MAX: usize = (BLOCKS_MAX as usize) * (32 + 12) + 64;
+
+/// Bytes that have come in before they are made durable without further waiting: a disk takes them in a tenth of a second.
+pub(crate) const CHECKPOINT_BYTES: u64 = 32 << 20;
+
+/// How long bytes that have come in wait at most until they are made durable. What a killed agent has to ask for again.
+pub(crate) const CHECKPOINT_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Bytes of an older copy that are read between two notes in the log.
+pub(crate) const SCAN_BYTES: u64 = 256 << 20;
+
+/// Buffers and offsets are multiples of this for reads past the page cache: as large as a sector of any disk.
+pub(crate) const DIRECT_ALIGN: usize = 4096;
+
+/// Bytes of a record in a copy's log: larger ones are none.
+pub(crate) const LOG_RECORD_BYTES_MAX: usize = HELD_BYTES_MAX;
