@@ -183,7 +183,7 @@ mod tests {
     }
 
     fn wire() -> Vec<u8> {
-        let content = vec![5; 150_000];
+        let content = vec![5; 200_000];
         let range = 2..5;
         let content = &content[..usize::try_from(blocks().bytes(&range)).unwrap()];
         let hashes: Vec<BlockHash> = content.chunks(64 << 10).map(hash).collect();

@@ -11,13 +11,14 @@ pub(crate) const BLOCK: u64 = 64 << 10;
 /// Bytes that do not compress, the same for the same seed.
 pub(crate) fn noise(length: usize, seed: u64) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let words = std::iter::repeat_with(|| {
+    let mut bytes = vec![0; length];
+    for word in bytes.chunks_mut(8) {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        state.to_le_bytes()
-    });
-    words.flatten().take(length).collect()
+        word.copy_from_slice(&state.to_le_bytes()[..word.len()]);
+    }
+    bytes
 }
 
 /// Writes `bytes` bytes of noise at `offset`.
@@ -64,7 +65,7 @@ pub(crate) struct Loop(PathBuf);
 
 impl Loop {
     pub(crate) fn new(file: &Path) -> Loop {
-        let device = run("losetup", &["--find", "--show", "--nooverlap", file.to_str().unwrap()]);
+        let device = run("losetup", &["--find", "--show", file.to_str().unwrap()]);
         Loop(PathBuf::from(device.trim()))
     }
 
