@@ -2,6 +2,7 @@
 //! HTTP are `http::problem`'s. Main type: [`Failure`].
 
 mod bridge;
+mod carry;
 mod join;
 mod pool;
 mod request;
@@ -16,6 +17,7 @@ use migration::owner::{Fenced, OwnerRecordError};
 use uuid::Uuid;
 
 pub(crate) use self::bridge::BridgeFailure;
+pub(crate) use self::carry::CarryFailure;
 pub(crate) use self::join::JoinFailure;
 pub(crate) use self::pool::PoolFailure;
 pub(crate) use self::request::RequestFailure;
@@ -168,6 +170,8 @@ pub(crate) enum Failure {
     Placement(#[from] migration::placement::PlacementError),
     #[error(transparent)]
     Bridge(#[from] BridgeFailure),
+    #[error(transparent)]
+    Carry(#[from] CarryFailure),
     #[error(transparent)]
     Copy(#[from] CopyFailure),
     #[error(transparent)]

@@ -271,9 +271,9 @@ pub(crate) async fn start(node: &Node, definition: &Definition) -> Result<Guest,
     Ok(Guest { process, right, record, definition: live })
 }
 
-/// Asks the owner record whether this host may start the domain. The first to start it makes the record; of two hosts
+/// Asks the owner record whether this host may start the domain, or give it away. The first to do so makes the record; of two hosts
 /// that try at once, one finds it made.
-async fn claim(node: &Node, domain: &Domain) -> Result<RunRight, Failure> {
+pub(crate) async fn claim(node: &Node, domain: &Domain) -> Result<RunRight, Failure> {
     let path = owner_path(domain);
     loop {
         let found = match &path {

@@ -114,7 +114,7 @@ mod tests {
             target: "kvm2".into(),
             generation: 1,
             suspended: false,
-            offline: false,
+            offline: None,
             keep_definition: false,
             skipped: Vec::new(),
             token: Uuid::nil(),

@@ -43,6 +43,7 @@ use crate::guest::{Guest, GuestRecord};
 use crate::limits::{KEEPER_QUEUE, WRITE_AGAIN_EVERY};
 use crate::metrics::Figures;
 use crate::node::Node;
+use crate::placement::Placing;
 use crate::store::{DomainRecord, StoreError, blocking};
 use crate::tracker::Tracker;
 use reboot::{Reboot, Seen};
@@ -98,6 +99,8 @@ pub(crate) enum Ask {
     Survey(Reply<Surveyed>),
     /// With the warnings of its check.
     Migrate(MigrationRequest, Vec<api::Finding>, Reply<Uuid>),
+    /// The same of a domain that is shut off, and as what it goes.
+    MigrateOffline(MigrationRequest, Vec<api::Finding>, Box<Placing>, Reply<Uuid>),
     Cancel(Reply<()>),
     Resolve(api::ResolveAs, Reply<()>),
     /// A checked offer and its definitions.
@@ -324,6 +327,9 @@ impl Keeper {
             Ask::Detach(request, reply) => self.detach(request, reply).await,
             Ask::Survey(reply) => _ = reply.send(self.survey()),
             Ask::Migrate(request, warnings, reply) => self.migrate(request, warnings, reply),
+            Ask::MigrateOffline(request, warnings, placing, reply) => {
+                self.migrate_offline(request, warnings, *placing, reply).await;
+            }
             Ask::Cancel(reply) => _ = reply.send(self.cancel()),
             Ask::Resolve(word, reply) => self.resolve(word, reply).await,
             Ask::Offer(offered, reply) => self.offer(*offered, reply),

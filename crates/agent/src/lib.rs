@@ -23,6 +23,7 @@ mod install;
 mod join;
 mod journal;
 mod keeper;
+mod landing;
 mod limits;
 mod metrics;
 mod neighbour;

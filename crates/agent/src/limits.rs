@@ -85,6 +85,23 @@ pub(crate) const FORWARDING_GRACE: Duration = Duration::from_secs(5);
 /// Between two readings of a running migration's figures for the people who watch.
 pub(crate) const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 
+/// Connections that carry one file at once; no more than this host has processors, since each keeps one busy.
+pub(crate) const COPY_STREAMS_MAX: usize = 4;
+
+/// Between two decisions about how much of a copy is compressed.
+pub(crate) const LEVEL_EVERY: Duration = Duration::from_millis(500);
+
+/// Shortest and longest pause before a copy that was cut is tried again.
+pub(crate) const CARRY_PAUSE_MIN: Duration = Duration::from_millis(250);
+/// See [`CARRY_PAUSE_MIN`].
+pub(crate) const CARRY_PAUSE_MAX: Duration = Duration::from_secs(10);
+
+/// How long a copy is tried again and again while nothing of it goes over. Then the domain stays.
+pub(crate) const CUT_TIMEOUT: Duration = Duration::from_secs(60 * 60);
+
+/// How often one file is sent again because its copy is not equal.
+pub(crate) const CARRY_TRIES_MAX: u32 = 3;
+
 /// Bytes set aside for a journal when it is opened, so that a full disk is found before anything is changed.
 pub(crate) const JOURNAL_BYTES: u64 = 64 << 10;
 

@@ -18,6 +18,7 @@ use crate::console::Consoles;
 use crate::failure::Failure;
 use crate::guest::accelerator;
 use crate::keeper::{Ask, KeeperHandle, Reply};
+use crate::landing::Landings;
 use crate::limits::REPORTS_KEPT;
 use crate::neighbour::Neighbours;
 use crate::news::News;
@@ -35,6 +36,7 @@ pub(crate) struct Node {
     pub(crate) consoles: Consoles,
     pub(crate) bridges: Bridges,
     pub(crate) pools: Pools,
+    pub(crate) landings: Landings,
     capabilities: tokio::sync::Mutex<HashMap<PathBuf, Arc<Capabilities>>>,
     kvm: OnceCell<Result<(), String>>,
     cpus: tokio::sync::Mutex<HashMap<CpuAsked, Vec<String>>>,
@@ -75,6 +77,7 @@ impl Node {
             consoles: Consoles::default(),
             bridges,
             pools,
+            landings: Landings::default(),
             capabilities: tokio::sync::Mutex::default(),
             kvm: OnceCell::new(),
             cpus: tokio::sync::Mutex::default(),

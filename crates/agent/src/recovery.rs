@@ -1,7 +1,7 @@
 //! What a new agent does with what an earlier one left: definitions, QEMU processes, journals. A killed agent kills no
 //! guest; this finds them again. Main function: [`recover`].
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use api::{Outcome, Role};
@@ -240,7 +240,8 @@ fn migrating(
         }
         Side::Target => {
             let (_live, inactive) = node.store.read_arrival(opened.migration);
-            let coming = target::Coming { live: definition, inactive, warnings: Vec::new() };
+            let coming =
+                target::Coming { live: definition, inactive, warnings: Vec::new(), older: BTreeSet::new() };
             let resumed = target::Resumed { opened, last, reason, journal, process, record: guest, coming };
             Begin::Arriving(Box::new(resumed), tracker, record)
         }
@@ -307,7 +308,7 @@ fn begin_again(opened: &Opened, last: Phase) -> Tracker {
         phase: last,
         encrypted: false,
         suspended: opened.suspended,
-        offline: opened.offline,
+        offline: opened.offline.is_some(),
         skipped: opened.skipped.clone(),
     })
 }

@@ -138,6 +138,11 @@ impl Store {
         self.migrations().join(format!("{id}.journal"))
     }
 
+    /// What is known over restarts of a file that comes here.
+    pub(crate) fn copy_log(&self, id: Uuid, number: usize) -> PathBuf {
+        self.migrations().join(format!("{id}.{number}.copy"))
+    }
+
     fn arrival(&self, id: Uuid, which: &str) -> PathBuf {
         self.migrations().join(format!("{id}.{which}"))
     }

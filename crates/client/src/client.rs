@@ -47,11 +47,20 @@ pub(crate) struct Call<'a> {
     pub(crate) within: Duration,
     /// Whether this is one agent speaking to another.
     pub(crate) agents: bool,
+    /// Longest body of the reply, in bytes.
+    pub(crate) body_bytes_max: usize,
 }
 
 impl<'a> Call<'a> {
     pub(crate) fn get(path: impl Into<String>) -> Self {
-        Self { method: Method::GET, path: path.into(), body: None, within: REQUEST_WITHIN, agents: false }
+        Self {
+            method: Method::GET,
+            path: path.into(),
+            body: None,
+            within: REQUEST_WITHIN,
+            agents: false,
+            body_bytes_max: BODY_BYTES_MAX,
+        }
     }
 
     pub(crate) fn delete(path: impl Into<String>) -> Self {
@@ -72,6 +81,10 @@ impl<'a> Call<'a> {
 
     pub(crate) fn within(self, within: Duration) -> Self {
         Self { within, ..self }
+    }
+
+    pub(crate) fn body_max(self, body_bytes_max: usize) -> Self {
+        Self { body_bytes_max, ..self }
     }
 
     pub(crate) fn between_agents(self) -> Self {
@@ -227,7 +240,7 @@ impl Client {
             self.check_version(&response)?;
         }
         let status = response.status();
-        let reading = self.read(&label, response);
+        let reading = self.read(&label, response, call.body_bytes_max);
         let body = timeout(within, reading).await.map_err(|_elapsed| ClientError::TimedOut {
             address: self.address(),
             request: label.clone(),
@@ -249,7 +262,7 @@ impl Client {
         if status.is_success() {
             return Ok((connection, response.into_body()));
         }
-        let body = self.read(&label, response).await?;
+        let body = self.read(&label, response, BODY_BYTES_MAX).await?;
         Err(self.refusal(status.as_u16(), &body))
     }
 
@@ -274,7 +287,7 @@ impl Client {
         let (connection, response) = self.kept.send(&self.transport, request, call.within).await?;
         let status = response.status();
         if status != StatusCode::SWITCHING_PROTOCOLS {
-            let body = self.read(&label, response).await?;
+            let body = self.read(&label, response, BODY_BYTES_MAX).await?;
             return Err(self.refusal(status.as_u16(), &body));
         }
         let accepted = response.headers().get(header::SEC_WEBSOCKET_ACCEPT);
@@ -308,8 +321,13 @@ impl Client {
         request.body(body).expect("paths are percent-encoded and header values are visible ASCII")
     }
 
-    async fn read(&self, label: &str, response: Response<Incoming>) -> Result<Bytes, ClientError> {
-        let body = Limited::new(response.into_body(), BODY_BYTES_MAX).collect().await;
+    async fn read(
+        &self,
+        label: &str,
+        response: Response<Incoming>,
+        bytes_max: usize,
+    ) -> Result<Bytes, ClientError> {
+        let body = Limited::new(response.into_body(), bytes_max).collect().await;
         let body = body.map_err(|source| {
             self.protocol(ProtocolError::Unreadable { request: label.to_owned(), source })
         })?;

@@ -12,6 +12,7 @@ mod devices;
 mod domains;
 mod error;
 mod events;
+mod files;
 mod handover;
 mod hosts;
 pub mod limits;

@@ -63,6 +63,9 @@ pub const EVENTS_SILENCE: Duration = Duration::from_secs(90);
 /// Longest body of a reply, in bytes.
 pub const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// Longest list of what a target holds of a file, in bytes: of 2^20 blocks a hash each, and where they lie.
+pub const HELD_BYTES_MAX: usize = 48 * 1024 * 1024;
+
 /// Longest single event, in bytes.
 pub const EVENT_BYTES_MAX: usize = 1024 * 1024;
 

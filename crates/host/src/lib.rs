@@ -9,11 +9,13 @@ mod facts;
 mod libvirt;
 mod meminfo;
 mod process;
+mod processors;
 mod resources;
 mod tsc;
 
 pub use facts::{Facts, FactsError, boot_id, free_space, uptime};
 pub use libvirt::{Known, libvirt_domain};
 pub use process::{process_time, thread_time};
+pub use processors::ProcessorTime;
 pub use resources::{Hugepages, clock_source, descriptors_max, hugepage_default, hugepages};
 pub use tsc::tsc_khz;

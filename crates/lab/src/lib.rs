@@ -5,6 +5,7 @@
 //! taken down when it is dropped, on Ctrl-C and on a panic. It starts, breaks, measures and counts; only [`trial`]
 //! judges, by what must hold for every guest after everything.
 
+pub mod apart;
 pub mod client;
 pub mod guest;
 pub mod holder;

@@ -40,6 +40,29 @@ pub struct Report {
     /// What the target saw afterwards.
     #[serde(default)]
     pub verified: Option<Verified>,
+    /// What was copied.
+    #[serde(default)]
+    pub copied: Option<Copied>,
+}
+
+/// What was copied with a domain.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Copied {
+    /// Each file.
+    pub files: Vec<CopiedFile>,
+    /// Bytes that went over the network.
+    pub sent_bytes: u64,
+    /// Times that it began again after a cut.
+    pub resumed: u32,
+}
+
+/// A file that was copied.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct CopiedFile {
+    /// Its path on the source.
+    pub from: String,
+    /// Bytes of content that were sent.
+    pub content_bytes: u64,
 }
 
 /// What a target saw of a domain that had moved.
@@ -75,8 +98,9 @@ pub struct DiskSeen {
 #[serde(tag = "event", rename_all = "kebab-case")]
 enum Event {
     Phase { phase: String, at: Timestamp },
-    Note {},
+    Note { text: String },
     Progress { sent_bytes: u64 },
+    Copying { sent_bytes: u64 },
     Ended(Report),
 }
 
@@ -87,6 +111,7 @@ struct Heard {
     /// When the last phase was entered, by the agent's clock.
     entered_at: Option<Timestamp>,
     sent_bytes: u64,
+    notes: Vec<String>,
     ended: Option<Report>,
     /// Something that is no event.
     strange: Option<String>,
@@ -142,9 +167,11 @@ impl Migration {
                         heard.phases.push(phase);
                         heard.entered_at = Some(at);
                     }
-                    Ok(Event::Progress { sent_bytes }) => heard.sent_bytes = sent_bytes,
+                    Ok(Event::Progress { sent_bytes } | Event::Copying { sent_bytes }) => {
+                        heard.sent_bytes = sent_bytes;
+                    }
                     Ok(Event::Ended(report)) => heard.ended = Some(report),
-                    Ok(Event::Note {}) => {}
+                    Ok(Event::Note { text }) => heard.notes.push(text),
                     Err(error) => heard.strange = Some(format!("{error}: {line}")),
                 });
             }
@@ -177,6 +204,14 @@ impl Migration {
     /// When it is not in time, or the migration ends before.
     pub fn wait_for_bytes(&self, bytes: u64, within: Duration) -> Result<()> {
         self.wait("memory on its way", within, |heard| heard.sent_bytes >= bytes)
+    }
+
+    /// Waits until something is told that has `words` in it.
+    ///
+    /// # Errors
+    /// When it is not told in time, or the migration ends without it.
+    pub fn wait_for_note(&self, words: &str, within: Duration) -> Result<()> {
+        self.wait(words, within, |heard| heard.notes.iter().any(|note| note.contains(words)))
     }
 
     /// Waits for the end of what there is to watch, which is the migration's, or doubt.

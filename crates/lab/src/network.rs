@@ -39,7 +39,9 @@ pub fn guest(part: u8) -> Ipv4Addr {
 }
 
 /// Links that the lab itself makes in a host; whatever else is there later was made by an agent or QEMU.
-pub(crate) const HOST_LINKS: [&str; 3] = ["mgmt0", "uplink", BRIDGE];
+pub(crate) const HOST_LINKS: [&str; 3] = [MANAGEMENT_LINK, "uplink", BRIDGE];
+/// The link of a host by which its agent talks to the others.
+pub const MANAGEMENT_LINK: &str = "mgmt0";
 
 /// A namespace on both networks.
 pub(crate) struct Place<'a> {

@@ -29,11 +29,12 @@ pub enum Verdict {
 pub enum TargetQemu {
     /// No process.
     Gone,
-    /// It waits for memory or takes it in: `prelaunch`, `inmigrate`.
+    /// It waits for memory or takes it in: `prelaunch`, `inmigrate`. Without a QEMU, of a domain that is shut off: its
+    /// files are not all here.
     Incoming,
-    /// It has loaded everything and never ran: `paused`.
+    /// It has loaded everything and never ran: `paused`. Shut off: every file is here, proven.
     Loaded,
-    /// Any other status: its guest runs, or ran.
+    /// Any other status: its guest runs, or ran. Shut off: the right was taken over.
     Ran,
 }
 
@@ -124,6 +125,8 @@ pub enum SourceQemu {
     Migrating,
     /// The migration has completed: `postmigrate`.
     Completed,
+    /// There is none and there was none: the domain moves shut off, and nothing of it is in anybody's memory.
+    ShutOff,
 }
 
 /// What a source does after its agent restarted, or after an attempt broke off.
@@ -131,6 +134,8 @@ pub enum SourceQemu {
 pub enum SourceRecovery {
     /// Cancel what is under way, continue the guest, tell the target to give everything back.
     Keep,
+    /// Nothing was pledged, and the domain is shut off: go on with its files where the target's copies end.
+    Resume,
     /// No pledge was ever sent and the QEMU is gone: the memory is lost, the domain may be booted afresh here.
     Lose,
     /// A pledge may have been sent: send it (again) until there is a verdict. In doubt until then.
@@ -149,13 +154,15 @@ pub fn recover_source(last: Phase, qemu: SourceQemu) -> SourceRecovery {
     match last {
         Phase::Planned | Phase::Reserved | Phase::Streaming | Phase::Stopped => match qemu {
             SourceQemu::Gone => SourceRecovery::Lose,
+            SourceQemu::ShutOff => SourceRecovery::Resume,
             SourceQemu::Here | SourceQemu::Migrating | SourceQemu::Completed => SourceRecovery::Keep,
         },
         // A pledge follows only after QEMU has completed. So one that has not completed was never pledged.
         Phase::Pledging => match qemu {
             SourceQemu::Here | SourceQemu::Migrating => SourceRecovery::Keep,
-            // It completed and nobody continued it, so what the target holds is what the disk goes with.
-            SourceQemu::Completed => SourceRecovery::Settle,
+            // It completed and nobody continued it, so what the target holds is what the disk goes with. A domain that is
+            // shut off is written by nobody.
+            SourceQemu::Completed | SourceQemu::ShutOff => SourceRecovery::Settle,
             // It may have completed and been pledged. Or the stream broke after the target had loaded everything,
             // QEMU resumed the guest by itself, the guest wrote to its disk, and then QEMU died: a pledge now would
             // start memory on the target that is older than the disk.
@@ -190,7 +197,10 @@ pub enum Settled {
 pub fn settle(verdict: Verdict, qemu: SourceQemu) -> Settled {
     match (verdict, qemu) {
         (Verdict::Running, _) => Settled::Moved,
-        (Verdict::Refused, SourceQemu::Here | SourceQemu::Migrating | SourceQemu::Completed) => Settled::Kept,
+        (
+            Verdict::Refused,
+            SourceQemu::Here | SourceQemu::Migrating | SourceQemu::Completed | SourceQemu::ShutOff,
+        ) => Settled::Kept,
         (Verdict::Refused, SourceQemu::Gone) | (Verdict::Lost, _) => Settled::Lost,
     }
 }
@@ -321,6 +331,9 @@ mod tests {
         assert_eq!(recover_source(Phase::Pledging, SourceQemu::Gone), SourceRecovery::Ask);
         assert_eq!(recover_source(Phase::Pledged, SourceQemu::Gone), SourceRecovery::Settle);
         assert_eq!(recover_source(Phase::InDoubt, SourceQemu::Here), SourceRecovery::Settle);
+        assert_eq!(recover_source(Phase::Streaming, SourceQemu::ShutOff), SourceRecovery::Resume);
+        assert_eq!(recover_source(Phase::Pledging, SourceQemu::ShutOff), SourceRecovery::Settle);
+        assert_eq!(settle(Verdict::Refused, SourceQemu::ShutOff), Settled::Kept);
         assert_eq!(settle(Verdict::Refused, SourceQemu::Completed), Settled::Kept);
         assert_eq!(settle(Verdict::Refused, SourceQemu::Gone), Settled::Lost);
         assert_eq!(settle(Verdict::Lost, SourceQemu::Completed), Settled::Lost);

@@ -8,6 +8,7 @@
 //! The first record is [`Record::Opened`]. A crash can tear the last record; [`decode`] stops there and says how
 //! many bytes are whole, so that the file can be cut before the next append. Main type: [`Record`].
 
+use api::{CopyFile, SourceDisks, Verify};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -60,9 +61,9 @@ pub struct Opened {
     pub generation: u64,
     /// Whether the domain is suspended and stays so.
     pub suspended: bool,
-    /// Whether the domain is shut off, and moves so.
-    #[serde(default)]
-    pub offline: bool,
+    /// What goes with a domain that moves shut off; none for one that moves while its guest works.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offline: Option<Offline>,
     /// Whether the source keeps its definition, fenced.
     pub keep_definition: bool,
     /// Rules of the preflight that were left out by name.
@@ -72,6 +73,43 @@ pub struct Opened {
     pub token: Uuid,
     /// Milliseconds since the Unix epoch.
     pub at_ms: u64,
+}
+
+/// What goes with a domain that moves shut off, and how.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Offline {
+    /// The files, by their numbers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<Carried>,
+    /// How their copies are proven.
+    #[serde(default)]
+    pub verify: Verify,
+    /// What becomes of the disks on the source.
+    #[serde(default)]
+    pub source_disks: SourceDisks,
+    /// Whether the domain stays on the source, and what goes is another one.
+    #[serde(default)]
+    pub keep_source: bool,
+    /// Bytes per second at most; 0 is without limit.
+    #[serde(default)]
+    pub bandwidth_bytes_per_s: u64,
+    /// The domain's UUID on the source, where the target's is another one. On the source: its own is `Opened::domain`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub formerly: Option<Uuid>,
+}
+
+/// A file that is copied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Carried {
+    /// Its path on the source; empty in the target's journal.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub from: String,
+    /// As the offer has it.
+    #[serde(flatten)]
+    pub file: CopyFile,
+    /// Whether an older copy lies at its place on the target, and is brought up to date there. Known to the target alone.
+    #[serde(default)]
+    pub over: bool,
 }
 
 /// Side of a migration.
@@ -168,7 +206,7 @@ mod tests {
             target: "kvm2".into(),
             generation: 1,
             suspended: false,
-            offline: false,
+            offline: None,
             keep_definition: false,
             skipped: Vec::new(),
             token: Uuid::nil(),

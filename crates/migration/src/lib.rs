@@ -3,6 +3,7 @@
 //!
 //! - [`phase`]: the closed list of phases that the journal stores and the API shows, and what may follow what;
 //! - [`source`] and [`target`]: the same as typestate, which own the live resources and the [`RunRight`];
+//! - [`compression`]: how much of a copy is compressed on its way;
 //! - [`convergence`]: when the last round may begin;
 //! - [`handover`]: what a side does with a pledge, an abandonment, a crash; the model checker runs these very
 //!   functions;
@@ -13,6 +14,7 @@
 //! - [`preflight`]: every finding at once.
 #![forbid(unsafe_code)]
 
+pub mod compression;
 pub mod convergence;
 pub mod handover;
 pub mod journal;

@@ -1,8 +1,8 @@
 //! Every bound of this crate, named.
 
-/// Longest journal record in bytes. A definition is stored beside the journal, not in it, so records are small;
-/// a longer length means that the bytes are not a record.
-pub const JOURNAL_RECORD_BYTES_MAX: u32 = 64 * 1024;
+/// Longest journal record in bytes. A definition is stored beside the journal, not in it; the longest record lists the
+/// files that go with a domain, some hundred bytes each. A longer length means that the bytes are not a record.
+pub const JOURNAL_RECORD_BYTES_MAX: u32 = 1024 * 1024;
 
 /// Longest owner record in bytes; more is not an owner record.
 pub const OWNER_RECORD_BYTES_MAX: usize = 4 * 1024;

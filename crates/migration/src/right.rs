@@ -29,6 +29,11 @@ impl RunRight {
         Self { domain, generation }
     }
 
+    /// Minted again for a domain that is shut off, where a journal without an end says that it never was pledged.
+    pub fn found_unpledged(domain: Uuid, generation: u64) -> Self {
+        Self { domain, generation }
+    }
+
     /// Minted again on the source by the one verdict that allows it; `None` for every other.
     pub fn from_verdict(domain: Uuid, generation: u64, verdict: &Verdict) -> Option<Self> {
         match verdict {

@@ -1,18 +1,22 @@
 //! After the pledge: the verdict, or the doubt until there is one. There is no way back here but the target's *refused* or
 //! an operator's word; no time-out decides anything. Main function: [`settle`].
 
-use api::{Outcome, ResolveAs};
+use std::path::Path;
+
+use api::{CopyRole, Outcome, ResolveAs, SourceDisks};
 use backon::BackoffBuilder;
 use client::Client;
 use migration::handover::{Settled, SourceQemu, Verdict, Word, resolve};
+use migration::journal::Offline;
 use migration::phase::Phase;
 use migration::source::{End, Pledged};
 use qemu::command::{QueryMigrate, Quit};
+use storage::DiskKind;
 use tokio::time::timeout;
 
-use super::source::{Left, Live, Said, source_qemu};
+use super::source::{Left, Live, Said};
 use super::stay::{enter, go_back, lose};
-use crate::failure::Failure;
+use crate::failure::{Failure, chain};
 use crate::guest::{change_owner, give_back, read_owner};
 use crate::keeper::Reply;
 use crate::limits::{QUIT_TIMEOUT, SETTLE_PAUSE_MAX, SETTLE_PAUSE_MIN, VERDICT_TIMEOUT};
@@ -169,7 +173,7 @@ async fn take_word(
         ResolveAs::Kept => Word::Kept,
         ResolveAs::Lost => Word::Lost,
     };
-    let qemu = source_qemu(live.process.as_ref()).await;
+    let qemu = live.qemu().await;
     let settled = resolve(word, heard.as_ref().map(|heard| heard.verdict), qemu).map_err(Failure::Word)?;
     Ok((settled, heard))
 }
@@ -200,7 +204,7 @@ async fn end(pledged: Pledged<Box<Live>>, heard: Heard) -> Left {
     let qemu = match heard.verdict {
         // What the source's QEMU does is of no matter any more, and asking it would only take time.
         Verdict::Running | Verdict::Lost => SourceQemu::Completed,
-        Verdict::Refused => source_qemu(pledged.live.process.as_ref()).await,
+        Verdict::Refused => pledged.live.qemu().await,
     };
     let generation = pledged.generation();
     let reason = heard.reason.unwrap_or_default();
@@ -258,6 +262,9 @@ pub(crate) async fn moved(live: Box<Live>, generation: u64) -> Left {
     give_back(&live.begun.node, &live.record, live.process.as_ref()).await;
     nonvolatile::forget_tpm(&live.begun.node, live.record.uuid);
     hand(&live, generation + 1).await;
+    if let Some(offline) = live.offline.as_ref().filter(|it| it.source_disks == SourceDisks::Delete) {
+        delete(&live, offline).await;
+    }
     // All is done. What the target sees is asked by `verify::complete`, and not counted as the migration's time.
     tracker.enter(Phase::Moved);
     tracker.settle(Outcome::Moved);
@@ -270,6 +277,26 @@ async fn hand(live: &Live, generation: u64) {
         change_owner(live.record.owner_record.as_deref(), |record| record.handed(&live.target, generation));
     if let Err(error) = handed.await {
         tracing::warn!("the owner record was left to the target: {}", error.chain());
+    }
+}
+
+/// Removes what the domain had here for itself, as it was asked to be. Images that others may stand on stay.
+async fn delete(live: &Live, offline: &Offline) {
+    let own = |role: &CopyRole| matches!(role, CopyRole::Disk { .. } | CopyRole::Nvram);
+    for carried in offline.files.iter().filter(|carried| own(&carried.file.role)) {
+        let path = Path::new(&carried.from);
+        // A device is not removed with what is on it; what is gone already was removed by an agent that was killed since.
+        let is_file = storage::open_check(path, false).await.is_ok_and(|disk| disk.kind == DiskKind::File);
+        if !is_file {
+            continue;
+        }
+        if let Err(error) = storage::remove(path).await {
+            live.begun.tracker.note(format!("{} was left behind: {}", carried.from, chain(&error)));
+        }
+    }
+    let Some(record) = &live.record.owner_record else { return };
+    if let Err(error) = storage::remove_record(record).await {
+        tracing::warn!("an owner record was left behind: {}", chain(&error));
     }
 }
 

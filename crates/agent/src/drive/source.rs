@@ -14,7 +14,7 @@ use domain::Definition;
 use migration::RunRight;
 use migration::convergence::downtime_limit_ms;
 use migration::handover::{SourceQemu, SourceRecovery, recover_source};
-use migration::journal::{Opened, Record, Side};
+use migration::journal::{Offline, Opened, Record, Side};
 use migration::phase::Phase;
 use migration::source::{Kept, Planned, Pledged, Reserved, Stopped, Streaming};
 use qemu::capabilities::cpu::unavailable_features;
@@ -51,6 +51,8 @@ pub(crate) enum Said {
 pub(crate) enum Left {
     /// The guest is here as before.
     Kept(Box<Guest>),
+    /// The domain is here as before, shut off.
+    Stays,
     /// The domain belongs to the target.
     Moved,
     /// The guest's memory is gone; the domain is shut off here.
@@ -96,6 +98,26 @@ pub(crate) struct Live {
     pub(crate) target: String,
     /// Set once the target has made room.
     pub(crate) reserved: Option<Room>,
+    /// What goes with a domain that is shut off; none for one whose guest works.
+    pub(crate) offline: Option<Offline>,
+}
+
+impl Live {
+    /// What the source's QEMU is doing, where the domain has one.
+    pub(crate) async fn qemu(&self) -> SourceQemu {
+        match &self.offline {
+            Some(_) => SourceQemu::ShutOff,
+            None => source_qemu(self.process.as_ref()).await,
+        }
+    }
+
+    /// Tells what the check of both hosts found that does not forbid it.
+    pub(crate) fn tell_warnings(&self, wish: &Wish, ticket: &Ticket) {
+        let known = |warning: &&Finding| !wish.warnings.iter().any(|known| known.code == warning.code);
+        for warning in wish.warnings.iter().chain(ticket.warnings.iter().filter(known)) {
+            self.begun.tracker.note(format!("{}; {}", warning.message, warning.mend));
+        }
+    }
 }
 
 /// What there is once the target has made room.
@@ -140,6 +162,7 @@ pub(crate) async fn run(begun: Begun, guest: Guest, wish: Wish, reply: Reply<Uui
         suspended: false,
         target: wish.request.to.clone(),
         reserved: None,
+        offline: None,
     };
     live.begun.node.track(live.record.uuid, &live.begun.tracker);
     let (reserved, ticket) = match reserve(Planned::new(right, Box::new(live)), &wish).await {
@@ -156,10 +179,7 @@ pub(crate) async fn run(begun: Begun, guest: Guest, wish: Wish, reply: Reply<Uui
         // Whoever asked for it has gone away before it began.
         reserved.live.begun.cancelled.cancel();
     }
-    let known = |warning: &&Finding| !wish.warnings.iter().any(|known| known.code == warning.code);
-    for warning in wish.warnings.iter().chain(ticket.warnings.iter().filter(known)) {
-        reserved.live.begun.tracker.note(format!("{}; {}", warning.message, warning.mend));
-    }
+    reserved.live.tell_warnings(&wish, &ticket);
     match towards_the_pledge(reserved, &wish, &ticket, events).await {
         Ok(stopped) => {
             let (_pledge, pledged) = stopped.pledge();
@@ -174,11 +194,10 @@ pub(crate) async fn run(begun: Begun, guest: Guest, wish: Wish, reply: Reply<Uui
 
 /// Takes up a migration that an earlier agent had begun.
 pub(crate) async fn recover(begun: Begun, resumed: Resumed) -> Left {
-    let qemu = source_qemu(resumed.process.as_ref()).await;
     let Resumed { opened, last, reason, journal, process, record, definition } = resumed;
     let word = begun.node.neighbours.client(&opened.target);
     let suspended = opened.suspended;
-    let live = Box::new(Live {
+    let live = Live {
         begun,
         process,
         record,
@@ -186,7 +205,10 @@ pub(crate) async fn recover(begun: Begun, resumed: Resumed) -> Left {
         suspended,
         target: opened.target.clone(),
         reserved: Some(Room { token: opened.token, journal, word: word.ok() }),
-    });
+        offline: opened.offline.clone(),
+    };
+    let qemu = live.qemu().await;
+    let live = Box::new(live);
     let restarted = || Failure::AgentRestarted { before: reason.clone() };
     let decided = recover_source(last, qemu);
     tracing::info!(migration = %opened.migration, ?last, ?qemu, ?decided, "taken up again");
@@ -198,6 +220,10 @@ pub(crate) async fn recover(begun: Begun, resumed: Resumed) -> Left {
         SourceRecovery::Keep => stay(keep(live), restarted()).await,
         SourceRecovery::CleanUp(Phase::Kept) if qemu != SourceQemu::Gone => {
             stay(keep(live), restarted()).await
+        }
+        SourceRecovery::Resume => {
+            let right = RunRight::found_unpledged(opened.domain, opened.generation);
+            super::cold::resume(live, right).await
         }
         SourceRecovery::Lose | SourceRecovery::CleanUp(Phase::Kept | Phase::Lost) => {
             lose(live, opened.generation, restarted()).await
@@ -236,16 +262,20 @@ async fn reserve(
             Ok((reserved, ticket))
         }
         Err(failure) => {
-            let target_may_wait = match &failure {
-                Failure::Cancelled | Failure::Journal(_) => true,
-                Failure::Neighbour { source, .. } => source.may_have_arrived(),
-                _nothing_was_made => false,
-            };
-            if target_may_wait {
+            if target_may_wait(&failure) {
                 super::stay::abandon(&planned.live).await;
             }
             Err(Box::new((planned.keep(), failure)))
         }
+    }
+}
+
+/// Whether the target may have made room though the source did not hear of it.
+pub(crate) fn target_may_wait(failure: &Failure) -> bool {
+    match failure {
+        Failure::Cancelled | Failure::Journal(_) => true,
+        Failure::Neighbour { source, .. } => source.may_have_arrived(),
+        _nothing_was_made => false,
     }
 }
 
@@ -283,7 +313,7 @@ async fn make_room(live: &mut Live, generation: u64, wish: &Wish) -> Result<Tick
         target: live.target.clone(),
         generation,
         suspended,
-        offline: false,
+        offline: None,
         keep_definition: wish.request.source_definition == api::SourceDefinition::Keep,
         skipped: wish.request.skip.clone(),
         token: ticket.token,
@@ -505,7 +535,7 @@ async fn stream_failed(live: &Live, status: &MigrationStatus) -> Failure {
 
 /// What the source's QEMU is doing. One that lives and does not answer is asked until it does: to guess would be to decide
 /// by a time-out.
-pub(crate) async fn source_qemu(process: Option<&Process>) -> SourceQemu {
+async fn source_qemu(process: Option<&Process>) -> SourceQemu {
     let Some(process) = process else { return SourceQemu::Gone };
     let (status, migration) = loop {
         if process.exit().is_some() {

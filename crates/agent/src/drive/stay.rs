@@ -28,6 +28,9 @@ pub(crate) async fn stay(kept: Kept<Box<Live>>, failure: Failure) -> Left {
 pub(crate) async fn go_back(kept: Kept<Box<Live>>, failure: Failure) -> Left {
     let Kept { right, live } = kept;
     let reason = failure.chain();
+    if live.offline.is_some() {
+        return stay_shut_off(&live, right.generation(), reason, &failure).await;
+    }
     let living = |process: &Process| process.exit().is_none() || matches!(failure, Failure::GuestShutDown);
     let Some(process) = live.process.clone().filter(living) else {
         return lose(live, right.generation(), failure).await;
@@ -53,6 +56,15 @@ pub(crate) async fn go_back(kept: Kept<Box<Live>>, failure: Failure) -> Left {
     let guest = back(right, *live);
     tracker.end(Phase::Kept, Outcome::Kept, Some(reason), crate::http::problem::problem(&failure).mend);
     Left::Kept(Box::new(guest))
+}
+
+/// The domain was shut off all the time: only the target has something to give back.
+async fn stay_shut_off(live: &Live, generation: u64, reason: String, failure: &Failure) -> Left {
+    abandon(live).await;
+    withdraw(live, generation).await;
+    let mend = crate::http::problem::problem(failure).mend;
+    live.begun.tracker.end(Phase::Kept, Outcome::Kept, Some(reason), mend);
+    Left::Stays
 }
 
 /// The guest's memory is gone. The domain belongs to this host, shut off. `generation` is that of the right it had.

@@ -6,15 +6,17 @@
 //!    └────────┴→ refuse, with a proof  └→ lose
 //! ```
 
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use api::{Finding, Offer, Outcome, ResolveAs, Role, Settlement, Ticket, Verdict};
+use api::{CopyFile, CopyRole, Finding, Offer, Outcome, ResolveAs, Role, Settlement, Ticket, Verdict};
 use backon::Retryable;
 use domain::Definition;
 use migration::handover::{
     NeverRan, OnPledge, TargetKnowledge, TargetQemu, TargetRecovery, on_abandon, on_pledge, recover_target,
 };
-use migration::journal::{Opened, Side};
+use migration::journal::{Carried, Offline, Opened, Side};
 use migration::owner::OwnerRecord;
 use migration::phase::Phase;
 use migration::source::Pledge;
@@ -34,6 +36,7 @@ use crate::failure::Failure;
 use crate::guest::{self, Guest, GuestRecord, frozen_uuid, give_back, launch, read_owner, watch_balloon};
 use crate::journal::Journal;
 use crate::keeper::Reply;
+use crate::landing::Landing;
 use crate::limits::{
     ANNOUNCE, DRIVE_QUEUE, FORWARDING_GRACE, LOADED_TIMEOUT, OWNER_TRIES_MAX, RESUME_TIMEOUT,
     SETTLEMENT_EVERY, SETTLEMENT_UNKNOWN_MAX,
@@ -60,6 +63,8 @@ pub(crate) enum Arrived {
     Running { guest: Box<Guest>, inactive: Option<Box<Definition>> },
     /// The domain is this host's, and its QEMU has ended since.
     Owned { inactive: Option<Box<Definition>> },
+    /// The domain is this host's, shut off as it was.
+    ShutOff { definition: Box<Definition> },
     /// Nothing is here.
     Gone,
 }
@@ -72,6 +77,8 @@ pub(crate) struct Coming {
     pub(crate) inactive: Option<Definition>,
     /// Findings that do not forbid it.
     pub(crate) warnings: Vec<Finding>,
+    /// Paths at which older copies of its files lie.
+    pub(crate) older: BTreeSet<PathBuf>,
 }
 
 /// What every task of a target has.
@@ -103,13 +110,20 @@ struct Live {
     process: Option<Process>,
     /// Whether this agent made the QEMU.
     alive_since_prepared: bool,
+    /// The files that come with a domain that is shut off; none for one whose guest works.
+    landing: Option<Arc<Landing>>,
+    /// Of such a domain: how far this side is, as the journal has it.
+    reached: Phase,
 }
 
 impl Live {
     /// What is known now.
     async fn knowledge(&self, continued: bool) -> TargetKnowledge {
         TargetKnowledge {
-            qemu: target_qemu(self.process.as_ref(), self.alive_since_prepared && !continued).await,
+            qemu: match &self.landing {
+                Some(landing) => shut_off(landing, self.reached),
+                None => target_qemu(self.process.as_ref(), self.alive_since_prepared && !continued).await,
+            },
             alive_since_prepared: self.alive_since_prepared,
             continued,
             ended: None,
@@ -161,12 +175,32 @@ pub(crate) async fn run(begun: Begun, offer: Offer, coming: Coming, reply: Reply
 /// Takes up a migration that an earlier agent had begun.
 pub(crate) async fn recover(begun: Begun, resumed: Resumed) -> Arrived {
     let Resumed { opened, last, reason, journal, process, record, coming } = resumed;
-    let live = Live { begun, opened, journal, record, coming, process, alive_since_prepared: false };
+    let landing = match land(&begun.node, &opened) {
+        Ok(landing) => landing,
+        Err(failure) => {
+            tracing::error!(migration = %opened.migration, "its files cannot come any more: {}", failure.chain());
+            None
+        }
+    };
+    let live = Live {
+        begun,
+        opened,
+        journal,
+        record,
+        coming,
+        process,
+        alive_since_prepared: false,
+        landing,
+        reached: last,
+    };
     let live = Box::new(live);
     match last {
         Phase::Refused => return end(live, Phase::Refused, reason.unwrap_or_default(), None).await,
         Phase::Lost => return end(live, Phase::Lost, reason.unwrap_or_default(), None).await,
         _not_given_back => {}
+    }
+    if live.opened.offline.is_some() {
+        return recover_shut_off(live, last).await;
     }
     // A guest that stands for a reason of its own may have run here or not: the source is asked, nothing is taken up.
     let qemu = target_qemu(live.process.as_ref(), true).await;
@@ -182,6 +216,36 @@ pub(crate) async fn recover(begun: Begun, resumed: Resumed) -> Arrived {
     wait(receiving).await
 }
 
+/// Takes up the arrival of a domain that is shut off.
+async fn recover_shut_off(live: Box<Live>, last: Phase) -> Arrived {
+    tracing::info!(migration = %live.opened.migration, ?last, "taken up again");
+    let receiving = Receiving::recovered(live.record.uuid, live);
+    if last == Phase::Running {
+        let pledge = receiving.live.pledge();
+        return settle_in(receiving.loaded().grant(pledge).running()).await;
+    }
+    wait(receiving).await
+}
+
+/// The files that come with a domain that is shut off can come from now on.
+fn land(node: &Arc<Node>, opened: &Opened) -> Result<Option<Arc<Landing>>, Failure> {
+    let Some(offline) = &opened.offline else { return Ok(None) };
+    let files = offline.files.clone();
+    let landing = Arc::new(Landing::new(node, opened.migration, opened.domain, files, offline.verify)?);
+    node.landings.open(&landing);
+    Ok(Some(landing))
+}
+
+/// What a domain that is shut off has come to here.
+fn shut_off(landing: &Landing, reached: Phase) -> TargetQemu {
+    match reached {
+        Phase::Running => TargetQemu::Ran,
+        Phase::Loaded => TargetQemu::Loaded,
+        _ if landing.is_whole() => TargetQemu::Loaded,
+        _ => TargetQemu::Incoming,
+    }
+}
+
 /// Makes room: journal, QEMU, muted taps, an address for memory. What was made is given back when a step fails.
 async fn prepare(
     begun: Begun,
@@ -191,7 +255,11 @@ async fn prepare(
     let node = Arc::clone(&begun.node);
     let definition = &coming.live;
     let mut record = GuestRecord::new(&node, definition, offer.generation)?;
-    record.made = nonvolatile::made_by_arrival(&node, definition.domain(), record.uuid);
+    record.made = match offer.offline {
+        // Its files are the landing's.
+        true => Vec::new(),
+        false => nonvolatile::made_by_arrival(&node, definition.domain(), record.uuid),
+    };
     let opened = Opened {
         migration: offer.migration,
         side: Side::Target,
@@ -201,7 +269,7 @@ async fn prepare(
         target: node.config.host.clone(),
         generation: offer.generation.saturating_sub(1),
         suspended: offer.suspended,
-        offline: offer.offline,
+        offline: offer.offline.then(|| carried(&node, record.uuid, &offer, &coming.older)),
         keep_definition: false,
         skipped: offer.skip.clone(),
         token: Uuid::new_v4(),
@@ -213,6 +281,11 @@ async fn prepare(
     let ready = async {
         let (store, live, inactive) = (node.store.clone(), definition.clone(), coming.inactive.clone());
         blocking(move || store.write_arrival(id, &live, inactive.as_ref())).await?;
+        if offer.offline {
+            let landing = land(&node, &opened)?;
+            journal.enter(Phase::Receiving, None).await?;
+            return Ok(Ready { process: None, address: String::new(), landing });
+        }
         let process = launch(&node, definition, &record, Port::Muted, true).await?;
         let opening = async {
             let address = open_door(&node, definition, &record, &process, &offer).await?;
@@ -220,17 +293,18 @@ async fn prepare(
             Ok(address)
         };
         match opening.await {
-            Ok(address) => Ok((process, address)),
+            Ok(address) => Ok(Ready { process: Some(process), address: address.to_string(), landing: None }),
             Err(failure) => {
                 give_back(&node, &record, Some(&process)).await;
                 Err(failure)
             }
         }
     };
-    let (process, address) = match ready.await {
+    let Ready { process, address, landing } = match ready.await {
         Ok(ready) => ready,
         Err(failure) => {
             nonvolatile::withdraw(&node, &record);
+            node.landings.close(id);
             node.store.remove_arrival(id);
             journal.discard();
             return Err(failure);
@@ -238,18 +312,53 @@ async fn prepare(
     };
     begun.tracker.enter(Phase::Prepared);
     let prepared = offered.prepared(|()| {
-        let process = Some(process);
-        Box::new(Live { begun, opened, journal, record, coming, process, alive_since_prepared: true })
+        Box::new(Live {
+            begun,
+            opened,
+            journal,
+            record,
+            coming,
+            process,
+            alive_since_prepared: true,
+            landing,
+            reached: Phase::Receiving,
+        })
     });
     let receiving = prepared.receiving();
     receiving.live.begun.tracker.enter(Phase::Receiving);
     let ticket = Ticket {
-        address: address.to_string(),
+        address,
         tls_hostname: node.config.host.clone(),
         token,
         warnings: receiving.live.coming.warnings.clone(),
     };
     Ok((receiving, ticket))
+}
+
+/// What stands ready.
+struct Ready {
+    process: Option<Process>,
+    address: String,
+    landing: Option<Arc<Landing>>,
+}
+
+fn carried(node: &Node, domain: Uuid, offer: &Offer, older: &BTreeSet<PathBuf>) -> Offline {
+    let carried = |file: &CopyFile| Carried {
+        from: String::new(),
+        file: file.clone(),
+        over: match &file.role {
+            CopyRole::Disk { .. } | CopyRole::Backing { .. } => older.contains(Path::new(&file.path)),
+            // What an earlier stay of the domain has left there.
+            CopyRole::Nvram => Path::new(&file.path).exists(),
+            CopyRole::Tpm { name } => node.store.tpm_directory(domain).join(name).exists(),
+        },
+    };
+    Offline {
+        files: offer.files.iter().map(carried).collect(),
+        verify: offer.verify,
+        formerly: offer.formerly,
+        ..Offline::default()
+    }
 }
 
 /// Waits until the taps forward, and lets QEMU listen.
@@ -316,6 +425,11 @@ async fn wait(mut receiving: Receiving<Box<Live>>) -> Arrived {
             Came::Said(Some(Said::Resolve(ResolveAs::Moved | ResolveAs::Lost, reply))) => {
                 _ = reply.send(Err(Failure::WrongSide { role: "target" }));
             }
+            Came::Loaded if receiving.live.landing.is_some() => {
+                if let Err(failure) = touch_down(&mut receiving.live).await {
+                    return give_up(receiving, failure.chain(), None).await;
+                }
+            }
             Came::Loaded => receiving.live.begun.tracker.enter(Phase::Loaded),
             Came::Failed(reason) => return give_up(receiving, reason, None).await,
             Came::Source(Settlement::Open) => {}
@@ -348,7 +462,12 @@ async fn came(
             Some(_) | None => std::future::pending().await,
         }
     };
+    let landing = live.landing.clone().filter(|_| live.reached == Phase::Receiving);
     let event = async {
+        if let Some(landing) = landing {
+            landing.whole().await;
+            return Came::Loaded;
+        }
         match events {
             Some(events) => match loaded_or_failed(events).await {
                 Ok(came) => came,
@@ -447,6 +566,9 @@ async fn grant(
     reply: Option<Reply<Verdict>>,
 ) -> Arrived {
     let pledge = receiving.live.pledge();
+    if receiving.live.landing.is_some() {
+        return take_over(receiving, reply).await;
+    }
     if receiving.live.opened.suspended {
         return grant_suspended(receiving, reply).await;
     }
@@ -502,6 +624,47 @@ async fn let_go(live: &Live, events: &mut Events) -> Continued {
     }
 }
 
+/// All files of a domain that is shut off are here: they get their names, and the journal remembers it.
+async fn touch_down(live: &mut Live) -> Result<(), Failure> {
+    if let Some(landing) = live.landing.as_ref().filter(|_| live.reached == Phase::Receiving) {
+        landing.publish().await?;
+        live.journal.enter(Phase::Loaded, None).await?;
+        live.reached = Phase::Loaded;
+        live.begun.tracker.enter(Phase::Loaded);
+    }
+    Ok(())
+}
+
+/// A domain that is shut off becomes this host's: there is nothing to continue, and only the journal can say so later.
+async fn take_over(mut receiving: Receiving<Box<Live>>, reply: Option<Reply<Verdict>>) -> Arrived {
+    let taken = async {
+        touch_down(&mut receiving.live).await?;
+        receiving.live.journal.enter(Phase::Running, None).await?;
+        Ok::<(), Failure>(())
+    };
+    if let Err(failure) = taken.await {
+        return give_up(receiving, failure.chain(), reply).await;
+    }
+    receiving.live.reached = Phase::Running;
+    answer(reply, Ok(Verdict::Running { resumed_at: None }));
+    let pledge = receiving.live.pledge();
+    settle_in(receiving.loaded().grant(pledge).running()).await
+}
+
+/// Writes this host into the owner record.
+async fn own_shut_off(live: &Live) -> Result<(), Failure> {
+    let Some(path) = live.record.owner_record.as_deref() else { return Ok(()) };
+    let (host, generation) = (live.begun.node.config.host.clone(), live.pledge().generation);
+    let holder = OwnerRecord { domain: live.record.uuid, host, generation, offered: None };
+    let came = live.landing.as_ref().is_some_and(|landing| landing.owns(path));
+    let renamed = live.opened.offline.as_ref().is_some_and(|offline| offline.formerly.is_some());
+    if came || renamed {
+        // What lies beside a disk that came is about an older copy of it, if anything does.
+        return Ok(storage::write_record(path, &holder.to_bytes()).await?);
+    }
+    guest::own(Some(path), &holder).await
+}
+
 /// A suspended domain stays suspended, so its QEMU cannot prove later that the right came here: the journal does.
 async fn grant_suspended(receiving: Receiving<Box<Live>>, reply: Option<Reply<Verdict>>) -> Arrived {
     let pledge = receiving.live.pledge();
@@ -528,6 +691,9 @@ async fn unmute(live: &Live) {
 /// The guest is here for good: announced, written down, owned.
 async fn settle_in(running: Running<Box<Live>>) -> Arrived {
     let Running { right, live } = running;
+    if live.opened.offline.is_some() {
+        return arrive_shut_off(*live).await;
+    }
     unmute(&live).await;
     if let Some(process) = &live.process
         && let Err(error) = process.qmp.execute(ANNOUNCE).await
@@ -550,6 +716,21 @@ async fn settle_in(running: Running<Box<Live>>) -> Arrived {
         }
         None => Arrived::Owned { inactive },
     }
+}
+
+/// The domain is here for good, shut off.
+async fn arrive_shut_off(live: Live) -> Arrived {
+    let tries = backon::ExponentialBuilder::default().with_max_times(OWNER_TRIES_MAX);
+    if let Err(failure) = (|| own_shut_off(&live)).retry(tries).await {
+        tracing::error!("the owner record does not name this host: {}", failure.chain());
+    }
+    let Live { begun, opened, coming, landing, .. } = live;
+    begun.node.landings.close(opened.migration);
+    if let Some(landing) = landing {
+        landing.forget().await;
+    }
+    begun.tracker.end(Phase::Running, Outcome::Moved, None, None);
+    Arrived::ShutOff { definition: Box::new(coming.live) }
 }
 
 /// Writes this host into the owner record; what fails is tried again.
@@ -595,6 +776,10 @@ async fn end(live: Box<Live>, phase: Phase, reason: String, reply: Option<Reply<
     enter(&live, phase, Some(reason.clone())).await;
     give_back(&live.begun.node, &live.record, live.process.as_ref()).await;
     nonvolatile::withdraw(&live.begun.node, &live.record);
+    live.begun.node.landings.close(live.opened.migration);
+    if let Some(landing) = &live.landing {
+        landing.discard().await;
+    }
     let (outcome, verdict) = match phase {
         Phase::Refused => (Outcome::Kept, Verdict::Refused { reason: reason.clone() }),
         _lost => (Outcome::Lost, Verdict::Lost { reason: reason.clone() }),

@@ -159,7 +159,7 @@ fn megabits(mbps: f64) -> u64 {
     (mbps * 125_000.0) as u64
 }
 
-fn ticks(every: Duration) -> tokio::time::Interval {
+pub(crate) fn ticks(every: Duration) -> tokio::time::Interval {
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks

@@ -16,7 +16,7 @@ pub(crate) mod metrics;
 mod migrations;
 mod pools;
 pub(crate) mod problem;
-mod rows;
+pub(crate) mod rows;
 mod snapshots;
 mod version;
 mod volumes;
@@ -108,6 +108,9 @@ fn between_agents() -> OpenApiRouter<Arc<Node>> {
         .routes(routes!(agents::offer::offer))
         .routes(routes!(agents::status::status, agents::abandon::abandon))
         .routes(routes!(agents::pledge::pledge))
+        .routes(routes!(agents::files::held))
+        .routes(routes!(agents::files::blocks))
+        .routes(routes!(agents::files::complete))
         .routes(routes!(agents::settlement::settlement))
         .routes(routes!(agents::roster::roster, agents::roster::take))
         .routes(routes!(agents::renew::renew))

@@ -1,11 +1,12 @@
 //! Status, stable code and mend of every failure that HTTP carries. A code never changes its meaning. Main type: [`Row`].
 
 pub(super) mod bridge;
+pub(crate) mod carry;
 
 use std::borrow::Cow;
 
 /// What HTTP says about one kind of failure.
-pub(super) struct Row {
+pub(crate) struct Row {
     pub(super) status: u16,
     pub(super) code: &'static str,
     /// What to do; empty where there is nothing to do.

@@ -67,6 +67,13 @@ impl Keeper {
                 self.state = State::ShutOff { reason: Some(reason.clone()) };
                 self.tell(EventKind::Lost, reason);
             }
+            Arrived::ShutOff { definition } => {
+                self.settle_in(Some(definition));
+                self.tell(
+                    EventKind::Arrived,
+                    format!("from {}, shut off", tracker.migration().report.source),
+                );
+            }
             Arrived::Gone => {
                 let report = tracker.migration().report;
                 let said =

@@ -9,10 +9,11 @@ use uuid::Uuid;
 
 use super::{Keeper, Reply, State};
 use crate::drive::source::{self, Left};
-use crate::drive::target;
+use crate::drive::{cold, target};
 use crate::failure::Failure;
-use crate::guest::GuestRecord;
+use crate::guest::{self, GuestRecord};
 use crate::limits::DRIVE_QUEUE;
+use crate::placement::Placing;
 use crate::store::MovedTo;
 use crate::tracker::{Tracker, now};
 use crate::verify;
@@ -57,6 +58,41 @@ impl Keeper {
         self.leave(record, Some(pid), keep_definition, tracker, |begun| {
             source::run(begun, *guest, wish, reply)
         });
+    }
+
+    /// Moves the domain shut off.
+    pub(super) async fn migrate_offline(
+        &mut self,
+        request: MigrationRequest,
+        warnings: Vec<Finding>,
+        placing: Placing,
+        reply: Reply<Uuid>,
+    ) {
+        let leaving = match self.leaving(placing).await {
+            Ok(leaving) => leaving,
+            Err(failure) => {
+                _ = reply.send(Err(failure));
+                return;
+            }
+        };
+        let keep_definition = request.source_definition == SourceDefinition::Keep;
+        let tracker = source::begin(&self.node, &self.name, self.uuid, &request);
+        self.tell(EventKind::Leaving, format!("to {}", request.to));
+        let record = leaving.record.clone();
+        let wish = source::Wish { request, inactive_xml: None, warnings };
+        self.leave(record, None, keep_definition, tracker, |begun| cold::run(begun, leaving, wish, reply));
+    }
+
+    /// The right to run the domain, for a move; it must be shut off, and this host's.
+    async fn leaving(&mut self, placing: Placing) -> Result<cold::Leaving, Failure> {
+        let definition = self.kept()?.clone();
+        if let State::Active { .. } = self.state {
+            let mend = "shut it down first (`ferry shutdown`), or migrate it live, without --offline";
+            return Err(self.wrong_state("running", mend));
+        }
+        let right = guest::claim(&self.node, definition.domain()).await?;
+        let record = GuestRecord::new(&self.node, &definition, right.generation())?;
+        Ok(cold::Leaving { right, record, definition, placing })
     }
 
     pub(super) fn resume_leaving(&mut self, resumed: source::Resumed, tracker: Tracker) {
@@ -143,6 +179,15 @@ impl Keeper {
                 self.tell(EventKind::Kept, tracker.migration().report.reason);
                 self.catch_up().await;
             }
+            Left::Stays => {
+                let report = tracker.migration().report;
+                let said = if report.outcome == Some(Outcome::Copied) {
+                    Some(format!("a copy of it is on {}", report.target))
+                } else {
+                    report.reason
+                };
+                self.tell(EventKind::Kept, said);
+            }
             Left::Lost(reason) => {
                 self.state = State::ShutOff { reason: Some(reason.clone()) };
                 self.tell(EventKind::Lost, reason);
@@ -155,7 +200,9 @@ impl Keeper {
         if tracker.is_settled() {
             self.write_down(tracker.clone()).await;
         }
-        if moved {
+        if moved && tracker.migration().report.offline {
+            tracker.tell_end();
+        } else if moved {
             // Where it is not written down yet, its report is written with the rest.
             let written = self.unwritten.is_none();
             tokio::spawn(verify::complete(Arc::clone(&self.node), tracker, written));

@@ -1,6 +1,6 @@
 //! A target's own judgement of an offer: it takes nobody's word that the domain can come. Main function: [`take_in`].
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use api::{CopyFile, DiskFacts, HostFacts, Offer, Severity};
 use domain::{Definition, Domain};
@@ -29,6 +29,8 @@ pub(crate) async fn take_in(node: &Node, offer: &Offer) -> Result<Coming, Failur
     for disk in &mut found.host.disks {
         disk.owned_by_source = owned_by_source(domain, disk, offer).await;
     }
+    let older = found.places.iter().filter(|place| place.older_copy).map(|place| PathBuf::from(&place.path));
+    let older = older.collect();
     let facts = Facts {
         domain: DomainFacts {
             copies: offer.files.iter().map(copied).collect(),
@@ -47,7 +49,7 @@ pub(crate) async fn take_in(node: &Node, offer: &Offer) -> Result<Coming, Failur
     if !permitted {
         return Err(Failure::Preflight { host: node.config.host.clone(), findings });
     }
-    Ok(Coming { live: definition, inactive, warnings: findings })
+    Ok(Coming { live: definition, inactive, warnings: findings, older })
 }
 
 /// A file of an offer. Where it lies on the source, and whether somebody chose its place, the source has judged.

@@ -65,6 +65,7 @@ impl World {
                 SourceQemu::Completed => steps.push(SourceStep::ContinueGuest),
                 SourceQemu::Here => steps.push(SourceStep::WriteKept),
                 SourceQemu::Gone => steps.push(SourceStep::BreakOff),
+                SourceQemu::ShutOff => unreachable!("every guest of the model runs"),
             },
             SourceAgent::Asking => {}
             SourceAgent::Settling => {
@@ -195,6 +196,7 @@ impl World {
     fn recover(&mut self, phase: Phase) {
         match recover_source(phase, self.source_view()) {
             SourceRecovery::Keep => self.source = SourceAgent::Keeping,
+            SourceRecovery::Resume => unreachable!("every guest of the model runs"),
             SourceRecovery::Lose => self.end_source(Phase::Lost, false),
             SourceRecovery::Ask => self.source = SourceAgent::Asking,
             SourceRecovery::Settle => self.source = SourceAgent::Settling,

@@ -7,6 +7,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 
+use crate::failure::Failure;
 use crate::http::finish::finish;
 use crate::http::problem::Refusal;
 use crate::keeper::Ask;
@@ -23,14 +24,36 @@ pub(crate) async fn migrate(
     Json(request): Json<MigrationRequest>,
 ) -> Result<(StatusCode, Json<MigrationStarted>), Refusal> {
     let asked = CheckRequest {
-        mode: Some(CheckMode::Live),
+        mode: Some(if request.offline { CheckMode::Offline } else { CheckMode::Live }),
         skip: request.skip.clone(),
         channels: request.channels,
         plaintext: request.plaintext,
+        copy_storage: request.copy_storage.clone(),
+        maps: request.maps.clone(),
+        identity: request.identity.clone(),
         ..CheckRequest::to(&request.to)
     };
     let checked = finish(preflight::check_first(Arc::clone(&node), domain.clone(), asked)).await?;
-    let warnings = checked.map(|it| preflight::permitted(it.report)).transpose()?.unwrap_or_default();
-    let id = node.ask(&domain, |reply| Ask::Migrate(request, warnings, reply)).await?;
+    let (report, placing) = checked.map(|checked| (checked.report, checked.placing)).unzip();
+    let warnings = report.map(preflight::permitted).transpose()?.unwrap_or_default();
+    let id = match (request.offline, placing) {
+        (true, Some(placing)) => {
+            let placing = Box::new(placing);
+            node.ask(&domain, |reply| Ask::MigrateOffline(request, warnings, placing, reply)).await?
+        }
+        (true, None) => return Err(silent(&node, &domain, &request.to).await.into()),
+        (false, _) => node.ask(&domain, |reply| Ask::Migrate(request, warnings, reply)).await?,
+    };
     Ok((StatusCode::ACCEPTED, Json(MigrationStarted { id })))
+}
+
+/// Why a domain that is shut off could not be checked: it cannot move now, or its target gives no answer.
+async fn silent(node: &Node, domain: &str, target: &str) -> Failure {
+    let asked = async {
+        node.ask(domain, Ask::Survey).await?;
+        let client = node.neighbours.client(target)?;
+        client.connect().await.map_err(|error| Failure::of_host(target, error))
+    };
+    let last = "it answers now: migrate again".to_owned();
+    asked.await.err().unwrap_or_else(|| Failure::TargetSilent { host: target.to_owned(), last })
 }

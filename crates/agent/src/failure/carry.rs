@@ -1,0 +1,32 @@
+//! Why files of a domain did not go over. Main type: [`CarryFailure`].
+
+use std::path::PathBuf;
+
+use storage::TransferError;
+
+/// Why not.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CarryFailure {
+    #[error(transparent)]
+    Transfer(#[from] TransferError),
+    #[error("no file {number} comes with this domain")]
+    NoSuchFile { number: usize },
+    #[error("nobody has asked yet what there is of file {number}")]
+    NotAsked { number: usize },
+    #[error("no files of this domain are expected here now")]
+    NotLanding,
+    #[error("{text:?} is not 64 hexadecimal digits")]
+    Digits { text: String },
+    #[error("{name:?} cannot be the name of a file of a TPM")]
+    Name { name: String },
+    #[error("no directory can be made for {path}")]
+    Directory {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("the copy of {path} did not become equal in {tries} tries: {reason}")]
+    NeverEqual { path: PathBuf, tries: u32, reason: String },
+    #[error("the target could not be reached for {} s", .after.as_secs())]
+    CutTooLong { after: std::time::Duration },
+}

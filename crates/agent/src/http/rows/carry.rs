@@ -1,0 +1,70 @@
+//! What HTTP says where files of a domain did not go over.
+
+use storage::TransferError;
+
+use super::{Row, row};
+use crate::failure::CarryFailure;
+
+/// Codes after which the same file is tried again: what broke was the way, or a block that is sent once more.
+pub(crate) const TRY_AGAIN: [&str; 5] = ["copy-cut", "copy-wire", "copy-busy", "file-not-asked", "stopping"];
+
+const NO_SUCH_FILE: Row = row(404, "no-such-file", "");
+const NOT_ASKED: Row = row(409, TRY_AGAIN[3], "ask what is held of it first");
+const NOT_LANDING: Row = row(409, "files-not-expected", "");
+const DIGITS: Row = row(400, "request-invalid", "`/api/v1/openapi.json` says what each endpoint takes");
+const NAME: Row = row(422, "tpm-file-name", "");
+const NEVER_EQUAL: Row = row(
+    502,
+    "copy-never-equal",
+    "look at the disks of both hosts: one of them does not keep what it is given",
+);
+const CUT_TOO_LONG: Row =
+    row(502, "copy-cut-too-long", "see to the network between the hosts, and migrate again");
+const UNREADABLE: Row =
+    row(500, "source-unreadable", "look at the source's disk; `qemu-img check` finds what is damaged");
+const TOO_LONG: Row = row(422, "file-too-long", "");
+const CHANGED: Row = row(409, "source-changed", "find out who writes to it (`fuser`), and migrate again");
+const EXISTS: Row =
+    row(409, "copy-exists", "choose another place with --map-disk, or remove what lies there");
+const TOO_SMALL: Row = row(409, "copy-too-small", "give it a larger device with --map-disk");
+const NO_SPACE: Row = row(507, "copy-no-space", "make room there, and migrate again");
+const UNWRITABLE: Row = row(500, "copy-unwritable", "look at the target's disk");
+const MANGLED: Row = row(500, "copy-mangled", "the target's disk does not keep what it is given: replace it");
+const DIFFERS: Row = row(409, "copy-differs", "ask what is held of it, and send the rest");
+const WIRE: Row = row(400, TRY_AGAIN[1], "ask what is held of it, and send the rest");
+const CUT: Row = row(400, TRY_AGAIN[0], "ask what is held of it, and send the rest");
+const BUSY: Row = row(409, TRY_AGAIN[2], "ask again when that has ended");
+const SILENT: Row = row(504, "copy-storage-silent", "see that the storage of that file answers");
+
+/// The row of a failure.
+pub(crate) fn row_of(failure: &CarryFailure) -> Row {
+    match failure {
+        CarryFailure::Transfer(error) => transfer(error),
+        CarryFailure::NoSuchFile { .. } => NO_SUCH_FILE,
+        CarryFailure::NotAsked { .. } => NOT_ASKED,
+        CarryFailure::NotLanding => NOT_LANDING,
+        CarryFailure::Digits { .. } => DIGITS,
+        CarryFailure::Name { .. } => NAME,
+        CarryFailure::Directory { .. } => UNWRITABLE,
+        CarryFailure::NeverEqual { .. } => NEVER_EQUAL,
+        CarryFailure::CutTooLong { .. } => CUT_TOO_LONG,
+    }
+}
+
+fn transfer(error: &TransferError) -> Row {
+    match error {
+        TransferError::Disk(_) | TransferError::Io { .. } | TransferError::Write { .. } => UNWRITABLE,
+        TransferError::TooLong { .. } => TOO_LONG,
+        TransferError::Read { .. } => UNREADABLE,
+        TransferError::Changed { .. } => CHANGED,
+        TransferError::Unfinished { .. } | TransferError::Cut { .. } => CUT,
+        TransferError::Exists { .. } => EXISTS,
+        TransferError::TooSmall { .. } => TOO_SMALL,
+        TransferError::NoSpace { .. } => NO_SPACE,
+        TransferError::Mangled { .. } => MANGLED,
+        TransferError::Differs { .. } => DIFFERS,
+        TransferError::Wire { .. } | TransferError::Held { .. } => WIRE,
+        TransferError::InUse { .. } => BUSY,
+        TransferError::TimedOut { .. } => SILENT,
+    }
+}

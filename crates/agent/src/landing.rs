@@ -1,0 +1,235 @@
+//! The files that come to this host with a domain that is shut off: each is a replica that the source fills, over as many
+//! connections and as many tries as it takes. Until the domain is this host's they have no name that anything starts from, or
+//! lie over an older copy that its owner record keeps from being started. Main type: [`Landing`].
+//!
+//! ```text
+//! GET file ──► open, what is held ──► POST blocks… ──► POST complete: equal ─┐ all are
+//!                     ▲                    └─ cut ─┐                         ├──────► publish ──► forget
+//!                     └────────────────────────────┘                         └ given up: discard
+//! ```
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use api::{CopyFile, CopyRole, FileTaken, Verify};
+use axum::body::BodyDataStream;
+use migration::journal::Carried;
+use storage::{Held, ImageFormat, Opening, Proof, Replica, Root, Stamp, TransferError};
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use crate::failure::{CarryFailure, Failure};
+use crate::node::Node;
+use crate::store::blocking;
+
+/// All that come to this host now, by their migrations.
+#[derive(Default)]
+pub(crate) struct Landings(Mutex<HashMap<Uuid, Arc<Landing>>>);
+
+impl Landings {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, Arc<Landing>>> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Its files can come from now on.
+    pub(crate) fn open(&self, landing: &Arc<Landing>) {
+        self.lock().insert(landing.migration, Arc::clone(landing));
+    }
+
+    /// Nothing more comes.
+    pub(crate) fn close(&self, migration: Uuid) {
+        self.lock().remove(&migration);
+    }
+
+    /// The files of a migration, where they can come.
+    pub(crate) fn find(&self, migration: Uuid) -> Option<Arc<Landing>> {
+        self.lock().get(&migration).cloned()
+    }
+}
+
+/// The files of one domain.
+pub(crate) struct Landing {
+    migration: Uuid,
+    files: Vec<Carried>,
+    /// Where each goes.
+    places: Vec<PathBuf>,
+    /// What is known of each over restarts.
+    logs: Vec<PathBuf>,
+    proof: Proof,
+    /// Which are open, each for one version of the source's file.
+    replicas: Vec<tokio::sync::Mutex<Option<(Stamp, Arc<Replica>)>>>,
+    /// Which are here wholly.
+    equal: watch::Sender<Vec<bool>>,
+}
+
+impl Landing {
+    /// Nothing is opened yet.
+    ///
+    /// # Errors
+    /// [`Failure::PathNotAllowed`] where a file is to go where this host allows none, [`CarryFailure::Name`] for one of the
+    /// TPM's that is no file's name.
+    pub(crate) fn new(
+        node: &Node,
+        migration: Uuid,
+        domain: Uuid,
+        files: Vec<Carried>,
+        verify: Verify,
+    ) -> Result<Landing, Failure> {
+        let places =
+            files.iter().map(|carried| place(node, domain, &carried.file)).collect::<Result<Vec<_>, _>>()?;
+        let logs = (0..files.len()).map(|number| node.store.copy_log(migration, number)).collect();
+        let replicas = files.iter().map(|_| tokio::sync::Mutex::default()).collect();
+        let equal = watch::Sender::new(vec![false; files.len()]);
+        let proof = match verify {
+            Verify::Disk => Proof::Disk,
+            Verify::Wire => Proof::Wire,
+        };
+        Ok(Landing { migration, files, places, logs, proof, replicas, equal })
+    }
+
+    /// What is held of a file, of which the source has the version `stamp`.
+    pub(crate) async fn held(&self, number: usize, stamp: Stamp) -> Result<Held, Failure> {
+        Ok(self.replica(number, Some(stamp)).await?.held().await.map_err(CarryFailure::from)?)
+    }
+
+    /// Takes in what one connection brings.
+    pub(crate) async fn take(&self, number: usize, frames: &mut BodyDataStream) -> Result<(), Failure> {
+        let replica = self.replica(number, None).await?;
+        Ok(replica.take(frames).await.map_err(CarryFailure::from)?)
+    }
+
+    /// Whether a file is here wholly, and equal.
+    pub(crate) async fn complete(&self, number: usize, root: Root) -> Result<FileTaken, Failure> {
+        let replica = self.replica(number, None).await?;
+        match replica.complete(root).await {
+            Ok(()) => {
+                self.equal.send_modify(|equal| equal[number] = true);
+                Ok(FileTaken::Equal)
+            }
+            Err(error @ (TransferError::Differs { .. } | TransferError::Mangled { .. })) => {
+                Ok(FileTaken::Differs { reason: crate::failure::chain(&error) })
+            }
+            Err(error) => Err(CarryFailure::from(error).into()),
+        }
+    }
+
+    /// The replica of a file; opened where its source says which version it has.
+    async fn replica(&self, number: usize, stamp: Option<Stamp>) -> Result<Arc<Replica>, Failure> {
+        let known = self.replicas.get(number).ok_or(CarryFailure::NoSuchFile { number })?;
+        let mut replica = known.lock().await;
+        // The source's file is another one now, or the same agent asks again: the log knows what still counts.
+        if let (Some((version, _)), Some(stamp)) = (&*replica, stamp)
+            && *version != stamp
+        {
+            *replica = None;
+        }
+        if let Some((_, open)) = &*replica {
+            return Ok(Arc::clone(open));
+        }
+        let stamp = stamp.ok_or(CarryFailure::NotAsked { number })?;
+        let path = self.places[number].clone();
+        let Carried { file, over, .. } = &self.files[number];
+        if matches!(file.role, CopyRole::Tpm { .. }) {
+            make_directory(&path).await?;
+        }
+        let opening = Opening {
+            over: *over,
+            path,
+            tag: format!("{}-{number}", self.migration.simple()),
+            log: self.logs[number].clone(),
+            length: file.length_bytes,
+            stamp,
+            proof: self.proof,
+        };
+        let opened = Arc::new(Replica::open(opening).await.map_err(CarryFailure::from)?);
+        *replica = Some((stamp, Arc::clone(&opened)));
+        Ok(opened)
+    }
+
+    /// Whether all files are here.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.equal.borrow().iter().all(|equal| *equal)
+    }
+
+    /// Waits until all files are here. Cancel safe.
+    pub(crate) async fn whole(&self) {
+        let mut seen = self.equal.subscribe();
+        // The sender is this landing's own.
+        _ = seen.wait_for(|equal| equal.iter().all(|equal| *equal)).await;
+    }
+
+    /// Gives the copies their names, and the images among them the names of what they stand on.
+    pub(crate) async fn publish(&self) -> Result<(), Failure> {
+        for (number, replica) in self.replicas.iter().enumerate() {
+            let replica = replica.lock().await;
+            let Some((_, replica)) = &*replica else { continue };
+            let backing = self.files[number].file.backing.as_ref();
+            if let Some(backing) = backing {
+                storage::rebase(&replica.place(), Path::new(backing), self.below(number)).await?;
+            }
+            replica.publish().await.map_err(CarryFailure::from)?;
+        }
+        Ok(())
+    }
+
+    /// The format of the image right below one: images of a disk come from the bottom of their chain upwards.
+    fn below(&self, number: usize) -> ImageFormat {
+        let of = |carried: &Carried| match &carried.file.role {
+            CopyRole::Disk { disk, format } | CopyRole::Backing { disk, format } => {
+                Some((disk.clone(), if format == "qcow2" { ImageFormat::Qcow2 } else { ImageFormat::Raw }))
+            }
+            CopyRole::Nvram | CopyRole::Tpm { .. } => None,
+        };
+        let above = of(&self.files[number]);
+        let mut lower = self.files[..number].iter().rev().filter_map(of);
+        let found = lower.find(|(disk, _)| above.as_ref().is_some_and(|(above, _)| above == disk));
+        found.map_or(ImageFormat::Raw, |(_, format)| format)
+    }
+
+    /// Whether an owner record is the one of a file that has come.
+    pub(crate) fn owns(&self, record: &Path) -> bool {
+        self.places.iter().any(|place| storage::owner_path(place) == record)
+    }
+
+    /// The domain is this host's: only what was remembered of the copying goes.
+    pub(crate) async fn forget(&self) {
+        for log in &self.logs {
+            if let Err(error) = storage::forget_replica(log).await {
+                tracing::warn!("the log of a copy was left behind: {}", crate::failure::chain(&error));
+            }
+        }
+    }
+
+    /// The domain stays where it was: the copies go. An older copy that lay here stays, overwritten as far as it was.
+    pub(crate) async fn discard(&self) {
+        for (log, replica) in self.logs.iter().zip(&self.replicas) {
+            *replica.lock().await = None;
+            if let Err(error) = storage::discard_replica(log).await {
+                tracing::warn!("a copy was left behind: {}", crate::failure::chain(&error));
+            }
+        }
+    }
+}
+
+/// The directory that a file is to lie in; its TPM's is made by nobody else before the domain starts.
+async fn make_directory(path: &Path) -> Result<(), Failure> {
+    let directory = path.parent().unwrap_or(Path::new("/")).to_owned();
+    let made = blocking(move || std::fs::create_dir_all(directory)).await;
+    made.map_err(|source| CarryFailure::Directory { path: path.to_owned(), source }.into())
+}
+
+/// Where a file goes, if this host allows it there.
+fn place(node: &Node, domain: Uuid, file: &CopyFile) -> Result<PathBuf, Failure> {
+    if let CopyRole::Tpm { name } = &file.role {
+        if name.is_empty() || name.contains('/') || name.starts_with('.') {
+            return Err(CarryFailure::Name { name: name.clone() }.into());
+        }
+        return Ok(node.store.tpm_directory(domain).join(name));
+    }
+    let path = PathBuf::from(&file.path);
+    if node.allows(&path) && !storage::is_over_nfs(&path) {
+        return Ok(path);
+    }
+    Err(Failure::PathNotAllowed { path, allowed: node.config.allowed_paths.clone() })
+}

@@ -1,0 +1,342 @@
+//! Domains that are shut off move between hosts that share no storage: with every kind of image, with what their firmware
+//! and TPM keep, cut in the middle, as themselves and as copies.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use lab::Lab;
+use lab::apart::{Apart, qemu_img};
+use lab::guest::GuestOptions;
+use lab::host::Host;
+use lab::limits::{HAPPENS, LOOK};
+use lab::migration::{Migration, Report};
+use lab::network::MANAGEMENT_LINK;
+use lab::trial::{Trial, play};
+use serde_json::Value;
+
+/// Moves the domain with its disks and gives the report of the source.
+fn copy(source: &Host, name: &str, target: &Host, options: &[&str]) -> Result<Report> {
+    let mut words = vec!["--offline", "--copy-storage"];
+    words.extend(options);
+    let mut migration = Migration::begin(source, name, target, &words)?;
+    let end = migration.wait_for_end(HAPPENS)?;
+    ensure!(migration.exit(HAPPENS)? == 0, "{end:?}");
+    Ok(end)
+}
+
+/// An image with `mib` MiB of noise from a generator that gives the same noise to the same `seed`, in 1 MiB runs apart.
+fn noise(path: &Path, format: &str, size_mib: u64, mib: u64, seed: u64) -> Result<()> {
+    let raw = path.with_extension("noise");
+    let file = File::create(&raw)?;
+    file.set_len(size_mib << 20)?;
+    let mut state = seed | 1;
+    let mut block = vec![0_u8; 1 << 20];
+    for run in 0..mib {
+        for word in block.chunks_exact_mut(8) {
+            // Marsaglia's xorshift64.
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            word.copy_from_slice(&state.to_le_bytes());
+        }
+        let at = (run * size_mib / mib) << 20;
+        std::os::unix::fs::FileExt::write_all_at(&file, &block, at)?;
+    }
+    if format == "raw" {
+        return Ok(fs::rename(&raw, path)?);
+    }
+    qemu_img(&["convert", "-f", "raw", "-O", format], &[&raw, path])?;
+    Ok(fs::remove_file(&raw)?)
+}
+
+fn disk(path: &Path, format: &str, target: &str) -> String {
+    format!(
+        "<disk type='file' device='disk'><driver name='qemu' type='{format}'/><source file='{}'/>\
+         <target dev='{target}' bus='virtio'/></disk>\n",
+        path.display()
+    )
+}
+
+/// A domain of the lab's guest with more disks, defined on `kvm1` and not started.
+struct Domain<'a> {
+    apart: Apart<'a>,
+    name: &'static str,
+    disks: Vec<(PathBuf, &'static str)>,
+}
+
+impl<'a> Domain<'a> {
+    /// `images` makes them in a directory and says in which formats.
+    fn define(
+        lab: &'a Lab,
+        images: impl FnOnce(&Path) -> Result<Vec<(PathBuf, &'static str)>>,
+    ) -> Result<Domain<'a>> {
+        let disks = images(&lab.shared)?;
+        let letters = "bcdefgh".chars();
+        let devices: String = disks
+            .iter()
+            .zip(letters)
+            .map(|((path, format), letter)| disk(path, format, &format!("vd{letter}")))
+            .collect();
+        let options = GuestOptions { devices: devices.leak(), ..GuestOptions::small("web1") };
+        let guest = lab.guest(options)?;
+        lab.kvm1().ferry_output(["define".as_ref(), guest.xml.as_os_str()])?;
+        let mut all = vec![(guest.disk.clone(), "qcow2")];
+        all.extend(disks);
+        Ok(Domain { apart: Apart::begin(lab)?, name: "web1", disks: all })
+    }
+
+    fn are_equal(&self) -> Result<()> {
+        self.disks.iter().try_for_each(|(path, format)| self.apart.are_equal(path, format))
+    }
+}
+
+fn chain_of_three(shared: &Path) -> Result<PathBuf> {
+    let [base, middle, top] = ["base.raw", "middle.qcow2", "top.qcow2"].map(|name| shared.join(name));
+    noise(&base, "raw", 64, 4, 7)?;
+    let below = |image: &Path| image.display().to_string();
+    qemu_img(&["create", "-q", "-f", "qcow2", "-F", "raw", "-b", &below(&base)], &[&middle])?;
+    let write = |image: &Path, what: &str| {
+        let output =
+            std::process::Command::new("qemu-io").args(["-f", "qcow2", "-c", what]).arg(image).output()?;
+        ensure!(output.status.success(), "qemu-io: {output:?}");
+        Ok(())
+    };
+    write(&middle, "write -P 0x5a 3M 1M")?;
+    qemu_img(&["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", "middle.qcow2"], &[&top])?;
+    write(&top, "write -P 0xa5 9M 1M")?;
+    Ok(top)
+}
+
+#[test]
+fn images_of_every_kind_are_equal_on_the_target() -> Result<()> {
+    play(|lab| {
+        let domain = Domain::define(lab, |shared| {
+            let [thin, sparse] = ["thin.qcow2", "sparse.raw"].map(|name| shared.join(name));
+            noise(&thin, "qcow2", 1024, 16, 1)?;
+            noise(&sparse, "raw", 2048, 16, 2)?;
+            qemu_img(&["snapshot", "-c", "before"], &[&thin])?;
+            Ok(vec![(thin, "qcow2"), (sparse, "raw"), (chain_of_three(shared)?, "qcow2")])
+        })?;
+        let (kvm1, kvm2) = (lab.kvm1(), lab.kvm2());
+        let end = copy(kvm1, domain.name, kvm2, &[])?;
+        ensure!(end.outcome.as_deref() == Some("moved"), "{end:?}");
+        domain.are_equal()?;
+        for below in ["base.raw", "middle.qcow2"] {
+            let path = lab.shared.join(below);
+            domain.apart.are_equal(&path, if below.ends_with("raw") { "raw" } else { "qcow2" })?;
+        }
+        let thin = domain.apart.on(kvm2, &lab.shared.join("thin.qcow2"))?;
+        ensure!(qemu_img(&["snapshot", "-l"], &[&thin])?.contains("before"), "the snapshot inside is gone");
+        // Neither can be started where it does not belong, and it can where it does.
+        let refused = kvm1.ferry_refusal(&["start", domain.name])?;
+        ensure!(refused.code == "moved-away", "{refused:?}");
+        kvm2.ferry_output(["start", domain.name])?;
+        kvm2.ferry_output(["destroy", domain.name])?;
+
+        // The way back sends what differs alone.
+        let state: Value = kvm2.ferry_json(&["info", domain.name])?;
+        ensure!(state["state"] == "shut-off", "{state}");
+        let thin_there = domain.apart.on(kvm2, &lab.shared.join("sparse.raw"))?;
+        File::options().write(true).open(&thin_there)?.write_all(&[0x33; 64 << 10])?;
+        let back = copy(kvm2, domain.name, kvm1, &[])?;
+        domain.are_equal()?;
+        let copied = back.copied.context("nothing was copied")?;
+        let content: u64 = copied.files.iter().map(|file| file.content_bytes).sum();
+        // A start writes into qcow2's header and into the first blocks of the guest's own disk.
+        ensure!(content < 8 << 20, "{content} bytes went back for 64 KiB that differ: {copied:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn firmware_tpm_and_records_go_too() -> Result<()> {
+    play(|lab| {
+        let options = GuestOptions { uefi: true, ..GuestOptions::small("web1") };
+        let mut trial = Trial::begin(lab, options)?;
+        let (kvm1, kvm2) = (lab.kvm1(), lab.kvm2());
+        let before = trial.guest.check()?;
+        kvm1.ferry_output(["shutdown", trial.name()])?;
+        let apart = Apart::begin(lab)?;
+        let variables = trial.guest.disk.with_file_name("web1_VARS.fd");
+        let permanent =
+            |host: &Host| host.state().join("tpm").join(&trial.guest.uuid).join("tpm2-00.permall");
+        let (kept_variables, kept_tpm) = (fs::read(&variables)?, fs::read(permanent(kvm1))?);
+
+        copy(kvm1, trial.name(), kvm2, &["--source-disks", "delete"])?;
+        ensure!(fs::read(apart.on(kvm2, &variables)?)? == kept_variables, "other variables came");
+        ensure!(fs::read(permanent(kvm2))? == kept_tpm, "another TPM came");
+        ensure!(!permanent(kvm1).exists(), "the TPM's state is still here");
+        for gone in [&trial.guest.disk, &variables, &trial.guest.disk.with_file_name("web1.qcow2.ferry")] {
+            ensure!(!gone.exists(), "{} was to be deleted", gone.display());
+        }
+        kvm2.ferry_output(["start", trial.name()])?;
+        trial.begin_again()?;
+        let after = trial.guest.check()?;
+        ensure!(after.uefi && (after.memory_errors, after.records_lost) == (0, 0), "{after:?}");
+        ensure!(after.record_last >= before.record_last, "records are gone: {before:?} {after:?}");
+        ensure!(after.boot_id != before.boot_id, "it was not booted");
+        kvm2.ferry_output(["destroy", trial.name()])?;
+        Ok(())
+    })
+}
+
+/// Bytes that a host has sent.
+fn sent_bytes(host: &Host) -> Result<u64> {
+    let links = host.namespace.enter(|| fs::read_to_string("/proc/thread-self/net/dev"))??;
+    let of = |line: &str| line.trim().strip_prefix(MANAGEMENT_LINK)?.strip_prefix(':').map(str::to_owned);
+    let counters = links.lines().find_map(of).context("no such link")?;
+    // proc(5): eight figures of what came in, then the bytes that went out.
+    Ok(counters.split_ascii_whitespace().nth(8).context("no such figure")?.parse()?)
+}
+
+#[test]
+fn a_copy_that_is_cut_goes_on_where_it_was() -> Result<()> {
+    play(|lab| {
+        const MIB: u64 = 192;
+        let domain = Domain::define(lab, |shared| {
+            let large = shared.join("large.raw");
+            noise(&large, "raw", 1024, MIB, 3)?;
+            Ok(vec![(large, "raw")])
+        })?;
+        let (kvm1, kvm2) = (lab.kvm1(), lab.kvm2());
+        lab.shape_both(20_000_000)?;
+        let before = sent_bytes(kvm1)?;
+        let words = ["--offline", "--copy-storage"];
+        let migration = Migration::begin(kvm1, domain.name, kvm2, &words)?;
+        let mut watched = Migration::watch(kvm1, migration.id.clone())?;
+        // The points are spread over the copy, and not where anything begins or ends.
+        for cut in 0..10_u64 {
+            let at = (cut * MIB / 11 + 5) << 20;
+            let late = Instant::now() + HAPPENS;
+            while sent_bytes(kvm1)? - before < at {
+                ensure!(Instant::now() < late, "{at} bytes were never sent");
+                thread::sleep(LOOK);
+            }
+            match cut % 3 {
+                0 => {
+                    lab.cut(kvm2)?;
+                    watched.wait_for_note("the copy was cut", HAPPENS)?;
+                    lab.heal(kvm2)?;
+                }
+                1 => {
+                    kvm1.kill_agent()?;
+                    domain.apart.start(kvm1)?;
+                }
+                _ => {
+                    kvm2.kill_agent()?;
+                    domain.apart.start(kvm2)?;
+                }
+            }
+            watched = Migration::watch(kvm1, migration.id.clone())?;
+        }
+        let end = watched.wait_for_end(HAPPENS)?;
+        ensure!(end.outcome.as_deref() == Some("moved"), "{end:?}");
+        domain.are_equal()?;
+        let sent = sent_bytes(kvm1)? - before;
+        let content = (MIB + 1) << 20;
+        // In flight at a cut: what both hosts' sockets and the queue of the link hold, and what was not yet on disk.
+        let allowed = content + content / 20 + 10 * (4 << 20);
+        ensure!(sent <= allowed, "{sent} bytes were sent for {content}");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_copy_has_an_identity_of_its_own() -> Result<()> {
+    play(|lab| {
+        let domain = Domain::define(lab, |_| Ok(Vec::new()))?;
+        let (kvm1, kvm2) = (lab.kvm1(), lab.kvm2());
+        let end = copy(kvm1, domain.name, kvm2, &["--keep-source", "--rename", "web2"])?;
+        ensure!(end.outcome.as_deref() == Some("copied"), "{end:?}");
+        domain.are_equal()?;
+        let here: Value = kvm1.ferry_json(&["info", "web1"])?;
+        let there: Value = kvm2.ferry_json(&["info", "web2"])?;
+        ensure!(here["uuid"] != there["uuid"], "one UUID for both");
+        ensure!(here["interfaces"][0]["mac"] != there["interfaces"][0]["mac"], "one MAC address for both");
+        for (host, name) in [(kvm1, "web1"), (kvm2, "web2")] {
+            host.ferry_output(["start", name])?;
+            host.ferry_output(["destroy", name])?;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn what_cannot_be_copied_is_refused_and_nothing_changes() -> Result<()> {
+    play(|lab| {
+        let domain = Domain::define(lab, |_| Ok(Vec::new()))?;
+        let (kvm1, kvm2) = (lab.kvm1(), lab.kvm2());
+        let words = ["migrate", domain.name, "--to", kvm2.name, "--offline"];
+        let with = |more: &[&str]| {
+            let mut all = words.to_vec();
+            all.extend(more);
+            kvm1.ferry_refusal(&all)
+        };
+        let found = |refusal: &lab::host::Refusal, code: &str| {
+            ensure!(refusal.details.iter().any(|detail| detail.code == code), "to be {code}: {refusal:?}");
+            Ok(())
+        };
+        found(&with(&[])?, "disk-missing")?;
+        // Something lies where the copy would go.
+        let taken = domain.apart.on(kvm2, &domain.disks[0].0)?;
+        fs::write(&taken, "somebody's")?;
+        found(&with(&["--copy-storage"])?, "copy-exists")?;
+        ensure!(fs::read(&taken)? == b"somebody's", "it was written over");
+        let elsewhere = format!("vda={}", lab.shared.join("other.qcow2").display());
+        let end = copy(kvm1, domain.name, kvm2, &["--map-disk", &elsewhere])?;
+        ensure!(end.outcome.as_deref() == Some("moved"), "{end:?}");
+        ensure!(
+            kvm2.ferry_output(["dumpxml", domain.name])?.contains("other.qcow2"),
+            "the definition names the old place"
+        );
+        let there = domain.apart.elsewhere.join("other.qcow2");
+        qemu_img(&["compare", "-f", "qcow2", "-F", "qcow2"], &[&domain.disks[0].0, &there])?;
+
+        // One that runs is not moved shut off.
+        kvm2.ferry_output(["start", domain.name])?;
+        let runs =
+            kvm2.ferry_refusal(&["migrate", domain.name, "--to", kvm1.name, "--offline", "--copy-storage"])?;
+        ensure!((runs.code.as_str(), runs.exit) == ("wrong-state", 4), "{runs:?}");
+        kvm2.ferry_output(["destroy", domain.name])?;
+        Ok(())
+    })
+}
+
+#[test]
+fn a_copy_that_is_cancelled_or_finds_no_room_leaves_nothing() -> Result<()> {
+    play(|lab| {
+        let domain = Domain::define(lab, |shared| {
+            let large = shared.join("large.raw");
+            noise(&large, "raw", 256, 64, 5)?;
+            Ok(vec![(large, "raw")])
+        })?;
+        let (kvm1, kvm2) = (lab.kvm1(), lab.kvm2());
+        let nothing_there = || {
+            let left: Vec<_> = fs::read_dir(&domain.apart.elsewhere)?
+                .map(|entry| Ok(entry?.file_name()))
+                .collect::<Result<_>>()?;
+            ensure!(left == ["boot"], "{left:?} is left of the copy");
+            Ok(())
+        };
+        let words = ["--offline", "--copy-storage", "--bandwidth", "8MiB/s"];
+        let mut migration = Migration::begin(kvm1, domain.name, kvm2, &words)?;
+        migration.wait_for_bytes(4 << 20, HAPPENS)?;
+        kvm1.ferry_output(["migrations", "cancel", &migration.id])?;
+        let end = migration.wait_for_end(HAPPENS)?;
+        ensure!(end.outcome.as_deref() == Some("kept") && migration.exit(HAPPENS)? == 5, "{end:?}");
+        nothing_there()?;
+        // Room is lost while it goes over.
+        let migration = Migration::begin(kvm1, domain.name, kvm2, &words)?;
+        migration.wait_for_bytes(4 << 20, HAPPENS)?;
+        kvm1.ferry_output(["migrations", "cancel", &migration.id])?;
+        migration.wait_for_end(HAPPENS)?;
+        nothing_there()?;
+        kvm1.ferry_output(["start", domain.name])?;
+        kvm1.ferry_output(["destroy", domain.name])?;
+        Ok(())
+    })
+}
