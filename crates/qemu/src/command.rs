@@ -7,6 +7,7 @@
 mod look;
 mod machine;
 mod migration;
+mod mirror;
 mod plug;
 mod run;
 
@@ -17,6 +18,7 @@ use serde_json::Value;
 pub use self::look::*;
 pub use self::machine::*;
 pub use self::migration::*;
+pub use self::mirror::*;
 pub use self::plug::*;
 pub use self::run::*;
 

@@ -32,7 +32,8 @@ pub use self::character::Chardev;
 pub use self::clock::Rtc;
 pub use self::cpu::Cpu;
 pub use self::device::{BALLOON, Balloon, Entropy, RngObject};
-pub use self::disk::{Blockdev, BlockdevCache, NfsServer, disk_id, node_name};
+pub(crate) use self::disk::copy;
+pub use self::disk::{Blockdev, BlockdevCache, NfsServer, disk_id, node_name, top_node};
 pub use self::display::{Keymap, Screen};
 pub use self::firmware::{Bios, FwCfg, Smbios};
 pub use self::interface::{Netdev, device_id};
@@ -254,4 +255,4 @@ impl Switch for Flag {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

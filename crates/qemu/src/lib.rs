@@ -17,6 +17,7 @@ pub mod firmware;
 pub mod guest_agent;
 pub mod limits;
 pub mod migrate;
+pub mod mirror;
 mod open_enum;
 pub mod process;
 pub mod qmp;

@@ -60,3 +60,13 @@ pub const QUERY_MIGRATE_PAUSE: Duration = Duration::from_millis(5);
 
 /// Longest answer of a guest's agent, in bytes: a time is short, and a guest may say anything.
 pub const GUEST_AGENT_LINE_BYTES_MAX: usize = 4096;
+
+/// Pause between two looks at how far a mirror is, where no event tells of what is waited for.
+pub const MIRROR_PAUSE: Duration = Duration::from_millis(20);
+
+/// How long the last writes of all mirrors may take while the guest stands still. Mirrors that are equal have none but what
+/// the target's disk has not flushed yet.
+pub const MIRROR_FINISH_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long a mirror whose connection is closed may take to be gone. It is milliseconds.
+pub const MIRROR_ABORT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -40,6 +40,7 @@ use crate::command::{
     QueryMigrate, QueryYank, SocketAddress, TlsEndpoint, YankInstance,
 };
 use crate::limits;
+use crate::mirror;
 use crate::open_enum::open_enum;
 use crate::qmp::{Event, Qmp, QmpError};
 
@@ -377,6 +378,13 @@ pub enum What {
         /// QAPI `GuestPanicAction`.
         action: String,
     },
+    /// `BLOCK_JOB_READY`, `BLOCK_JOB_COMPLETED` or `BLOCK_JOB_CANCELLED` of a disk that goes over.
+    Mirror {
+        /// Its target.
+        disk: String,
+        /// What.
+        told: mirror::Told,
+    },
     /// `UNPLUG_PRIMARY` and everything else.
     Other(Event),
 }
@@ -429,7 +437,7 @@ fn typed(event: &Event) -> Option<What> {
         "SHUTDOWN" => data(&event.data).map(|Cause { guest, reason }| What::Shutdown { guest, reason })?,
         "RESET" => data(&event.data).map(|Cause { guest, reason }| What::Reset { guest, reason })?,
         "GUEST_PANICKED" => data(&event.data).map(|Panic { action }| What::GuestPanicked { action })?,
-        _ => return None,
+        _ => mirror::told(event).map(|(disk, told)| What::Mirror { disk, told })?,
     })
 }
 

@@ -37,6 +37,41 @@ fn plugging() -> Vec<(&'static str, Value)> {
     ]
 }
 
+/// The commands that copy disks.
+fn mirroring() -> Vec<(&'static str, Value)> {
+    vec![
+        sent(NbdServerStart { addr: NbdAddress::Unix { path: "/p".into() }, max_connections: 1 }),
+        sent(NbdServerStop),
+        sent(BlockExportAdd {
+            kind: ExportType::Nbd,
+            id: "e".into(),
+            node_name: "n".into(),
+            name: "v".into(),
+            writable: true,
+        }),
+        sent(BlockdevAdd {
+            options: object(json!({
+                "driver": "nbd", "node-name": "n", "server": {"type": "fd", "str": "f"}, "export": "v", "discard": "unmap",
+            })),
+        }),
+        sent(BlockdevMirror {
+            job_id: "j".into(),
+            device: "d".into(),
+            target: "n".into(),
+            sync: MirrorSync::Full,
+            speed: 1,
+            copy_mode: MirrorCopyMode::Background,
+        }),
+        sent(BlockJobChange {
+            id: "j".into(),
+            kind: JobType::Mirror,
+            copy_mode: MirrorCopyMode::WriteBlocking,
+        }),
+        sent(BlockJobCancel { device: "j".into(), force: true }),
+        sent(QueryBlockJobs),
+    ]
+}
+
 /// Every command with every argument that it can have here.
 fn everything() -> Vec<(&'static str, Value)> {
     let channel = |addr| MigrationChannel { channel_type: ChannelType::Main, addr };
@@ -116,7 +151,7 @@ fn everything() -> Vec<(&'static str, Value)> {
         sent(MigrateRecover { uri: "u".into() }),
         sent(AnnounceSelf { initial: 1, max: 1, rounds: 1, step: 1 }),
     ];
-    [plugging(), others].concat()
+    [plugging(), mirroring(), others].concat()
 }
 
 fn object(value: Value) -> serde_json::Map<String, Value> {
@@ -168,6 +203,9 @@ async fn everything_that_is_sent_is_in_the_schema() {
         "DEVICE_UNPLUG_GUEST_ERROR",
         "DEVICE_TRAY_MOVED",
         "BALLOON_CHANGE",
+        "BLOCK_JOB_READY",
+        "BLOCK_JOB_COMPLETED",
+        "BLOCK_JOB_CANCELLED",
     ] {
         assert!(schema.has_event(name), "{name}");
     }
@@ -181,6 +219,7 @@ async fn every_command_of_this_crate_is_in_that_list() {
         include_str!("../command/look.rs"),
         include_str!("../command/machine.rs"),
         include_str!("../command/migration.rs"),
+        include_str!("../command/mirror.rs"),
         include_str!("../command/plug.rs"),
     ];
     let listed: BTreeSet<_> = everything().into_iter().map(|(name, _)| name.to_owned()).collect();

@@ -133,13 +133,60 @@ pub fn disk_id(target: &str) -> String {
 
 /// The nodes of a disk, the lowest first; the guest's device uses the last. An empty drive has none.
 pub(super) fn nodes(disk: &Disk) -> Vec<Blockdev<'_>> {
+    let mut nodes = image(disk, &node_name(&disk.target));
+    if nodes.is_empty() {
+        return nodes;
+    }
+    let filter = |nodes: &mut Vec<Blockdev<'_>>, driver, throttle_group| {
+        let below = nodes.last().map(|below| below.node_name.clone());
+        let node_name = format!("{}-{driver}", node_name(&disk.target));
+        let discard = disk.driver.discard.map(DiskDiscard::as_str);
+        nodes.push(Blockdev {
+            driver,
+            node_name,
+            file: below,
+            throttle_group,
+            read_only: disk.readonly,
+            discard,
+            ..Blockdev::default()
+        });
+    };
+    if disk.driver.copy_on_read && !disk.readonly {
+        filter(&mut nodes, "copy-on-read", None);
+    }
+    if let Some(iotune) = &disk.iotune {
+        filter(&mut nodes, "throttle", Some(throttle_id(disk, iotune)));
+    }
+    nodes
+}
+
+/// The node that the guest's device uses; none of an empty drive.
+pub fn top_node(disk: &Disk) -> Option<String> {
+    nodes(disk).pop().map(|node| node.node_name)
+}
+
+/// A disk's image opened once more, under other names, to be filled from elsewhere: always writable, thin and flushed. The lowest
+/// node first.
+pub(crate) fn copy(disk: &Disk) -> Vec<Blockdev<'_>> {
+    let mut nodes = image(disk, &format!("copy-{}", disk.target));
+    for node in &mut nodes {
+        node.read_only = false;
+        node.discard = Some("unmap");
+        node.cache = node.cache.map(|cache| BlockdevCache { no_flush: false, ..cache });
+    }
+    if let Some(format) = nodes.last_mut() {
+        format.detect_zeroes = Some("unmap");
+    }
+    nodes
+}
+
+/// The file and, upon it, the format of an image.
+fn image<'a>(disk: &'a Disk, node: &str) -> Vec<Blockdev<'a>> {
     let Some(source) = &disk.source else { return Vec::new() };
-    let node = node_name(&disk.target);
     let driver = &disk.driver;
-    let read_only = disk.readonly;
     let layer = Blockdev {
         cache: Some(Caching::of(driver.cache).blockdev),
-        read_only,
+        read_only: disk.readonly,
         discard: driver.discard.map(DiskDiscard::as_str),
         ..Blockdev::default()
     };
@@ -163,34 +210,13 @@ pub(super) fn nodes(disk: &Disk) -> Vec<Blockdev<'_>> {
     storage.node_name = format!("{node}-file");
     let format = Blockdev {
         driver: disk.format.as_str(),
-        node_name: node,
+        node_name: node.to_owned(),
         file: Some(storage.node_name.clone()),
         discard_no_unref: driver.discard_no_unref,
         detect_zeroes: driver.detect_zeroes.map(DetectZeroes::as_str),
         ..layer
     };
-    let mut nodes = vec![storage, format];
-    let filter = |nodes: &mut Vec<Blockdev<'_>>, driver, throttle_group| {
-        let below = nodes.last().map(|below| below.node_name.clone());
-        let node_name = format!("{}-{driver}", node_name(&disk.target));
-        let discard = disk.driver.discard.map(DiskDiscard::as_str);
-        nodes.push(Blockdev {
-            driver,
-            node_name,
-            file: below,
-            throttle_group,
-            read_only,
-            discard,
-            ..Blockdev::default()
-        });
-    };
-    if driver.copy_on_read && !read_only {
-        filter(&mut nodes, "copy-on-read", None);
-    }
-    if let Some(iotune) = &disk.iotune {
-        filter(&mut nodes, "throttle", Some(throttle_id(disk, iotune)));
-    }
-    nodes
+    vec![storage, format]
 }
 
 /// The group of a disk's limits.

@@ -8,7 +8,7 @@ use domain::{Definition, Freezer, MacAddress};
 use super::*;
 use crate::process::Process;
 
-pub(super) const EMULATOR: &str = "/usr/bin/qemu-system-x86_64";
+pub(crate) const EMULATOR: &str = "/usr/bin/qemu-system-x86_64";
 
 /// When every test happens.
 static NOW: LazyLock<Zoned> = LazyLock::new(|| "2026-11-22T10:00:00+00:00[UTC]".parse().unwrap());
@@ -37,11 +37,11 @@ impl Freezer for Fixed {
     }
 }
 
-pub(super) fn frozen(xml: &str) -> Definition {
+pub(crate) fn frozen(xml: &str) -> Definition {
     Definition::parse(xml).unwrap().freeze(&mut Fixed { macs: 0 }).unwrap()
 }
 
-pub(super) fn launch<'a>(
+pub(crate) fn launch<'a>(
     definition: &'a Definition,
     taps: &'a [String],
     run_directory: &'a Path,
