@@ -6,17 +6,19 @@
 //!    └────────┴→ refuse, with a proof  └→ lose
 //! ```
 
+mod cold;
+
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use api::{CopyFile, CopyRole, Finding, Offer, Outcome, ResolveAs, Role, Settlement, Ticket, Verdict};
+use api::{Finding, Offer, Outcome, ResolveAs, Role, Settlement, Ticket, Verdict};
 use backon::Retryable;
 use domain::Definition;
 use migration::handover::{
     NeverRan, OnPledge, TargetKnowledge, TargetQemu, TargetRecovery, on_abandon, on_pledge, recover_target,
 };
-use migration::journal::{Carried, Offline, Opened, Side};
+use migration::journal::{Offline, Opened, Side};
 use migration::owner::OwnerRecord;
 use migration::phase::Phase;
 use migration::source::Pledge;
@@ -121,7 +123,7 @@ impl Live {
     async fn knowledge(&self, continued: bool) -> TargetKnowledge {
         TargetKnowledge {
             qemu: match &self.landing {
-                Some(landing) => shut_off(landing, self.reached),
+                Some(landing) => cold::shut_off(landing, self.reached),
                 None => target_qemu(self.process.as_ref(), self.alive_since_prepared && !continued).await,
             },
             alive_since_prepared: self.alive_since_prepared,
@@ -175,7 +177,7 @@ pub(crate) async fn run(begun: Begun, offer: Offer, coming: Coming, reply: Reply
 /// Takes up a migration that an earlier agent had begun.
 pub(crate) async fn recover(begun: Begun, resumed: Resumed) -> Arrived {
     let Resumed { opened, last, reason, journal, process, record, coming } = resumed;
-    let landing = match land(&begun.node, &opened) {
+    let landing = match cold::land(&begun.node, &opened) {
         Ok(landing) => landing,
         Err(failure) => {
             tracing::error!(migration = %opened.migration, "its files cannot come any more: {}", failure.chain());
@@ -200,7 +202,7 @@ pub(crate) async fn recover(begun: Begun, resumed: Resumed) -> Arrived {
         _not_given_back => {}
     }
     if live.opened.offline.is_some() {
-        return recover_shut_off(live, last).await;
+        return cold::recover_shut_off(live, last).await;
     }
     // A guest that stands for a reason of its own may have run here or not: the source is asked, nothing is taken up.
     let qemu = target_qemu(live.process.as_ref(), true).await;
@@ -214,36 +216,6 @@ pub(crate) async fn recover(begun: Begun, resumed: Resumed) -> Arrived {
         return adopt(receiving, None).await;
     }
     wait(receiving).await
-}
-
-/// Takes up the arrival of a domain that is shut off.
-async fn recover_shut_off(live: Box<Live>, last: Phase) -> Arrived {
-    tracing::info!(migration = %live.opened.migration, ?last, "taken up again");
-    let receiving = Receiving::recovered(live.record.uuid, live);
-    if last == Phase::Running {
-        let pledge = receiving.live.pledge();
-        return settle_in(receiving.loaded().grant(pledge).running()).await;
-    }
-    wait(receiving).await
-}
-
-/// The files that come with a domain that is shut off can come from now on.
-fn land(node: &Arc<Node>, opened: &Opened) -> Result<Option<Arc<Landing>>, Failure> {
-    let Some(offline) = &opened.offline else { return Ok(None) };
-    let files = offline.files.clone();
-    let landing = Arc::new(Landing::new(node, opened.migration, opened.domain, files, offline.verify)?);
-    node.landings.open(&landing);
-    Ok(Some(landing))
-}
-
-/// What a domain that is shut off has come to here.
-fn shut_off(landing: &Landing, reached: Phase) -> TargetQemu {
-    match reached {
-        Phase::Running => TargetQemu::Ran,
-        Phase::Loaded => TargetQemu::Loaded,
-        _ if landing.is_whole() => TargetQemu::Loaded,
-        _ => TargetQemu::Incoming,
-    }
 }
 
 /// Makes room: journal, QEMU, muted taps, an address for memory. What was made is given back when a step fails.
@@ -260,21 +232,8 @@ async fn prepare(
         true => Vec::new(),
         false => nonvolatile::made_by_arrival(&node, definition.domain(), record.uuid),
     };
-    let opened = Opened {
-        migration: offer.migration,
-        side: Side::Target,
-        domain: frozen_uuid(definition.domain()),
-        name: definition.domain().name.clone(),
-        source: offer.source.clone(),
-        target: node.config.host.clone(),
-        generation: offer.generation.saturating_sub(1),
-        suspended: offer.suspended,
-        offline: offer.offline.then(|| carried(&node, record.uuid, &offer, &coming.older)),
-        keep_definition: false,
-        skipped: offer.skip.clone(),
-        token: Uuid::new_v4(),
-        at_ms: unix_ms(),
-    };
+    let offline = offer.offline.then(|| cold::carried(&node, record.uuid, &offer, &coming.older));
+    let opened = opened(&node, definition, &offer, offline);
     let (id, token) = (opened.migration, opened.token);
     let offered = Offered::new(opened.domain, ());
     let journal = Journal::create(node.store.journal_path(id), opened.clone()).await?;
@@ -282,7 +241,7 @@ async fn prepare(
         let (store, live, inactive) = (node.store.clone(), definition.clone(), coming.inactive.clone());
         blocking(move || store.write_arrival(id, &live, inactive.as_ref())).await?;
         if offer.offline {
-            let landing = land(&node, &opened)?;
+            let landing = cold::land(&node, &opened)?;
             journal.enter(Phase::Receiving, None).await?;
             return Ok(Ready { process: None, address: String::new(), landing });
         }
@@ -335,30 +294,30 @@ async fn prepare(
     Ok((receiving, ticket))
 }
 
+/// What the journal begins with.
+fn opened(node: &Node, definition: &Definition, offer: &Offer, offline: Option<Offline>) -> Opened {
+    Opened {
+        migration: offer.migration,
+        side: Side::Target,
+        domain: frozen_uuid(definition.domain()),
+        name: definition.domain().name.clone(),
+        source: offer.source.clone(),
+        target: node.config.host.clone(),
+        generation: offer.generation.saturating_sub(1),
+        suspended: offer.suspended,
+        offline,
+        keep_definition: false,
+        skipped: offer.skip.clone(),
+        token: Uuid::new_v4(),
+        at_ms: unix_ms(),
+    }
+}
+
 /// What stands ready.
 struct Ready {
     process: Option<Process>,
     address: String,
     landing: Option<Arc<Landing>>,
-}
-
-fn carried(node: &Node, domain: Uuid, offer: &Offer, older: &BTreeSet<PathBuf>) -> Offline {
-    let carried = |file: &CopyFile| Carried {
-        from: String::new(),
-        file: file.clone(),
-        over: match &file.role {
-            CopyRole::Disk { .. } | CopyRole::Backing { .. } => older.contains(Path::new(&file.path)),
-            // What an earlier stay of the domain has left there.
-            CopyRole::Nvram => Path::new(&file.path).exists(),
-            CopyRole::Tpm { name } => node.store.tpm_directory(domain).join(name).exists(),
-        },
-    };
-    Offline {
-        files: offer.files.iter().map(carried).collect(),
-        verify: offer.verify,
-        formerly: offer.formerly,
-        ..Offline::default()
-    }
 }
 
 /// Waits until the taps forward, and lets QEMU listen.
@@ -426,7 +385,7 @@ async fn wait(mut receiving: Receiving<Box<Live>>) -> Arrived {
                 _ = reply.send(Err(Failure::WrongSide { role: "target" }));
             }
             Came::Loaded if receiving.live.landing.is_some() => {
-                if let Err(failure) = touch_down(&mut receiving.live).await {
+                if let Err(failure) = cold::touch_down(&mut receiving.live).await {
                     return give_up(receiving, failure.chain(), None).await;
                 }
             }
@@ -567,7 +526,7 @@ async fn grant(
 ) -> Arrived {
     let pledge = receiving.live.pledge();
     if receiving.live.landing.is_some() {
-        return take_over(receiving, reply).await;
+        return cold::take_over(receiving, reply).await;
     }
     if receiving.live.opened.suspended {
         return grant_suspended(receiving, reply).await;
@@ -624,47 +583,6 @@ async fn let_go(live: &Live, events: &mut Events) -> Continued {
     }
 }
 
-/// All files of a domain that is shut off are here: they get their names, and the journal remembers it.
-async fn touch_down(live: &mut Live) -> Result<(), Failure> {
-    if let Some(landing) = live.landing.as_ref().filter(|_| live.reached == Phase::Receiving) {
-        landing.publish().await?;
-        live.journal.enter(Phase::Loaded, None).await?;
-        live.reached = Phase::Loaded;
-        live.begun.tracker.enter(Phase::Loaded);
-    }
-    Ok(())
-}
-
-/// A domain that is shut off becomes this host's: there is nothing to continue, and only the journal can say so later.
-async fn take_over(mut receiving: Receiving<Box<Live>>, reply: Option<Reply<Verdict>>) -> Arrived {
-    let taken = async {
-        touch_down(&mut receiving.live).await?;
-        receiving.live.journal.enter(Phase::Running, None).await?;
-        Ok::<(), Failure>(())
-    };
-    if let Err(failure) = taken.await {
-        return give_up(receiving, failure.chain(), reply).await;
-    }
-    receiving.live.reached = Phase::Running;
-    answer(reply, Ok(Verdict::Running { resumed_at: None }));
-    let pledge = receiving.live.pledge();
-    settle_in(receiving.loaded().grant(pledge).running()).await
-}
-
-/// Writes this host into the owner record.
-async fn own_shut_off(live: &Live) -> Result<(), Failure> {
-    let Some(path) = live.record.owner_record.as_deref() else { return Ok(()) };
-    let (host, generation) = (live.begun.node.config.host.clone(), live.pledge().generation);
-    let holder = OwnerRecord { domain: live.record.uuid, host, generation, offered: None };
-    let came = live.landing.as_ref().is_some_and(|landing| landing.owns(path));
-    let renamed = live.opened.offline.as_ref().is_some_and(|offline| offline.formerly.is_some());
-    if came || renamed {
-        // What lies beside a disk that came is about an older copy of it, if anything does.
-        return Ok(storage::write_record(path, &holder.to_bytes()).await?);
-    }
-    guest::own(Some(path), &holder).await
-}
-
 /// A suspended domain stays suspended, so its QEMU cannot prove later that the right came here: the journal does.
 async fn grant_suspended(receiving: Receiving<Box<Live>>, reply: Option<Reply<Verdict>>) -> Arrived {
     let pledge = receiving.live.pledge();
@@ -692,7 +610,7 @@ async fn unmute(live: &Live) {
 async fn settle_in(running: Running<Box<Live>>) -> Arrived {
     let Running { right, live } = running;
     if live.opened.offline.is_some() {
-        return arrive_shut_off(*live).await;
+        return cold::arrive_shut_off(*live).await;
     }
     unmute(&live).await;
     if let Some(process) = &live.process
@@ -716,21 +634,6 @@ async fn settle_in(running: Running<Box<Live>>) -> Arrived {
         }
         None => Arrived::Owned { inactive },
     }
-}
-
-/// The domain is here for good, shut off.
-async fn arrive_shut_off(live: Live) -> Arrived {
-    let tries = backon::ExponentialBuilder::default().with_max_times(OWNER_TRIES_MAX);
-    if let Err(failure) = (|| own_shut_off(&live)).retry(tries).await {
-        tracing::error!("the owner record does not name this host: {}", failure.chain());
-    }
-    let Live { begun, opened, coming, landing, .. } = live;
-    begun.node.landings.close(opened.migration);
-    if let Some(landing) = landing {
-        landing.forget().await;
-    }
-    begun.tracker.end(Phase::Running, Outcome::Moved, None, None);
-    Arrived::ShutOff { definition: Box::new(coming.live) }
 }
 
 /// Writes this host into the owner record; what fails is tried again.

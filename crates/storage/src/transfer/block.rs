@@ -60,7 +60,8 @@ impl Blocks {
     /// The blocks that lie at `offset`, if it is whole blocks that do.
     pub(super) fn at(self, offset: u64, bytes: u64) -> Option<Range<usize>> {
         let end = offset.checked_add(bytes).filter(|end| bytes > 0 && *end <= self.length)?;
-        let whole = offset % self.block_bytes == 0 && (end % self.block_bytes == 0 || end == self.length);
+        let is_edge = |at: u64| at.is_multiple_of(self.block_bytes);
+        let whole = is_edge(offset) && (is_edge(end) || end == self.length);
         let blocks = offset / self.block_bytes..end.div_ceil(self.block_bytes);
         whole.then_some(usize::try_from(blocks.start).ok()?..usize::try_from(blocks.end).ok()?)
     }
