@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for people's terminals")]
 
 mod apt;
+mod bench;
 mod chaos;
 mod corpus;
 mod cpio;
@@ -27,6 +28,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
 
+use crate::bench::Bench;
 use crate::chaos::ChaosArguments;
 use crate::demo::DemoArguments;
 use crate::fuzz::FuzzArguments;
@@ -73,6 +75,9 @@ enum Command {
         /// With links configured by these: networkd (if none is named), network_manager, ifupdown
         keepers: Vec<String>,
     },
+    /// Measure Ferry, and others at the same work
+    #[command(subcommand)]
+    Bench(Bench),
     /// Explore every order of events in a handover, and print how many states there are
     Model,
     /// Check the rules that no compiler checks
@@ -119,6 +124,7 @@ fn run(command: Command) -> Result<()> {
         Command::Matrix(arguments) => matrix::run(root, &target, &arguments),
         Command::Chaos(arguments) => chaos::run(root, &target, &arguments),
         Command::Reboot { keepers } => reboot::try_out(root, &target, &keepers).map(|_| ()),
+        Command::Bench(bench) => bench::run(root, &target, &bench),
         Command::Model => model(root),
         Command::Tidy => tidy::run(root),
         Command::Rules => preflight::write(root),

@@ -44,6 +44,13 @@ const PROGRAMS_OF_TESTS: [(&str, &str, &str); 3] = [
 /// More programs, for the crash matrix.
 const PROGRAMS_OF_ALL: [(&str, &str, &str); 1] = [("nft", "nftables", "messages that do not arrive")];
 
+/// More programs, for measuring.
+const PROGRAMS_OF_BENCH: [(&str, &str, &str); 3] = [
+    ("rsync", "rsync", "copying as others do"),
+    ("scp", "openssh-client", "copying as others do"),
+    ("qemu-nbd", "qemu-utils", "copying as others do"),
+];
+
 /// More programs, for hosts that are guests.
 const PROGRAMS_OF_HOSTS: [(&str, &str, &str); 3] = [
     ("mount.nfs", "nfs-common", "the kernel's NFS client, for hosts that are guests"),
@@ -69,6 +76,8 @@ pub(crate) enum Purpose {
     Slow,
     /// All that tests need, and what the crash matrix breaks things with.
     All,
+    /// All that tests need, and what others copy images with.
+    Bench,
 }
 
 /// What is not there.
@@ -151,6 +160,7 @@ fn missing(target: &Path, purpose: Purpose) -> Missing {
         Purpose::Demo | Purpose::Test => &[][..],
         Purpose::Slow => &PROGRAMS_OF_HOSTS,
         Purpose::All => &PROGRAMS_OF_ALL,
+        Purpose::Bench => &PROGRAMS_OF_BENCH,
     };
     for (program, package, reason) in PROGRAMS.iter().chain(tests).chain(more) {
         if find(program).is_none() {

@@ -384,6 +384,15 @@ impl Host {
         self.agent().as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
     }
 
+    /// What this host has put into the management network so far, by its link's own counter. A packet that the network
+    /// card would still divide counts once, with one head.
+    ///
+    /// # Errors
+    /// When `ip` cannot tell.
+    pub fn sent_bytes(&self) -> Result<u64> {
+        network::sent_bytes(&self.namespace)
+    }
+
     /// The agent's process.
     pub fn agent_pid(&self) -> Option<u32> {
         self.agent().as_ref().map(Child::id)

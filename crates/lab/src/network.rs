@@ -174,6 +174,17 @@ pub(crate) fn unshape(host: &Namespace) -> Result<()> {
     Ok(())
 }
 
+/// What a host has sent into the management network since its link was made.
+pub(crate) fn sent_bytes(host: &Namespace) -> Result<u64> {
+    let output = Command::new("ip")
+        .args(["-n", host.name(), "-json", "-statistics", "link", "show", "dev", "mgmt0"])
+        .output()
+        .context("ip")?;
+    ensure!(output.status.success(), "ip link: {}", String::from_utf8_lossy(&output.stderr).trim());
+    let links: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    links[0]["stats64"]["tx"]["bytes"].as_u64().context("ip tells no statistics")
+}
+
 /// What of another host a host does not hear any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unheard {
