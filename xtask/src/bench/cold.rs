@@ -104,9 +104,9 @@ fn measure(arguments: &Arguments, ferry: &Path, target: &Path, link: Link, kind:
     }
     let ssh = Ssh::start(lab.kvm2(), &lab.directory().join("ssh"))?;
     let stage = Stage { lab: &lab, ssh: &ssh, disks: &disks, spacious: &spacious };
-    lab.hosts().iter().try_for_each(|host| fs::create_dir_all(stage.disks_of(host.name)))?;
-    let original = stage.disks_of(lab.kvm1().name);
-    let mut image = Image::make(kind, content_bytes, &original)?;
+    lab.hosts().iter().try_for_each(|host| fs::create_dir_all(stage.disks_of(host)))?;
+    let mut image = Image::make(kind, content_bytes, &stage.disks_of(lab.kvm1()))?;
+    stage.define(&image)?;
     if let Some(bytes_per_s) = link.bytes_per_s() {
         lab.shape_both(bytes_per_s)?;
     }
@@ -131,7 +131,7 @@ fn measure(arguments: &Arguments, ferry: &Path, target: &Path, link: Link, kind:
             }
             take(&mut group, &stage, tool, Trip::First, &image)?;
             if tool.updates() {
-                group.changed_bytes = image.change(&original.join(kind.file()))?;
+                group.changed_bytes = image.change(&stage.original(tool, Trip::Second, &image))?;
                 take(&mut group, &stage, tool, Trip::Second, &image)?;
             }
         }

@@ -27,6 +27,21 @@ impl Link {
     }
 }
 
+/// Something that Ferry is to reach: a figure that is at most another one.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Goal {
+    pub(crate) what: String,
+    pub(crate) figure: f64,
+    pub(crate) figure_max: f64,
+}
+
+impl Goal {
+    /// Whether it is reached.
+    pub(crate) fn met(&self) -> bool {
+        self.figure <= self.figure_max
+    }
+}
+
 /// One image over one link: what can be compared, since it was measured in turn.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Group {
@@ -81,6 +96,37 @@ impl Group {
     /// The row of a tool for a trip, where it was measured.
     pub(crate) fn row(&self, tool: Tool, trip: Trip) -> Option<&Row> {
         self.rows.iter().find(|row| row.tool == tool && row.trip == trip)
+    }
+
+    /// Ferry's goals here, as far as there are figures: encrypted and verified against what others need.
+    pub(crate) fn goals(&self) -> Vec<Goal> {
+        let Some(ferry) = self.row(Tool::Ferry, Trip::First) else { return Vec::new() };
+        let wall = |tool: Tool, share: f64, what: &str| {
+            let figure_max = self.row(tool, Trip::First)?.wall_s() * share;
+            Some(Goal { what: format!("wall in s, at most {what}"), figure: ferry.wall_s(), figure_max })
+        };
+        let megabytes = |row: &Row, bytes: u64, share: f64, what: &str| {
+            let figure_max = bytes as f64 * share / 1e6;
+            Goal { what: format!("MB sent, at most {what}"), figure: row.sent_bytes() / 1e6, figure_max }
+        };
+        let mut goals: Vec<Goal> = match (self.link, self.image) {
+            (Link::Unshaped, Kind::Sparse) => vec![wall(Tool::Scp, 1.0 / 12.0, "1/12 of scp's")],
+            (Link::Unshaped, Kind::Qcow2 | Kind::Full) => vec![
+                wall(Tool::Scp, 1.0 / 1.5, "2/3 of scp's"),
+                wall(Tool::Nbd, 1.4, "1.4 of convert's over NBD in the clear"),
+            ],
+            (Link::Gigabit, _) => vec![
+                wall(Tool::RsyncZstd, 0.95, "0.95 of rsync's with zstd"),
+                Some(megabytes(ferry, self.allocated_bytes, 0.62, "0.62 of what is allocated")),
+            ],
+        }
+        .into_iter()
+        .flatten()
+        .collect();
+        if let Some(second) = self.row(Tool::Ferry, Trip::Second) {
+            goals.push(megabytes(second, self.changed_bytes, 1.3, "1.3 of what changed, on the second trip"));
+        }
+        goals
     }
 
     /// The row for one more sample.
@@ -139,5 +185,25 @@ pub(crate) mod tests {
         assert_eq!(wall_s(&[3.0]), Some(3.0));
         assert_eq!(wall_s(&[9.0, 1.0, 2.0]), Some(2.0));
         assert_eq!(wall_s(&[4.0, 9.0, 1.0, 2.0]), Some(3.0));
+    }
+    #[test]
+    fn goals_are_met_or_not_by_who_took_part() {
+        let check = |link, image, rows: &[(Tool, Trip, &[f64], u64)], expect: &[(f64, f64, bool)]| {
+            let goals = group(link, image, rows).goals();
+            let rounded = |figure: f64| (figure * 100.0).round() / 100.0;
+            let found: Vec<_> =
+                goals.iter().map(|goal| (goal.figure, rounded(goal.figure_max), goal.met())).collect();
+            assert_eq!(found, expect, "{goals:?}");
+        };
+        let (first, second) = (Trip::First, Trip::Second);
+        let ferry = (Tool::Ferry, first, &[4.0][..], 1300);
+        let scp = (Tool::Scp, first, &[60.0][..], 1);
+        check(Link::Unshaped, Kind::Sparse, &[ferry, scp], &[(4.0, 5.0, true)]);
+        check(Link::Unshaped, Kind::Sparse, &[scp], &[]);
+        check(Link::Unshaped, Kind::Full, &[ferry, (Tool::Nbd, first, &[2.0], 1)], &[(4.0, 2.8, false)]);
+        let back = (Tool::Ferry, second, &[1.0][..], 30);
+        let zstd = (Tool::RsyncZstd, first, &[5.0][..], 1);
+        let expect = [(4.0, 4.75, true), (1300.0, 1331.44, true), (30.0, 27.95, false)];
+        check(Link::Gigabit, Kind::Qcow2, &[ferry, back, zstd], &expect);
     }
 }

@@ -7,16 +7,22 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use lab::Lab;
+use lab::host::{Host, Mount};
 use serde::{Deserialize, Serialize};
 
 use super::image::{Image, Kind};
 use super::servers::{Nbd, Ssh};
 use super::usage::{self, Spent};
 
+/// The domain whose disk Ferry copies.
+const DOMAIN: &str = "web1";
+
 /// Everyone who copies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Tool {
+    /// ferry migrate --offline --copy-storage
+    Ferry,
     /// scp
     Scp,
     /// rsync --sparse --inplace, over ssh
@@ -41,6 +47,7 @@ impl Tool {
     /// What it is called in tables.
     pub(crate) fn name(self) -> &'static str {
         match self {
+            Tool::Ferry => "ferry",
             Tool::Scp => "scp",
             Tool::Rsync => "rsync",
             Tool::RsyncZstd => "rsync, zstd",
@@ -52,7 +59,7 @@ impl Tool {
     /// Whether it finds out by itself what an older copy lacks.
     pub(crate) fn updates(self) -> bool {
         match self {
-            Tool::Rsync | Tool::RsyncZstd => true,
+            Tool::Ferry | Tool::Rsync | Tool::RsyncZstd => true,
             Tool::Scp | Tool::Nbd | Tool::NbdTls => false,
         }
     }
@@ -61,7 +68,7 @@ impl Tool {
     fn fills(self, image: &Image) -> bool {
         match self {
             Tool::Scp => image.kind == Kind::Sparse,
-            Tool::Rsync | Tool::RsyncZstd | Tool::Nbd | Tool::NbdTls => false,
+            Tool::Ferry | Tool::Rsync | Tool::RsyncZstd | Tool::Nbd | Tool::NbdTls => false,
         }
     }
 }
@@ -91,40 +98,84 @@ pub(crate) struct Stage<'a> {
 }
 
 impl Stage<'_> {
-    /// A directory of images of the host with this name.
-    pub(crate) fn disks_of(&self, host: &str) -> PathBuf {
-        self.disks.join(host)
+    /// The directory of a host's images.
+    pub(crate) fn disks_of(&self, host: &Host) -> PathBuf {
+        self.disks.join(host.name)
+    }
+
+    /// Has each agent see the images of its own host at one and the same place, as on two machines, and defines a domain,
+    /// shut off, with the image.
+    pub(crate) fn define(&self, image: &Image) -> Result<()> {
+        let at = self.lab.shared.join("disks");
+        fs::create_dir_all(&at)?;
+        for host in self.lab.hosts() {
+            host.stop_agent()?;
+            host.start_agent_seeing(&[Mount::Bind { from: self.disks_of(host), at: at.clone() }])?;
+        }
+        let definition = self.lab.shared.join(format!("{DOMAIN}.xml"));
+        let (format, file) = (image.kind.format(), at.join(image.kind.file()));
+        fs::write(
+            &definition,
+            format!(
+                "<domain type='qemu'>
+  <name>{DOMAIN}</name>
+  <memory unit='MiB'>64</memory>
+  <vcpu>1</vcpu>
+  <os>
+    <type arch='x86_64' machine='q35'>hvm</type>
+  </os>
+  <devices>
+    <disk type='file' device='disk'>
+      <driver name='qemu' type='{format}'/>
+      <source file='{}'/>
+      <target dev='vda' bus='virtio'/>
+    </disk>
+  </devices>
+</domain>
+",
+                file.display()
+            ),
+        )?;
+        self.lab.kvm1().ferry_output(["define".as_ref(), definition.as_os_str()]).map(drop)
+    }
+
+    /// From which host to which one a trip goes: with Ferry the domain itself goes, so its second trip is the way back.
+    fn ends(&self, tool: Tool, trip: Trip) -> [&Host; 2] {
+        let [one, other] = self.lab.hosts();
+        if tool == Tool::Ferry && trip == Trip::Second { [other, one] } else { [one, other] }
+    }
+
+    /// The image that a trip begins with.
+    pub(crate) fn original(&self, tool: Tool, trip: Trip, image: &Image) -> PathBuf {
+        self.disks_of(self.ends(tool, trip)[0]).join(image.kind.file())
     }
 
     /// Makes a copy and compares it.
     pub(crate) fn copy(&self, tool: Tool, trip: Trip, image: &Image) -> Result<Sample> {
-        let original = self.disks_of(self.lab.kvm1().name).join(image.kind.file());
-        let place =
-            if tool.fills(image) { self.spacious.to_owned() } else { self.disks_of(self.lab.kvm2().name) };
+        let [source, target] = self.ends(tool, trip);
+        let original = self.original(tool, trip, image);
+        let place = if tool.fills(image) { self.spacious.to_owned() } else { self.disks_of(target) };
         if trip == Trip::First {
             empty(&place)?;
         }
         let copy = place.join(image.kind.file());
-        let before = self.traffic()?;
+        let before = [source.sent_bytes()?, target.sent_bytes()?];
         let spent = self
-            .run(tool, image, &original, &copy)
+            .run(tool, trip, image, &copy)
             .with_context(|| format!("{} of {}", tool.name(), image.kind.file()))?;
-        let after = self.traffic()?;
+        let [sent_bytes, back_bytes] = [source.sent_bytes()? - before[0], target.sent_bytes()? - before[1]];
         image.compare(&original, &copy)?;
         let allocated_bytes = super::image::allocated(&copy)?;
         if tool.fills(image) {
             empty(&place)?;
         }
-        Ok(Sample {
-            spent,
-            sent_bytes: after[0] - before[0],
-            back_bytes: after[1] - before[1],
-            allocated_bytes,
-        })
+        Ok(Sample { spent, sent_bytes, back_bytes, allocated_bytes })
     }
 
-    fn run(&self, tool: Tool, image: &Image, original: &Path, copy: &Path) -> Result<Spent> {
+    fn run(&self, tool: Tool, trip: Trip, image: &Image, copy: &Path) -> Result<Spent> {
+        let original = self.original(tool, trip, image);
         match tool {
+            Tool::Ferry => self.by_ferry(self.ends(tool, trip), image, copy),
             Tool::Scp => {
                 let mut command = self.lab.kvm1().namespace.command("scp");
                 command
@@ -135,11 +186,19 @@ impl Stage<'_> {
                     .arg(self.address(copy));
                 self.by_ssh(command, copy)
             }
-            Tool::Rsync => self.by_rsync(&[], original, copy),
-            Tool::RsyncZstd => self.by_rsync(&["--zc=zstd", "--zl=1"], original, copy),
-            Tool::Nbd => self.by_nbd(image, original, copy, false),
-            Tool::NbdTls => self.by_nbd(image, original, copy, true),
+            Tool::Rsync => self.by_rsync(&[], &original, copy),
+            Tool::RsyncZstd => self.by_rsync(&["--zc=zstd", "--zl=1"], &original, copy),
+            Tool::Nbd => self.by_nbd(image, &original, copy, false),
+            Tool::NbdTls => self.by_nbd(image, &original, copy, true),
         }
+    }
+
+    fn by_ferry(&self, [source, target]: [&Host; 2], image: &Image, copy: &Path) -> Result<Spent> {
+        let agent = |host: &Host| host.agent_pid().with_context(|| format!("no agent runs on {}", host.name));
+        let mut command = source.ferry();
+        command.args(["migrate", DOMAIN, "--to", target.name, "--offline", "--copy-storage"]);
+        usage::measure(command, &[agent(source)?], &[agent(target)?], || durable(copy))
+            .with_context(|| format!("the domain with {}", image.kind.file()))
     }
 
     fn by_rsync(&self, compression: &[&str], original: &Path, copy: &Path) -> Result<Spent> {
@@ -185,12 +244,6 @@ impl Stage<'_> {
     /// How ssh names a file on the target.
     fn address(&self, copy: &Path) -> String {
         format!("{}:{}", self.lab.kvm2().name, copy.display())
-    }
-
-    /// What source and target have sent so far.
-    fn traffic(&self) -> Result<[u64; 2]> {
-        let [source, target] = self.lab.hosts();
-        Ok([source.sent_bytes()?, target.sent_bytes()?])
     }
 }
 
