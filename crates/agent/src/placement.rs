@@ -176,14 +176,14 @@ pub(crate) async fn place(
     Ok(Placing { definition, elsewhere, files: placed.files })
 }
 
-/// Files on this host that an earlier stay of the domain has left: the images that its tombstone's definition names, down to
-/// the lowest, and those whose owner record names the domain and another host.
+/// Files on this host that an earlier stay of the domain has left: the images that its tombstone's definition names to be
+/// written, with all below them, and those whose owner record names the domain and another host.
 pub(crate) async fn older_copies(node: &Node, uuid: Uuid, paths: &[PathBuf]) -> BTreeSet<PathBuf> {
     let mut older = BTreeSet::new();
     if let Ok(shown) = node.ask(&uuid.to_string(), Ask::Show).await
         && shown.state == DomainState::Moved
     {
-        for disk in &shown.disks {
+        for disk in shown.disks.iter().filter(|disk| !disk.readonly) {
             let format = if disk.format == "qcow2" { ImageFormat::Qcow2 } else { ImageFormat::Raw };
             let path = PathBuf::from(&disk.source);
             if let Ok(chain) = below(&path, format, |file| node.allows(file)).await {

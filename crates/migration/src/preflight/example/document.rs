@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use api::Severity;
 
-use super::{CASES, Case, changed};
+use super::{Case, cases, changed};
 use crate::preflight::{RULES, Selection, judge};
 
 const INTRODUCTION: &str = "\
@@ -62,7 +62,7 @@ pub fn document() -> String {
         let always = if rule.needed { " (*always*)" } else { "" };
         _ = write!(text, "\n## {}{always}\n\nLooks at: {}. Why: {}.\n\n", rule.code, rule.what, rule.why);
         text += "| where | finding | source → target | mend | `--fix` |\n|---|---|---|---|---|\n";
-        CASES.iter().filter(|case| case.rule == rule.code).for_each(|case| text += &row(case));
+        cases().filter(|case| case.rule == rule.code).for_each(|case| text += &row(case));
     }
     text
 }

@@ -7,7 +7,7 @@ mod pair;
 
 use super::Facts;
 
-pub use cases::{CASES, Case};
+pub use cases::{Case, cases};
 pub use document::document;
 pub use pair::{copied, kvm, missing, other_ways, pair};
 
