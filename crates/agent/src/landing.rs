@@ -48,6 +48,9 @@ impl Landings {
     }
 }
 
+/// A replica that is open, for one version of the source's file.
+type Open = (Stamp, Arc<Replica>);
+
 /// The files of one domain.
 pub(crate) struct Landing {
     migration: Uuid,
@@ -57,8 +60,7 @@ pub(crate) struct Landing {
     /// What is known of each over restarts.
     logs: Vec<PathBuf>,
     proof: Proof,
-    /// Which are open, each for one version of the source's file.
-    replicas: Vec<tokio::sync::Mutex<Option<(Stamp, Arc<Replica>)>>>,
+    replicas: Vec<tokio::sync::Mutex<Option<Open>>>,
     /// Which are here wholly.
     equal: watch::Sender<Vec<bool>>,
 }

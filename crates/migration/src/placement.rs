@@ -420,8 +420,8 @@ impl<'a> Places<'a> {
 
     /// A disk that is not copied.
     fn check_names(&self, disk: &Disk) -> Result<(), PlacementError> {
-        let pairs = disk.images.iter().zip(disk.images.iter().skip(1));
-        pairs.map(|(image, below)| stays(image, self.renamed(image, below))).collect()
+        let mut pairs = disk.images.iter().zip(disk.images.iter().skip(1));
+        pairs.try_for_each(|(image, below)| stays(image, self.renamed(image, below)))
     }
 
     /// The path on the target of the image below another, where the other's own name for it does not lead there.

@@ -116,7 +116,7 @@ impl Pair {
     }
 
     /// The source's QEMU has its own disks and nothing else, its guest runs and writes, and all that it ever wrote is there.
-    async fn is_as_before(self) {
+    async fn ends_as_before(self) {
         let nodes = node_names(self.source.qmp()).await.unwrap();
         let own = ["disk-vda", "disk-vda-file", "disk-vdb", "disk-vdb-file"].map(str::to_owned);
         assert_eq!(nodes, own.into());
@@ -231,7 +231,7 @@ async fn a_target_that_dies_costs_the_guest_nothing() {
     assert!(matches!(told, Told::Failed { .. }), "{told:?}");
     assert!(mirrors.finish().await.is_err());
     abort(pair.source.qmp()).await.unwrap();
-    pair.is_as_before().await;
+    pair.ends_as_before().await;
 }
 
 #[tokio::test]
@@ -245,7 +245,7 @@ async fn a_target_that_withdraws_breaks_the_copy_off() {
     let error = mirrors.synchronize().await.unwrap_err();
     assert!(matches!(&error, MirrorError::Failed { disk, .. } if disk == "vda"), "{error}");
     abort(pair.source.qmp()).await.unwrap();
-    pair.is_as_before().await;
+    pair.ends_as_before().await;
 }
 
 #[tokio::test]
@@ -285,7 +285,7 @@ async fn a_disk_that_cannot_be_read_breaks_the_copy_off() {
     abort(source.qmp()).await.unwrap();
     assert!(!node_names(source.qmp()).await.unwrap().contains("mirror-vdz"));
     source.end().await;
-    pair.is_as_before().await;
+    pair.ends_as_before().await;
 }
 
 #[tokio::test]
@@ -296,7 +296,7 @@ async fn an_image_that_is_too_small_breaks_the_copy_off() {
     let error = mirrors.synchronize().await.unwrap_err();
     assert!(matches!(&error, MirrorError::Failed { disk, .. } if disk == "vdb"), "{error}");
     abort(pair.source.qmp()).await.unwrap();
-    pair.is_as_before().await;
+    pair.ends_as_before().await;
 }
 
 #[tokio::test]
@@ -318,7 +318,7 @@ async fn a_connection_that_stands_still_ends_when_it_is_closed() {
     closing.send(()).unwrap();
     relay.await.unwrap();
     abort(pair.source.qmp()).await.unwrap();
-    pair.is_as_before().await;
+    pair.ends_as_before().await;
 }
 
 /// Carries bytes between two streams until 8 MiB have come, then nothing more; closes them when told so.
