@@ -234,14 +234,14 @@ const DEFINITIONS: [(&str, &str, &str, &str, &str); 6] = [
         "<memory unit='MiB'>256</memory>",
         "<memory unit='TiB'>4</memory>",
         "memory-short",
-        "fail",
+        "warn",
         "the guest has 4 TiB of memory, the target less",
     ),
     (
         "<vcpu>",
         "<memoryBacking><hugepages><page size='2' unit='MiB'/></hugepages></memoryBacking><vcpu>",
         "hugepages-short",
-        "fail",
+        "warn",
         "the guest wants huge pages, and the target has none free",
     ),
     (
