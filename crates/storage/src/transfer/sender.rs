@@ -168,13 +168,18 @@ impl Work {
     }
 }
 
+/// With the level that it has; made when it is wanted.
+type Compressor = Option<(i32, zstd::bulk::Compressor<'static>)>;
+
 /// The thread of one stream.
 struct Worker<'a> {
     work: &'a Work,
     out: &'a mpsc::Sender<io::Result<Bytes>>,
     content: Arc<Buffers>,
     compressed: Arc<Buffers>,
-    compressor: Option<(i32, zstd::bulk::Compressor<'static>)>,
+    compressor: Compressor,
+    /// Another one, since a change of level costs the tables of both.
+    sampler: Compressor,
     sample: Vec<u8>,
     /// Time in which it could do nothing: the network took nothing, or the pace let nothing through.
     waited: Duration,
@@ -189,6 +194,7 @@ impl<'a> Worker<'a> {
             content: Arc::default(),
             compressed: Arc::default(),
             compressor: None,
+            sampler: None,
             sample: Vec::new(),
             waited: Duration::ZERO,
             paused: Duration::ZERO,
@@ -270,10 +276,12 @@ impl<'a> Worker<'a> {
     fn payload(&mut self, content: Bytes) -> (Kind, Bytes) {
         match self.work.line.level() {
             0 => (Kind::Data, content),
-            level if self.shrinks(&content) => match self.compress(level, &content) {
-                Some(compressed) => (Kind::Zstd, Bytes::from_owner(compressed)),
-                None => (Kind::Data, content),
-            },
+            level if self.shrinks(&content) => {
+                match compress(&mut self.compressor, &self.compressed, level, &content) {
+                    Some(compressed) => (Kind::Zstd, Bytes::from_owner(compressed)),
+                    None => (Kind::Data, content),
+                }
+            }
             _ => (Kind::Data, content),
         }
     }
@@ -283,33 +291,12 @@ impl<'a> Worker<'a> {
         if content.len() <= SAMPLE_BYTES {
             return true;
         }
-        let mut sample = std::mem::take(&mut self.sample);
-        sample.clear();
+        self.sample.clear();
         for quarter in content.chunks(content.len().div_ceil(4)) {
-            sample.extend_from_slice(&quarter[..quarter.len().min(SAMPLE_BYTES / 4)]);
+            self.sample.extend_from_slice(&quarter[..quarter.len().min(SAMPLE_BYTES / 4)]);
         }
-        let shrinks = self.compress(1, &sample).is_some_and(|it| it.bytes.len() < sample.len() / 10 * 9);
-        self.sample = sample;
-        shrinks
-    }
-
-    /// None where it would not become smaller.
-    fn compress(&mut self, level: i32, content: &[u8]) -> Option<Buffer> {
-        let compressor = match &mut self.compressor {
-            Some((at, compressor)) => {
-                if *at != level {
-                    compressor.set_compression_level(level).ok()?;
-                    *at = level;
-                }
-                compressor
-            }
-            none => &mut none.insert((level, zstd::bulk::Compressor::new(level).ok()?)).1,
-        };
-        let mut compressed = self.compressed.take();
-        compressed.bytes.clear();
-        compressed.bytes.reserve(zstd::zstd_safe::compress_bound(content.len()));
-        let length = compressor.compress_to_buffer(content, &mut compressed.bytes).ok()?;
-        (length < content.len()).then_some(compressed)
+        compress(&mut self.sampler, &self.compressed, 1, &self.sample)
+            .is_some_and(|it| it.bytes.len() < self.sample.len() / 10 * 9)
     }
 
     fn hand_over(&mut self, content_bytes: u64, head: Bytes, payload: Bytes) -> Result<(), Gone> {
@@ -326,4 +313,28 @@ impl<'a> Worker<'a> {
         self.work.line.add_sent(content_bytes, wire_bytes);
         Ok(())
     }
+}
+
+/// None where it would not become smaller.
+fn compress(
+    compressor: &mut Compressor,
+    buffers: &Arc<Buffers>,
+    level: i32,
+    content: &[u8],
+) -> Option<Buffer> {
+    let compressor = match compressor {
+        Some((at, compressor)) => {
+            if *at != level {
+                compressor.set_compression_level(level).ok()?;
+                *at = level;
+            }
+            compressor
+        }
+        none => &mut none.insert((level, zstd::bulk::Compressor::new(level).ok()?)).1,
+    };
+    let mut compressed = buffers.take();
+    compressed.bytes.clear();
+    compressed.bytes.reserve(zstd::zstd_safe::compress_bound(content.len()));
+    let length = compressor.compress_to_buffer(content, &mut compressed.bytes).ok()?;
+    (length < content.len()).then_some(compressed)
 }
