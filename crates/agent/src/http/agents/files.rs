@@ -20,6 +20,7 @@ use crate::node::Node;
 
 /// Which version of the file the source has.
 #[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Version {
     /// 64 hexadecimal digits; another one is another content.
     stamp: String,
