@@ -9,6 +9,8 @@ use storage::TransferError;
 pub(crate) enum CarryFailure {
     #[error(transparent)]
     Transfer(#[from] TransferError),
+    #[error("the chain of {path} cannot be made one image on its way yet")]
+    Flatten { path: String },
     #[error("no file {number} comes with this domain")]
     NoSuchFile { number: usize },
     #[error("nobody has asked yet what there is of file {number}")]

@@ -36,10 +36,14 @@ const CUT: Row = row(400, TRY_AGAIN[0], "ask what is held of it, and send the re
 const BUSY: Row = row(409, TRY_AGAIN[2], "ask again when that has ended");
 const SILENT: Row = row(504, "copy-storage-silent", "see that the storage of that file answers");
 
+const FLATTEN: Row =
+    row(422, "flatten-unsupported", "leave out --flatten, or make one image of it before: qemu-img convert");
+
 /// The row of a failure.
 pub(crate) fn row_of(failure: &CarryFailure) -> Row {
     match failure {
         CarryFailure::Transfer(error) => transfer(error),
+        CarryFailure::Flatten { .. } => FLATTEN,
         CarryFailure::NoSuchFile { .. } => NO_SUCH_FILE,
         CarryFailure::NotAsked { .. } => NOT_ASKED,
         CarryFailure::NotLanding => NOT_LANDING,
