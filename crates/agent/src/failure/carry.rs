@@ -11,6 +11,8 @@ pub(crate) enum CarryFailure {
     Transfer(#[from] TransferError),
     #[error("the chain of {path} cannot be made one image on its way yet")]
     Flatten { path: String },
+    #[error("while its guest works, {wish} yet")]
+    GuestRuns { wish: &'static str },
     #[error("no file {number} comes with this domain")]
     NoSuchFile { number: usize },
     #[error("nobody has asked yet what there is of file {number}")]

@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 
-use crate::failure::Failure;
+use crate::failure::{CarryFailure, Failure};
 use crate::http::finish::finish;
 use crate::http::problem::Refusal;
 use crate::keeper::Ask;
@@ -23,6 +23,11 @@ pub(crate) async fn migrate(
     Path(domain): Path<String>,
     Json(request): Json<MigrationRequest>,
 ) -> Result<(StatusCode, Json<MigrationStarted>), Refusal> {
+    if !request.offline
+        && let Some(wish) = only_shut_off(&request)
+    {
+        return Err(Failure::from(CarryFailure::GuestRuns { wish }).into());
+    }
     let asked = CheckRequest {
         mode: Some(if request.offline { CheckMode::Offline } else { CheckMode::Live }),
         skip: request.skip.clone(),
@@ -45,6 +50,16 @@ pub(crate) async fn migrate(
         (false, _) => node.ask(&domain, |reply| Ask::Migrate(request, warnings, reply)).await?,
     };
     Ok((StatusCode::ACCEPTED, Json(MigrationStarted { id })))
+}
+
+/// What a guest that works does not take along yet, or not change on its way.
+fn only_shut_off(request: &MigrationRequest) -> Option<&'static str> {
+    let wishes = [
+        (request.copy_storage.is_some(), "its disks cannot go along"),
+        (!request.maps.is_empty(), "its disks and bridges cannot be called otherwise on the target"),
+        (!request.identity.is_same(), "it cannot become another domain"),
+    ];
+    wishes.into_iter().find_map(|(wished, wish)| wished.then_some(wish))
 }
 
 /// Why a domain that is shut off could not be checked: it cannot move now, or its target gives no answer.

@@ -36,6 +36,8 @@ const CUT: Row = row(400, TRY_AGAIN[0], "ask what is held of it, and send the re
 const BUSY: Row = row(409, TRY_AGAIN[2], "ask again when that has ended");
 const SILENT: Row = row(504, "copy-storage-silent", "see that the storage of that file answers");
 
+const GUEST_RUNS: Row =
+    row(422, "only-offline", "shut it down and add --offline, or put its disks where both hosts see them");
 const FLATTEN: Row =
     row(422, "flatten-unsupported", "leave out --flatten, or make one image of it before: qemu-img convert");
 
@@ -44,6 +46,7 @@ pub(crate) fn row_of(failure: &CarryFailure) -> Row {
     match failure {
         CarryFailure::Transfer(error) => transfer(error),
         CarryFailure::Flatten { .. } => FLATTEN,
+        CarryFailure::GuestRuns { .. } => GUEST_RUNS,
         CarryFailure::NoSuchFile { .. } => NO_SUCH_FILE,
         CarryFailure::NotAsked { .. } => NOT_ASKED,
         CarryFailure::NotLanding => NOT_LANDING,
