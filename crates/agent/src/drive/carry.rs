@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use api::{CopiedFile, CopyProgress, CopyReport, FileSent, FileTaken, TargetPhase};
+use api::{CopiedFile, CopyProgress, CopyReport, FileSent, FileTaken};
 use backon::BackoffBuilder;
 use client::{Client, ClientError};
 use futures_util::future::try_join_all;
@@ -12,15 +12,15 @@ use host::ProcessorTime;
 use migration::compression::{Compression, Window};
 use migration::journal::{Carried, Offline};
 use storage::{Figures, Held, Line, Original, Sender};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
-use super::source::{Live, target_phase};
-use super::watch::ticks;
+use super::source::Live;
+use super::watch::{feel_pulse, ticks};
 use crate::failure::{CarryFailure, Failure};
 use crate::http::rows::carry::TRY_AGAIN;
 use crate::limits::{
     CARRY_PAUSE_MAX, CARRY_PAUSE_MIN, CARRY_TRIES_MAX, COPY_STREAMS_MAX, CUT_TIMEOUT, LEVEL_EVERY,
-    PROGRESS_EVERY, PULSE_EVERY, PULSE_FAILURES_MAX, PULSE_TIMEOUT,
+    PROGRESS_EVERY,
 };
 
 /// Why a try ended.
@@ -203,27 +203,10 @@ impl Carrying<'_> {
     /// Signs of life of the target, until there are none, or it says that it gave up.
     async fn pulse(&self, client: &Client) -> Broken {
         let (id, host) = (self.live.begun.tracker.id(), self.live.target.clone());
-        let mut failures = 0;
-        let mut ticks = ticks(PULSE_EVERY);
-        loop {
-            ticks.tick().await;
-            let last = match timeout(PULSE_TIMEOUT, client.target_status(id)).await {
-                Ok(Ok(status)) => match status.phase {
-                    TargetPhase::Receiving | TargetPhase::Granted | TargetPhase::Running => {
-                        failures = 0;
-                        continue;
-                    }
-                    phase @ (TargetPhase::Refused | TargetPhase::Lost) => {
-                        return Broken::Ends(Failure::TargetGaveUp { host, phase: target_phase(phase) });
-                    }
-                },
-                Ok(Err(error)) => crate::failure::chain(&error),
-                Err(_elapsed) => format!("no answer within {PULSE_TIMEOUT:?}"),
-            };
-            failures += 1;
-            if failures >= PULSE_FAILURES_MAX {
-                return Broken::Cut(last);
-            }
+        match feel_pulse(Ok(client.clone()), host, id).await {
+            // Here silence ends only this try.
+            Failure::TargetSilent { last, .. } => Broken::Cut(last),
+            failure => Broken::Ends(failure),
         }
     }
 

@@ -90,7 +90,7 @@ impl Watch {
 }
 
 /// Asks the target for signs of life until there are none, or until it says that it gave up.
-async fn feel_pulse(client: Result<Client, Failure>, host: String, id: uuid::Uuid) -> Failure {
+pub(crate) async fn feel_pulse(client: Result<Client, Failure>, host: String, id: uuid::Uuid) -> Failure {
     let client = match client {
         Ok(client) => client,
         Err(failure) => return failure,
