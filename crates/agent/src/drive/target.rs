@@ -394,7 +394,7 @@ async fn wait(mut receiving: Receiving<Box<Live>>) -> Arrived {
             Came::Source(Settlement::Open) => {}
             // The source has given its word durably and may be gone since: it is the pledge.
             Came::Source(Settlement::Moved) => {
-                return match target_qemu(receiving.live.process.as_ref(), false).await {
+                return match receiving.live.knowledge(true).await.qemu {
                     TargetQemu::Gone => owned(receiving.live, None).await,
                     TargetQemu::Incoming | TargetQemu::Loaded | TargetQemu::Ran => {
                         pledged(receiving, events, None).await
