@@ -214,6 +214,16 @@ impl Landing {
     }
 }
 
+/// Takes away what was left of copies when their migration ended, because the disk did not take that.
+pub(crate) async fn sweep(logs: Vec<PathBuf>) {
+    for log in logs {
+        match storage::sweep_replica(&log).await {
+            Ok(()) => tracing::info!(log = %log.display(), "what was left of a copy is taken away"),
+            Err(error) => tracing::warn!("a copy is still left behind: {}", crate::failure::chain(&error)),
+        }
+    }
+}
+
 /// The directory that a file is to lie in; its TPM's is made by nobody else before the domain starts.
 async fn make_directory(path: &Path) -> Result<(), Failure> {
     let directory = path.parent().unwrap_or(Path::new("/")).to_owned();

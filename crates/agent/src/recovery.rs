@@ -18,6 +18,7 @@ use crate::failure::Failure;
 use crate::guest::{self, Guest, GuestRecord, frozen_uuid};
 use crate::journal::{Journal, JournalError};
 use crate::keeper::{self, Begin};
+use crate::landing;
 use crate::limits::FIND_EVERY;
 use crate::node::Node;
 use crate::store::{DomainRecord, StoreError};
@@ -64,6 +65,8 @@ pub(crate) async fn recover(node: &Arc<Node>) -> Result<(), RecoveryError> {
         let domain = migration.report.uuid;
         node.track(domain, &Tracker::ended(migration.role, migration.report));
     }
+    let logs = node.store.copy_logs()?.into_iter().filter(|(migration, _)| reported.contains(migration));
+    tokio::spawn(landing::sweep(logs.map(|(_, log)| log).collect()));
     let mut open = open_journals(node, &reported)?;
     let mut records = guest_records(node)?;
     let mut left = Vec::new();

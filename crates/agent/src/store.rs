@@ -143,6 +143,13 @@ impl Store {
         self.migrations().join(format!("{id}.{number}.copy"))
     }
 
+    /// All such logs, with their migrations.
+    pub(crate) fn copy_logs(&self) -> Result<Vec<(Uuid, PathBuf)>, StoreError> {
+        let migration = |path: &Path| path.file_name()?.to_str()?.split_once('.')?.0.parse().ok();
+        let logs = list(&self.migrations(), "copy")?.into_iter();
+        Ok(logs.filter_map(|path| Some((migration(&path)?, path))).collect())
+    }
+
     fn arrival(&self, id: Uuid, which: &str) -> PathBuf {
         self.migrations().join(format!("{id}.{which}"))
     }

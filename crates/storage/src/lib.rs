@@ -49,6 +49,6 @@ pub use record::{
 pub use template::{TemplateError, copy_template};
 pub use transfer::{
     Figures, Held, Line, NotAHash, Opening, Original, Proof, Replica, Root, Sender, Stamp, TransferError,
-    block_bytes, discard_replica, forget_replica, publish,
+    block_bytes, discard_replica, forget_replica, publish, sweep_replica,
 };
 pub use volume::{Download, Upload, Volume, looks, volume, volumes};

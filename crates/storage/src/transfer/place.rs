@@ -170,6 +170,14 @@ pub(super) fn discard(log: &Path) -> Result<(), TransferError> {
     forget(log)
 }
 
+/// Removes what the log at `log` is about, as long as it has no name, and the log. It may block.
+pub(super) fn sweep(log: &Path) -> Result<(), TransferError> {
+    if let Some(Head { path, hidden: Some(hidden), .. }) = read_head(log)? {
+        remove(&hidden).map_err(TransferError::io("remove", &path))?;
+    }
+    forget(log)
+}
+
 /// Removes the log alone. It may block.
 pub(super) fn forget(log: &Path) -> Result<(), TransferError> {
     remove(log).map_err(TransferError::io("remove", log))

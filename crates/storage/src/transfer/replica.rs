@@ -227,6 +227,16 @@ pub async fn discard_replica(log: &Path) -> Result<(), TransferError> {
     TransferError::told(log, bounded::run(DISK_TIMEOUT, move || place::discard(&owned)).await)
 }
 
+/// What is left of a copy whose end is long past: its log goes, and the copy if it never got its name. A file that has its
+/// name stays, since nobody can say any more whose it has become.
+///
+/// # Errors
+/// [`TransferError::TimedOut`], [`TransferError::Io`].
+pub async fn sweep_replica(log: &Path) -> Result<(), TransferError> {
+    let owned = log.to_owned();
+    TransferError::told(log, bounded::run(DISK_TIMEOUT, move || place::sweep(&owned)).await)
+}
+
 /// Says that nobody waits any more.
 struct GiveUp(Arc<AtomicBool>);
 
