@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Result, ensure};
 use clap::Args;
 use lab::LabOptions;
+use lab::matrix::Kind;
 use lab::matrix::chaos::{Hit, Plan, Step, play};
 use lab::matrix::play::Player;
 use lab::trial::play_in;
@@ -69,7 +70,7 @@ fn play_plan(arguments: &ChaosArguments) -> Result<String> {
         let mut at = None;
         let options = LabOptions { watched: true, ..LabOptions::find()? };
         let scene = play_in(options, |lab| {
-            let mut player = Player::begin(lab)?;
+            let mut player = Player::begin(lab, Kind::Live)?;
             for step in plan.by_ref().take(STEPS_PER_LAB) {
                 at = Some(step);
                 let began = Instant::now();

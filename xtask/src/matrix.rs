@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use clap::Args;
 use lab::matrix::play::{Played, play_all};
-use lab::matrix::{FAULTS, Fault, MOMENTS, Moment, cells};
+use lab::matrix::{FAULTS, Fault, KINDS, Kind, Moment, cells};
 
 use crate::setup::{self, Purpose};
 use crate::{build_ferry, guest};
@@ -63,7 +63,7 @@ pub(crate) fn play(named: impl Fn(&str) -> bool, jobs: u8) -> Result<usize> {
             Err(error) => eprintln!("matrix: {number:3}/{count} {took:5.1} s  {cell}: FAILED: {error:#}"),
         }
     });
-    eprintln!("\n{}\n", table(&played));
+    eprintln!("{}", KINDS.map(|kind| table(kind, &played)).concat());
     let failed: Vec<String> = played
         .iter()
         .filter(|one| one.result.is_err())
@@ -74,10 +74,10 @@ pub(crate) fn play(named: impl Fn(&str) -> bool, jobs: u8) -> Result<usize> {
     Ok(count)
 }
 
-/// What became of the guest, and the longest time that it took, by fault and moment.
-fn table(played: &[Played]) -> String {
+/// What became of the domain, and the longest time that it took, by fault and moment.
+fn table(kind: Kind, played: &[Played]) -> String {
     let mut found: BTreeMap<(Fault, Moment), (Vec<String>, Duration)> = BTreeMap::new();
-    for Played { cell, result, took } in played {
+    for Played { cell, result, took } in played.iter().filter(|one| one.cell.kind == kind) {
         let (words, longest) = found.entry((cell.fault, cell.moment)).or_default();
         let word = result.as_ref().map_or("FAILED".to_owned(), ToString::to_string);
         if !words.contains(&word) {
@@ -85,16 +85,20 @@ fn table(played: &[Played]) -> String {
         }
         *longest = (*longest).max(*took);
     }
-    let mut text = format!("{:32}", "");
-    text += &MOMENTS.map(|moment| format!("{moment:18}")).concat();
+    if found.is_empty() {
+        return String::new();
+    }
+    let moments: String = kind.moments().iter().map(|moment| format!("{moment:18}")).collect();
+    let mut text = format!("\n{kind:32}{moments}\n");
     for fault in FAULTS.into_iter().filter(|fault| found.keys().any(|(of, _)| of == fault)) {
-        text += &format!("\n{fault:32}");
-        for moment in MOMENTS {
-            let words = found.get(&(fault, moment)).map_or(String::new(), |(words, longest)| {
+        text += &format!("{fault:32}");
+        for moment in kind.moments() {
+            let words = found.get(&(fault, *moment)).map_or(String::new(), |(words, longest)| {
                 format!("{} {:.0} s", words.join("/"), longest.as_secs_f64())
             });
             text += &format!("{words:18}");
         }
+        text += "\n";
     }
     text
 }

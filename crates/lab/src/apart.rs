@@ -9,7 +9,9 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use crate::Lab;
-use crate::host::{Host, Mount};
+use crate::guest;
+use crate::host::{Host, Mount, mount_bounded};
+use crate::limits::STORAGE_BYTES;
 
 /// The storage of two hosts that share none.
 #[derive(Debug)]
@@ -21,7 +23,7 @@ pub struct Apart<'a> {
 }
 
 impl<'a> Apart<'a> {
-    /// Restarts the agent of `kvm2` so that it sees a directory of its own. A guest's kernel lies in both.
+    /// Restarts the agent of `kvm2` so that it sees a directory of its own, from now on. A guest's kernel lies in both.
     ///
     /// # Errors
     /// When the agent does not stop or start.
@@ -29,28 +31,33 @@ impl<'a> Apart<'a> {
         let apart = Apart { lab, elsewhere: lab.directory().join("elsewhere") };
         fs::create_dir_all(apart.elsewhere.join("boot"))?;
         for file in ["boot/vmlinuz", "boot/initramfs"] {
-            fs::hard_link(lab.shared.join(file), apart.elsewhere.join(file))?;
+            guest::place(&lab.shared.join(file), &apart.elsewhere.join(file))?;
         }
-        lab.kvm2().stop_agent()?;
-        apart.start_kvm2()?;
+        let kvm2 = lab.kvm2();
+        kvm2.stop_agent()?;
+        kvm2.always_sees(Mount::Bind { from: apart.elsewhere.clone(), at: lab.shared.clone() });
+        kvm2.start_agent()?;
         Ok(apart)
     }
 
-    /// Starts the agent of `kvm2` again, with storage of its own.
+    /// Starts the agent of `kvm2` again.
     ///
     /// # Errors
     /// As [`Host::start_agent`].
     pub fn start_kvm2(&self) -> Result<()> {
-        let own = Mount::Bind { from: self.elsewhere.clone(), at: self.lab.shared.clone() };
-        self.lab.kvm2().start_agent_seeing(&[own])
+        self.lab.kvm2().start_agent()
     }
 
-    /// Starts the agent of a host again, where it sees what it saw.
+    /// Gives each storage a file system of its own, that can become full. Before anything lies there; the agent of `kvm1` is
+    /// restarted, so that it sees it.
     ///
     /// # Errors
-    /// As [`Host::start_agent`].
-    pub fn start(&self, host: &Host) -> Result<()> {
-        if host.name == self.lab.kvm2().name { self.start_kvm2() } else { host.start_agent() }
+    /// When it cannot be mounted, or the agent does not stop or start.
+    pub fn bound(lab: &Lab) -> Result<()> {
+        mount_bounded(&lab.shared, STORAGE_BYTES)?;
+        mount_bounded(&lab.directory().join("elsewhere"), STORAGE_BYTES)?;
+        lab.kvm1().stop_agent()?;
+        lab.kvm1().start_agent()
     }
 
     /// A file of the shared directory, where `host` has it.

@@ -361,7 +361,7 @@ pub fn records(disk: &Path) -> Result<Audit> {
 }
 
 /// The image at a path that all hosts see: linked, or copied where that cannot be.
-fn place(image: &Path, to: &Path) -> Result<PathBuf> {
+pub(crate) fn place(image: &Path, to: &Path) -> Result<PathBuf> {
     if !to.exists() && fs::hard_link(image, to).is_err() {
         fs::copy(image, to).with_context(|| image.display().to_string())?;
     }

@@ -133,6 +133,8 @@ pub struct Host {
     /// Everything that belongs to this host alone lies below.
     pub directory: PathBuf,
     ferry: Mutex<PathBuf>,
+    /// What the agent sees besides, whenever it is started.
+    sees: Mutex<Vec<Mount>>,
     /// What stands in QEMU's place, where something does.
     emulator: Option<PathBuf>,
     agent: Mutex<Option<Child>>,
@@ -153,6 +155,7 @@ impl Host {
             address: network::management(part),
             directory,
             ferry: Mutex::new(ferry),
+            sees: Mutex::default(),
             emulator,
             agent: Mutex::new(None),
         }
@@ -190,10 +193,12 @@ impl Host {
 
     /// Gives the agent's state a file system of its own, that can become full without filling anything else.
     pub(crate) fn mount_state(&self) -> Result<()> {
-        fs::create_dir_all(self.state())?;
-        let (state, flags) = (self.state(), MountFlags::NODEV | MountFlags::NOEXEC);
-        let data = CString::new(format!("size={}k,mode=0700", STATE_BYTES >> 10))?;
-        mount("ferry-lab", state, "tmpfs", flags, Some(data.as_c_str())).context("a tmpfs")
+        mount_bounded(&self.state(), STATE_BYTES)
+    }
+
+    /// From now on the agent sees this whenever it is started.
+    pub(crate) fn always_sees(&self, mount: Mount) {
+        self.sees.lock().unwrap_or_else(PoisonError::into_inner).push(mount);
     }
 
     /// Makes the directories, the configuration, and where a CA is there, the certificate and an address for other hosts.
@@ -291,11 +296,13 @@ impl Host {
     fn start(&self, prelude: &str) -> Result<()> {
         let mut agent = self.agent();
         ensure!(agent.is_none(), "the agent of {} runs already", self.name);
+        let sees = self.sees.lock().unwrap_or_else(PoisonError::into_inner);
+        let mounts: String = sees.iter().map(Mount::shell_line).collect();
         let log = File::options().create(true).append(true).open(self.agent_log())?;
         let child = self
             .namespace
             .command("sh")
-            .args(["-c", &format!("set -e\n{prelude}exec \"$@\""), "sh"])
+            .args(["-c", &format!("set -e\n{mounts}{prelude}exec \"$@\""), "sh"])
             .arg(self.ferry_program())
             .args(self.agent_arguments())
             .stdin(Stdio::null())
@@ -548,10 +555,8 @@ impl Host {
     pub fn wait_until_connected(&self, within: Duration) -> Result<()> {
         const SYN_SENT: &str = "02";
         let end = Instant::now() + within;
-        let pid = self.agent_pid().with_context(|| format!("no agent runs on {}", self.name))?;
         loop {
-            let table = fs::read_to_string(format!("/proc/{pid}/net/tcp"))?;
-            if !table.lines().any(|line| line.split_whitespace().nth(3) == Some(SYN_SENT)) {
+            if !self.connections()?.lines().any(|line| line.split_whitespace().nth(3) == Some(SYN_SENT)) {
                 return Ok(());
             }
             ensure!(Instant::now() < end, "a connection of {} is still not made", self.name);
@@ -559,48 +564,41 @@ impl Host {
         }
     }
 
-    /// Fills the file system of the agent's state, which must be one of its own, to the last byte.
+    /// The ports from which this host has connections open to agents of others.
     ///
     /// # Errors
-    /// When it does not become full.
-    pub fn fill_state(&self) -> Result<()> {
-        let mut ballast = File::create(self.ballast())?;
-        let block = [0; 4096];
-        loop {
-            match ballast.write_all(&block) {
-                Ok(()) => {}
-                Err(error) if error.kind() == ErrorKind::StorageFull => return Ok(()),
-                Err(error) => return Err(error).context("the state's file system is to become full"),
-            }
-        }
+    /// When no agent runs.
+    pub fn ports_to_agents(&self) -> Result<Vec<u16>> {
+        const ESTABLISHED: &str = "01";
+        let of = |address: &str| u16::from_str_radix(address.rsplit_once(':')?.1, 16).ok();
+        let table = self.connections()?;
+        let lines = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let open = lines.filter(|words| words.get(3) == Some(&ESTABLISHED));
+        Ok(open.filter(|words| of(words[2]) == Some(PORT)).filter_map(|words| of(words[1])).collect())
     }
 
-    /// Undoes [`Host::fill_state`].
-    ///
-    /// # Errors
-    /// When it was not filled.
-    pub fn free_state(&self) -> Result<()> {
-        fs::remove_file(self.ballast()).context("what fills the state's file system")
+    /// The TCP connections of this host (proc(5), `/proc/net/tcp`).
+    fn connections(&self) -> Result<String> {
+        let pid = self.agent_pid().with_context(|| format!("no agent runs on {}", self.name))?;
+        Ok(fs::read_to_string(format!("/proc/{pid}/net/tcp"))?)
     }
 
-    /// Makes the agent's state read-only for everything that it opens from now on.
+    /// Makes a directory read-only for everything that the agent opens from now on. An agent that is started later sees
+    /// nothing of it.
     ///
     /// # Errors
     /// When no agent runs, or `mount` refuses.
-    pub fn lock_state(&self) -> Result<()> {
-        let state = self.state();
-        let state = state.display();
-        self.in_agents_mounts(&format!(
-            "mount --bind '{state}' '{state}' && mount -o remount,bind,ro '{state}'"
-        ))
+    pub fn lock(&self, directory: &Path) -> Result<()> {
+        let path = directory.display();
+        self.in_agents_mounts(&format!("mount --bind '{path}' '{path}' && mount -o remount,bind,ro '{path}'"))
     }
 
-    /// Undoes [`Host::lock_state`]. An agent that was started since never saw it.
+    /// Undoes [`Host::lock`].
     ///
     /// # Errors
     /// When no agent runs, or `umount` refuses.
-    pub fn unlock_state(&self) -> Result<()> {
-        self.in_agents_mounts(&format!("umount --lazy '{}'", self.state().display()))
+    pub fn unlock(&self, directory: &Path) -> Result<()> {
+        self.in_agents_mounts(&format!("umount --lazy '{}'", directory.display()))
     }
 
     /// Runs a command with its words in the host's network namespace.
@@ -658,10 +656,6 @@ impl Host {
         Ok(())
     }
 
-    fn ballast(&self) -> PathBuf {
-        self.state().join("ballast")
-    }
-
     fn clock(&self) -> PathBuf {
         self.directory.join("clock")
     }
@@ -699,6 +693,43 @@ impl Host {
     fn agent(&self) -> MutexGuard<'_, Option<Child>> {
         self.agent.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A file system of its own over a directory, that can become full without filling anything else.
+pub(crate) fn mount_bounded(directory: &Path, bytes: u64) -> Result<()> {
+    fs::create_dir_all(directory)?;
+    let flags = MountFlags::NODEV | MountFlags::NOEXEC;
+    let data = CString::new(format!("size={}k,mode=0700", bytes >> 10))?;
+    mount("ferry-lab", directory, "tmpfs", flags, Some(data.as_c_str())).context("a tmpfs")
+}
+
+/// What fills a directory's file system.
+const BALLAST: &str = "ballast";
+
+/// Fills a directory's file system, which must be one of its own, to the last byte.
+///
+/// # Errors
+/// When it does not become full.
+pub fn fill(directory: &Path) -> Result<()> {
+    let mut ballast = File::create(directory.join(BALLAST))?;
+    let block = [0; 4096];
+    loop {
+        match ballast.write_all(&block) {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::StorageFull => return Ok(()),
+            Err(error) => {
+                return Err(error).with_context(|| format!("{} is to be full", directory.display()));
+            }
+        }
+    }
+}
+
+/// Undoes [`fill`].
+///
+/// # Errors
+/// When it was not filled.
+pub fn free(directory: &Path) -> Result<()> {
+    fs::remove_file(directory.join(BALLAST)).with_context(|| format!("what fills {}", directory.display()))
 }
 
 /// Whether this very process listens on a socket. A connection alone says less: a killed agent's socket is also held by

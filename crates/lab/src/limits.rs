@@ -44,6 +44,8 @@ pub const SETTLES: Duration = Duration::from_secs(60);
 pub const GIVEN_BACK: Duration = Duration::from_secs(60);
 /// The size of a file system that holds one agent's state.
 pub const STATE_BYTES: u64 = 64 << 20;
+/// The size of a file system that holds the disks of one of two hosts that share none: kernel and initramfs lie there too.
+pub const STORAGE_BYTES: u64 = 96 << 20;
 /// A network fault lasts so long at most: until a source has given up a target that it cannot hear, or is in doubt.
 pub const FAULT_LASTS: Duration = Duration::from_secs(18);
 /// A connection that could not be made while the network was cut is made or given up within this time: TCP asks again

@@ -214,6 +214,12 @@ impl Migration {
         self.wait(words, within, |heard| heard.notes.iter().any(|note| note.contains(words)))
     }
 
+    /// Whether something was told that has `words` in it.
+    pub fn has_told(&self, words: &str) -> bool {
+        let heard = self.heard.0.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.notes.iter().any(|note| note.contains(words))
+    }
+
     /// Waits for the end of what there is to watch, which is the migration's, or doubt.
     ///
     /// # Errors

@@ -186,12 +186,14 @@ pub(crate) fn sent_bytes(host: &Namespace) -> Result<u64> {
 }
 
 /// What of another host a host does not hear any more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unheard {
     /// Anything at all.
     Everything,
     /// What the other's agent says; memory still goes over.
     Words,
+    /// What agents say over connections that one of them has opened from these ports.
+    Over(Vec<u16>),
 }
 
 /// The nftables table of the lab's in a host's namespace.
@@ -204,6 +206,10 @@ pub(crate) fn deafen(host: &Namespace, other: Ipv4Addr, port: u16, unheard: Unhe
         Unheard::Everything => vec![format!("ip saddr {other} drop")],
         Unheard::Words => {
             ["sport", "dport"].map(|end| format!("ip saddr {other} tcp {end} {port} drop")).to_vec()
+        }
+        Unheard::Over(ports) => {
+            let ends = ports.iter().flat_map(|port| [("sport", port), ("dport", port)]);
+            ends.map(|(end, port)| format!("ip saddr {other} tcp {end} {port} drop")).collect()
         }
     };
     let mut lines =

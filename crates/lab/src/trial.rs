@@ -4,14 +4,16 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use ::migration::journal;
 use ::migration::phase::Phase;
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use serde::Deserialize;
 
+use crate::apart::Apart;
 use crate::client::Pings;
 use crate::guest::{Guest, GuestOptions, Status};
 use crate::host::Host;
@@ -83,6 +85,8 @@ pub struct Trial<'a> {
     pub lab: &'a Lab,
     /// The guest.
     pub guest: Guest,
+    /// The storage of its hosts, where they share none.
+    pub apart: Option<Apart<'a>>,
     first: Status,
     pings: Pings,
 }
@@ -93,14 +97,21 @@ impl<'a> Trial<'a> {
     /// # Errors
     /// When it does not.
     pub fn begin(lab: &'a Lab, options: GuestOptions) -> Result<Trial<'a>> {
-        let guest = lab.guest(options)?;
+        Trial::of(lab, lab.guest(options)?, None)
+    }
+
+    /// The same with a guest that is made, on hosts that may share no storage.
+    ///
+    /// # Errors
+    /// When it does not work.
+    pub fn of(lab: &'a Lab, guest: Guest, apart: Option<Apart<'a>>) -> Result<Trial<'a>> {
         let kvm1 = lab.kvm1();
         kvm1.ferry_output(["define".as_ref(), guest.xml.as_os_str()])?;
         kvm1.ferry_output(["start", guest.options.name.as_str()])?;
         let first = guest.wait_until_serving(GUEST_BOOT)?;
         let pings = Pings::start(&lab.client, guest.address())?;
         ensure!(pings.answered_within(HAPPENS), "the guest serves HTTP and answers no ping");
-        Ok(Trial { lab, guest, first, pings })
+        Ok(Trial { lab, guest, apart, first, pings })
     }
 
     /// The domain's name.
@@ -125,12 +136,20 @@ impl<'a> Trial<'a> {
         Ok(found.with_context(|| format!("{} has no QEMU of {}", host.name, self.name()))?.1)
     }
 
-    /// The owner record.
+    /// A path of the guest's storage, where `host` has it.
+    ///
+    /// # Errors
+    /// When it is none of that storage.
+    pub fn on(&self, host: &Host, path: &Path) -> Result<PathBuf> {
+        self.apart.as_ref().map_or_else(|| Ok(path.to_owned()), |apart| apart.on(host, path))
+    }
+
+    /// The owner record that `host` sees.
     ///
     /// # Errors
     /// When there is none, or it is none.
-    pub fn owner(&self) -> Result<Owner> {
-        let mut path = self.guest.disk.clone().into_os_string();
+    pub fn owner(&self, host: &Host) -> Result<Owner> {
+        let mut path = self.on(host, &self.guest.disk)?.into_os_string();
         path.push(".ferry");
         let text = fs::read_to_string(&path).with_context(|| format!("{}", path.display()))?;
         serde_json::from_str(&text).with_context(|| format!("owner record {text}"))
@@ -266,7 +285,7 @@ impl<'a> Trial<'a> {
     pub fn owned_by(&self, host: &Host) -> Result<()> {
         let end = Instant::now() + HAPPENS;
         loop {
-            let owner = self.owner()?;
+            let owner = self.owner(host)?;
             if owner.host == host.name && owner.offered.is_none() && owner.domain == self.guest.uuid {
                 return Ok(());
             }
@@ -326,10 +345,7 @@ pub fn last_phases(host: &Host) -> Result<BTreeSet<(String, Option<Phase>)>> {
 /// # Errors
 /// When there is no such journal.
 pub fn last_phase(host: &Host, id: &str) -> Result<Option<Phase>> {
-    for (name, phase) in last_phases(host)? {
-        if name.contains(id) {
-            return Ok(phase);
-        }
-    }
-    bail!("{} has no journal of migration {id}", host.name)
+    let path = host.state().join("migrations").join(id).with_extension("journal");
+    let journal = fs::read(&path).with_context(|| path.display().to_string())?;
+    Ok(journal::decode(&journal).last_phase().map(|(phase, _)| phase))
 }

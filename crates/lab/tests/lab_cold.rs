@@ -224,11 +224,11 @@ fn a_copy_that_is_cut_goes_on_where_it_was() -> Result<()> {
                 }
                 1 => {
                     kvm1.kill_agent()?;
-                    domain.apart.start(kvm1)?;
+                    kvm1.start_agent()?;
                 }
                 _ => {
                     kvm2.kill_agent()?;
-                    domain.apart.start(kvm2)?;
+                    kvm2.start_agent()?;
                 }
             }
             watched = Migration::watch(kvm1, migration.id.clone())?;

@@ -1,7 +1,11 @@
-//! A sample of who dies, and when: each process and the network once, each moment at least once. `all_crash` has the other
-//! cases, and the crash matrix every one that there is.
+//! A sample of who dies, and when: each process and the network once, each moment at least once; of a domain that is shut off,
+//! some cells of the crash matrix. `all_crash` has the other cases, and the crash matrix every one that there is.
 
 mod crash;
+
+use anyhow::{Result, ensure};
+use lab::matrix::play::play_all;
+use lab::matrix::{Fault, Kind, Moment, cells};
 
 crash::cases! {
     File:
@@ -16,4 +20,19 @@ crash::cases! {
 crash::cases! {
     Nfs:
     source_agent_dies_after_the_pledge_over_nfs: SourceAgent at Pledged => ["moved"];
+}
+
+/// One lab for all of them, since most of each is its beginning.
+#[test]
+fn what_is_shut_off_arrives_whoever_dies() -> Result<()> {
+    const SAMPLE: [(Fault, Moment); 4] = [
+        (Fault::TargetAgent, Moment::Copying),
+        (Fault::SourceAgent, Moment::Loaded),
+        (Fault::Cancel, Moment::Loaded),
+        (Fault::BothAgents, Moment::Pledged),
+    ];
+    let chosen = cells().into_iter().filter(|cell| SAMPLE.contains(&(cell.fault, cell.moment)));
+    let chosen: Vec<_> = chosen.filter(|cell| cell.kind == Kind::ShutOff).collect();
+    ensure!(chosen.len() >= SAMPLE.len(), "no such cells: {chosen:?}");
+    play_all(chosen, 1, |_| {}).into_iter().try_for_each(|played| played.result.map(drop))
 }

@@ -29,7 +29,7 @@ fn a_guest_moves_and_starts_nowhere_else() -> Result<()> {
     play(|lab| {
         let (kvm1, kvm2) = (lab.kvm1(), lab.kvm2());
         let trial = Trial::begin(lab, options())?;
-        ensure!(trial.owner()?.host == "kvm1", "{:?}", trial.owner()?);
+        ensure!(trial.owner(kvm1)?.host == "kvm1", "{:?}", trial.owner(kvm1)?);
         // As a version would have left it that kept no records on such servers: it gets one before it moves.
         fs::remove_file(lab.shared.join("web1.qcow2.ferry"))?;
         trial.moves(kvm1, kvm2, &["--keep-definition"])?;
@@ -48,7 +48,7 @@ fn a_guest_moves_and_starts_nowhere_else() -> Result<()> {
         let owned = kvm1.ferry_refusal(&["start", "web1"])?;
         ensure!(owned.code == "fenced", "{owned:?}");
         kvm2.ferry_output(["undefine", "web1"])?;
-        ensure!(trial.owner().is_err(), "the record goes with the definition");
+        ensure!(trial.owner(kvm1).is_err(), "the record goes with the definition");
         trial.starts_afresh_on(kvm1)
     })
 }

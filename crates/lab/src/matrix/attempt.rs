@@ -4,13 +4,19 @@
 //!
 //! ```text
 //! planned    the target's agent is frozen as soon as its journal is there
-//! reserved   the source's QEMU is frozen before the target answers the offer
+//! reserved   the source's QEMU is frozen before the target answers the offer; where there is none, the source hears nothing of
+//!            the target's agent from then on
+//! copying    the link takes long for the files
+//! loaded     the source's agent is frozen until it hears nothing of the target's any more
 //! streaming  the link takes long for the first round
 //! stopped    the target's QEMU is frozen while the last memory goes over
 //! pledged    the target hears nothing of the source's agent
 //! granted    the source hears nothing of the target's agent
 //! moved      the source's QEMU is frozen before the verdict is heard
 //! ```
+//!
+//! Of a domain that is shut off, *pledged* and *granted* begin with messages that are dropped on one connection: the one that
+//! the offer went over, and the pledge will. At *moved* the source's agent is frozen right after the verdict.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -23,7 +29,7 @@ use ::migration::phase::Phase;
 use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
 
-use super::Moment;
+use super::{Cell, Kind, Moment};
 use crate::Lab;
 use crate::host::Host;
 use crate::limits::{HAPPENS, LOOK};
@@ -35,10 +41,14 @@ use crate::trial::{Trial, last_phase};
 const SLOW_ROUND_BYTES_PER_S: u64 = 6_000_000;
 /// What it may send where the blackout is wanted: it lasts most of a second, and the rounds before it are not in the way.
 const SLOW_BLACKOUT_BYTES_PER_S: u64 = 25_000_000;
-/// So much is under way when memory goes over for certain.
+/// What it may send while a moment in the copying of files is wanted, and where one after it is: a part of a second.
+const SLOW_COPY_BYTES_PER_S: u64 = 1_000_000;
+/// See [`SLOW_COPY_BYTES_PER_S`].
+const SHORT_COPY_BYTES_PER_S: u64 = 10_000_000;
+/// So much is under way when memory or files go over for certain.
 const UNDER_WAY_BYTES: u64 = 1 << 20;
-/// The guest may stand still so long: the last round needs most of a second.
-pub(crate) const BLACKOUT: [&str; 2] = ["--max-blackout", "2s"];
+/// Between two looks at a journal whose next record must not be missed.
+const LOOK_CLOSELY: Duration = Duration::from_micros(200);
 
 /// A migration under way.
 #[derive(Debug)]
@@ -52,8 +62,10 @@ pub struct Attempt<'a> {
     /// The migration's id.
     pub id: String,
     /// What holds it.
-    held_at: Option<Moment>,
+    held_at: Option<(Kind, Moment)>,
     was_held: bool,
+    /// The ports of the connections that the source had open when it made its offer.
+    offered_over: Vec<u16>,
     client: Child,
     watched: Migration,
 }
@@ -63,14 +75,15 @@ impl<'a> Attempt<'a> {
     ///
     /// # Errors
     /// When the target has no journal of it in time.
-    pub fn begin(trial: &'a Trial<'a>, source: &'a Host) -> Result<Attempt<'a>> {
-        Attempt::begin_with(trial, source, || Ok(()))
+    pub fn begin(trial: &'a Trial<'a>, source: &'a Host, words: &[&str]) -> Result<Attempt<'a>> {
+        Attempt::begin_with(trial, source, words, || Ok(()))
     }
 
     /// `at_once` is done as soon as the target has a journal.
     fn begin_with(
         trial: &'a Trial<'a>,
         source: &'a Host,
+        words: &[&str],
         at_once: impl FnOnce() -> Result<()>,
     ) -> Result<Attempt<'a>> {
         let target = trial.lab.other(source);
@@ -78,63 +91,134 @@ impl<'a> Attempt<'a> {
         let client = source
             .ferry()
             .args(["migrate", trial.name(), "--to", target.name])
-            .args(BLACKOUT)
+            .args(words)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .context("ip netns exec")?;
         let end = Instant::now() + HAPPENS;
+        // Connections that were open before the target had a journal: later ones are not the offer's.
+        let mut offered_over = Vec::new();
         let name = loop {
+            let open = source.ports_to_agents()?;
             if let Some(new) = journals(target)?.difference(&before).next() {
                 break new.clone();
             }
+            offered_over = open;
             ensure!(Instant::now() < end, "{} has no journal of a migration", target.name);
             thread::sleep(Duration::from_millis(1));
         };
         at_once()?;
         let id = name.to_string_lossy().into_owned();
         let watched = Migration::watch(source, id.clone())?;
-        Ok(Attempt { trial, source, target, id, held_at: None, was_held: false, client, watched })
+        Ok(Attempt {
+            trial,
+            source,
+            target,
+            id,
+            held_at: None,
+            was_held: false,
+            offered_over,
+            client,
+            watched,
+        })
     }
 
-    /// Begins a migration, and returns when it has come to the moment and is held there.
+    /// Begins a migration, and returns when it has come to the moment of the cell and is held there.
     ///
     /// # Errors
     /// When it does not come there.
-    pub fn held(trial: &'a Trial<'a>, source: &'a Host, moment: Moment) -> Result<Attempt<'a>> {
+    pub fn held(trial: &'a Trial<'a>, source: &'a Host, cell: Cell) -> Result<Attempt<'a>> {
         let (lab, target, uuid) = (trial.lab, trial.lab.other(source), &trial.guest.uuid);
-        match moment {
-            Moment::Planned | Moment::Reserved => {}
-            Moment::Streaming => lab.shape(source, SLOW_ROUND_BYTES_PER_S)?,
-            Moment::Stopped | Moment::Pledged | Moment::Granted | Moment::Moved => {
-                lab.shape(source, SLOW_BLACKOUT_BYTES_PER_S)?;
-            }
+        let Cell { kind, moment, way, .. } = cell;
+        match (kind, moment) {
+            (_, Moment::Planned) | (Kind::Live, Moment::Reserved) => {}
+            (_, Moment::Copying) => lab.shape(source, SLOW_COPY_BYTES_PER_S)?,
+            (Kind::ShutOff, _) => lab.shape(source, SHORT_COPY_BYTES_PER_S)?,
+            (Kind::Live, Moment::Streaming) => lab.shape(source, SLOW_ROUND_BYTES_PER_S)?,
+            (Kind::Live, _) => lab.shape(source, SLOW_BLACKOUT_BYTES_PER_S)?,
         }
         let at_once = || match moment {
             Moment::Planned => target.freeze_agent(),
-            Moment::Reserved => source.freeze_qemu(uuid),
-            Moment::Streaming | Moment::Stopped | Moment::Pledged | Moment::Granted | Moment::Moved => Ok(()),
+            Moment::Reserved if kind == Kind::Live => source.freeze_qemu(uuid),
+            Moment::Reserved => deafen_now(lab, source),
+            Moment::Copying
+            | Moment::Loaded
+            | Moment::Streaming
+            | Moment::Stopped
+            | Moment::Pledged
+            | Moment::Granted
+            | Moment::Moved => Ok(()),
         };
-        let mut attempt = Attempt::begin_with(trial, source, at_once)?;
-        (attempt.held_at, attempt.was_held) = (Some(moment), true);
+        let mut attempt = Attempt::begin_with(trial, source, kind.words(way), at_once)?;
+        (attempt.held_at, attempt.was_held) = (Some((kind, moment)), true);
         match moment {
+            Moment::Reserved if kind == Kind::ShutOff => {}
             Moment::Planned | Moment::Reserved => attempt.watched.wait_for(moment.told(), HAPPENS)?,
-            Moment::Streaming => attempt.watched.wait_for_bytes(UNDER_WAY_BYTES, HAPPENS)?,
-            Moment::Stopped | Moment::Pledged | Moment::Granted | Moment::Moved => {
-                attempt.watched.wait_for("stopped", HAPPENS)?;
-                attempt.hold_the_switchover(lab, moment)?;
+            Moment::Copying | Moment::Streaming => {
+                attempt.watched.wait_for_bytes(UNDER_WAY_BYTES, HAPPENS)?;
             }
+            Moment::Loaded => attempt.hold_loaded()?,
+            Moment::Stopped | Moment::Pledged | Moment::Granted | Moment::Moved => match kind {
+                Kind::Live => {
+                    attempt.watched.wait_for("stopped", HAPPENS)?;
+                    attempt.hold_the_switchover(lab, moment)?;
+                }
+                Kind::ShutOff => attempt.hold_the_handover(lab, moment)?,
+            },
         }
         attempt.ensure_is_there()?;
         Ok(attempt)
     }
 
-    /// The guest stands still: the last part of the way.
+    /// The source asks once more for each file when the last one is whole: then it hears no answer any more.
+    fn hold_loaded(&self) -> Result<()> {
+        self.closely("all files are on the target", self.target, Phase::Loaded)?;
+        deafen_now(self.trial.lab, self.source)?;
+        let reached = last_phase(self.source, &self.id)?;
+        ensure!(reached == Some(Phase::Streaming), "the source is at {reached:?} by its journal");
+        Ok(())
+    }
+
+    /// The last part of the way of a domain that is shut off.
+    fn hold_the_handover(&self, lab: &Lab, moment: Moment) -> Result<()> {
+        self.watched.wait_for("reserved", HAPPENS)?;
+        let over = Unheard::Over(self.offered_over.clone());
+        if moment == Moment::Pledged {
+            lab.deafen(self.target, over)?;
+            self.watched.wait_for("pledged", HAPPENS)?;
+            return lab.deafen(self.target, Unheard::Words);
+        }
+        lab.deafen(self.source, over)?;
+        self.watched.wait_for("pledged", HAPPENS)?;
+        lab.deafen(self.source, Unheard::Words)?;
+        until("the domain is the target's", || Ok(report(self.target, &self.id)?.phase == "running"))?;
+        if moment == Moment::Moved {
+            lab.hear(self.source)?;
+            self.closely("the verdict is in the journal", self.source, Phase::Moved)?;
+            self.source.freeze_agent()?;
+        }
+        Ok(())
+    }
+
+    /// Waits for a phase in a host's journal, and misses nothing of what follows.
+    fn closely(&self, what: &str, host: &Host, phase: Phase) -> Result<()> {
+        let end = Instant::now() + HAPPENS;
+        while last_phase(host, &self.id)? != Some(phase) {
+            ensure!(Instant::now() < end, "it is not so in time that {what}");
+            thread::sleep(LOOK_CLOSELY);
+        }
+        Ok(())
+    }
+
+    /// The guest stands still: the last part of its way.
     fn hold_the_switchover(&self, lab: &Lab, moment: Moment) -> Result<()> {
         let (source, target, uuid) = (self.source, self.target, &self.trial.guest.uuid);
         match moment {
-            Moment::Planned | Moment::Reserved | Moment::Streaming => Ok(()),
+            Moment::Planned | Moment::Reserved | Moment::Copying | Moment::Loaded | Moment::Streaming => {
+                Ok(())
+            }
             Moment::Stopped => target.freeze_qemu(uuid),
             Moment::Pledged => {
                 lab.deafen(target, Unheard::Words)?;
@@ -163,7 +247,10 @@ impl<'a> Attempt<'a> {
     /// # Errors
     /// When the migration has gone on: a fault that comes now comes late.
     pub fn ensure_is_there(&self) -> Result<()> {
-        let Some(moment) = self.held_at else { return Ok(()) };
+        let Some((kind, moment)) = self.held_at else { return Ok(()) };
+        if !is_told(kind, moment) {
+            return Ok(());
+        }
         let told = self.watched.phases();
         ensure!(
             told.last().is_some_and(|last| last == moment.told()),
@@ -181,7 +268,9 @@ impl<'a> Attempt<'a> {
     /// # Errors
     /// When the migration went on by itself: the fault came late.
     pub fn ensure_was_there(&self) -> Result<()> {
-        let Some(moment) = self.held_at else { return Ok(()) };
+        let Some((_, moment)) = self.held_at.filter(|(kind, moment)| is_told(*kind, *moment)) else {
+            return Ok(());
+        };
         let told = self.watched.phases();
         let reached = told.iter().position(|phase| phase == moment.told());
         let beyond =
@@ -203,6 +292,11 @@ impl<'a> Attempt<'a> {
     pub fn wait_for(&self, phase: &str) {
         // Without that phase there is an end, and the caller meets that.
         let _ = self.watched.wait_for(phase, HAPPENS);
+    }
+
+    /// Whether the source has told that the copying of files was cut.
+    pub fn was_cut(&self) -> bool {
+        self.watched.has_told("the copy was cut")
     }
 
     /// The phases that the source has told so far.
@@ -229,16 +323,25 @@ impl<'a> Attempt<'a> {
     pub fn release(&mut self) -> Result<()> {
         let (lab, uuid) = (self.trial.lab, &self.trial.guest.uuid);
         let thaw = |host: &Host| if host.qemu(uuid).is_ok() { host.thaw_qemu(uuid) } else { Ok(()) };
-        let Some(moment) = self.held_at.take() else { return Ok(()) };
+        let Some((kind, moment)) = self.held_at.take() else { return Ok(()) };
+        let (source, target) = (self.source, self.target);
         match moment {
-            Moment::Planned if self.target.agent_runs() => self.target.thaw_agent(),
+            Moment::Planned if target.agent_runs() => target.thaw_agent(),
             Moment::Planned => Ok(()),
-            Moment::Reserved => thaw(self.source),
-            Moment::Streaming => lab.unshape(self.source),
-            Moment::Stopped => thaw(self.target).and_then(|()| lab.unshape(self.source)),
-            Moment::Pledged => lab.hear(self.target).and_then(|()| lab.unshape(self.source)),
-            Moment::Granted => lab.hear(self.source).and_then(|()| lab.unshape(self.source)),
-            Moment::Moved => thaw(self.source).and_then(|()| lab.unshape(self.source)),
+            Moment::Reserved if kind == Kind::Live => thaw(source),
+            Moment::Reserved => lab.hear(source).and_then(|()| lab.unshape(source)),
+            Moment::Copying | Moment::Streaming => lab.unshape(source),
+            Moment::Stopped => thaw(target).and_then(|()| lab.unshape(source)),
+            Moment::Pledged => lab.hear(target).and_then(|()| lab.unshape(source)),
+            Moment::Loaded | Moment::Granted => lab.hear(source).and_then(|()| lab.unshape(source)),
+            Moment::Moved => {
+                match kind {
+                    Kind::Live => thaw(source)?,
+                    Kind::ShutOff if source.agent_runs() => source.thaw_agent()?,
+                    Kind::ShutOff => {}
+                }
+                lab.unshape(source)
+            }
         }
     }
 
@@ -260,6 +363,19 @@ impl Drop for Attempt<'_> {
         let _ = self.client.kill();
         let _ = self.client.wait();
     }
+}
+
+/// Whether the source tells that it is at a moment. Of a domain that is shut off, nobody can say how much of the answer to the
+/// offer it has heard, or how much of its end it told, before it was held.
+fn is_told(kind: Kind, moment: Moment) -> bool {
+    kind == Kind::Live || !matches!(moment, Moment::Reserved | Moment::Moved)
+}
+
+/// Has a host not hear the other one's agent any more, before it says another word.
+fn deafen_now(lab: &Lab, host: &Host) -> Result<()> {
+    host.freeze_agent()?;
+    lab.deafen(host, Unheard::Words)?;
+    host.thaw_agent()
 }
 
 /// Asks until it is so.

@@ -10,7 +10,7 @@ use anyhow::{Result, ensure};
 use super::attempt::Attempt;
 use super::fault::{make, mend, prepare};
 use super::play::{Player, settled};
-use super::{Fault, Outcome};
+use super::{Fault, Kind, Outcome};
 use crate::Lab;
 
 /// Faults that come first. What an operator says, and what a guest does, is no matter of chance.
@@ -149,7 +149,7 @@ pub fn play(player: &mut Player<'_>, step: &Step) -> Result<Hit> {
     if let Some(bytes_per_s) = step.link {
         lab.shape(source, bytes_per_s)?;
     }
-    let mut attempt = Attempt::begin(player.trial(), source)?;
+    let mut attempt = Attempt::begin(player.trial(), source, player.words())?;
     attempt.wait_for(step.since);
     thread::sleep(after);
     let phase = attempt.phases().pop().unwrap_or_else(|| "planned".to_owned());
@@ -167,7 +167,7 @@ pub fn play(player: &mut Player<'_>, step: &Step) -> Result<Hit> {
         mend(&mut attempt, *fault)?;
     }
     bring_back(lab)?;
-    let outcome = settled(&attempt)?;
+    let outcome = settled(&attempt, Kind::Live)?;
     drop(attempt);
     if step.link.is_some() {
         // A network that was slow meanwhile is not shaped any more.

@@ -8,7 +8,7 @@ use anyhow::{Result, bail, ensure};
 
 use super::attempt::Attempt;
 use super::{Fault, Moment};
-use crate::host::Host;
+use crate::host::{Host, fill, free};
 use crate::limits::{FAULT_LASTS, LOOK, SETTLES};
 use crate::migration::{report, wait_for_outcome};
 use crate::network::Unheard;
@@ -48,7 +48,7 @@ pub fn make(attempt: &mut Attempt<'_>, fault: Fault, moment: Option<Moment>) -> 
         Fault::TargetQemu => target.kill_qemu(uuid),
         Fault::BothQemus => source.kill_both_qemus(target, uuid),
         Fault::SourceHost => source.kill_agent().and_then(|()| source.kill_qemu(uuid)),
-        Fault::TargetHost | Fault::WordKept | Fault::WordLost => {
+        Fault::TargetHost | Fault::WordMoved | Fault::WordKept | Fault::WordLost => {
             target.kill_agent()?;
             // While room is being made it may not have been started yet.
             if target.qemu(uuid).is_ok() { target.kill_qemu(uuid) } else { Ok(()) }
@@ -58,10 +58,12 @@ pub fn make(attempt: &mut Attempt<'_>, fault: Fault, moment: Option<Moment>) -> 
         Fault::SourceDeaf => lab.deafen(source, Unheard::Everything),
         Fault::TargetDeaf => lab.deafen(target, Unheard::Everything),
         Fault::Slow => lab.shape_both(SLOW_BYTES_PER_S),
-        Fault::SourceFull => source.fill_state(),
-        Fault::TargetFull => target.fill_state(),
-        Fault::SourceReadOnly => source.lock_state(),
-        Fault::TargetReadOnly => target.lock_state(),
+        Fault::SourceFull => fill(&source.state()),
+        Fault::TargetFull => fill(&target.state()),
+        Fault::TargetStorageFull => fill(&attempt.trial.on(target, &lab.shared)?),
+        Fault::SourceReadOnly => source.lock(&source.state()),
+        Fault::TargetReadOnly => target.lock(&target.state()),
+        Fault::TargetStorageReadOnly => target.lock(&lab.shared),
         Fault::ClockForwards => lab.hosts().iter().try_for_each(|host| host.set_clock(JUMP_S)),
         Fault::ClockBackwards => lab.hosts().iter().try_for_each(|host| host.set_clock(-JUMP_S)),
         Fault::GuestOff => attempt.trial.guest.power_off(),
@@ -73,9 +75,14 @@ pub fn make(attempt: &mut Attempt<'_>, fault: Fault, moment: Option<Moment>) -> 
 fn cancel(attempt: &Attempt<'_>, moment: Option<Moment>) -> Result<()> {
     let words = ["migrations", "cancel", &attempt.id];
     match moment {
-        Some(Moment::Planned | Moment::Reserved | Moment::Streaming | Moment::Stopped) => {
-            attempt.source.ferry_output(words).map(drop)
-        }
+        Some(
+            Moment::Planned
+            | Moment::Reserved
+            | Moment::Copying
+            | Moment::Loaded
+            | Moment::Streaming
+            | Moment::Stopped,
+        ) => attempt.source.ferry_output(words).map(drop),
         Some(Moment::Pledged | Moment::Granted | Moment::Moved) => {
             let refusal = attempt.source.ferry_refusal(&words)?;
             ensure!((refusal.code.as_str(), refusal.exit) == ("wrong-state", 4), "{refusal:?}");
@@ -94,6 +101,7 @@ fn cancel(attempt: &Attempt<'_>, moment: Option<Moment>) -> Result<()> {
 pub fn mend(attempt: &mut Attempt<'_>, fault: Fault) -> Result<()> {
     let (source, target, lab) = (attempt.source, attempt.target, attempt.trial.lab);
     match fault {
+        Fault::WordMoved => return mend_by_word(attempt, "moved"),
         Fault::WordKept => return mend_by_word(attempt, "kept"),
         Fault::WordLost => return mend_by_word(attempt, "lost"),
         // It takes its time to shut down, and must not have moved by then.
@@ -112,15 +120,27 @@ pub fn mend(attempt: &mut Attempt<'_>, fault: Fault) -> Result<()> {
         Fault::SourceQemu | Fault::TargetQemu | Fault::BothQemus => Ok(()),
         Fault::Client | Fault::GuestOff | Fault::Cancel => Ok(()),
         Fault::Cut => shows(attempt, FAULT_LASTS).and_then(|()| lab.heal(target)),
-        Fault::SourceDeaf => shows(attempt, FAULT_LASTS).and_then(|()| lab.hear(source)),
-        Fault::TargetDeaf => shows(attempt, FAULT_LASTS).and_then(|()| lab.hear(target)),
+        // Letting go has it hear again, where that held the moment.
+        Fault::SourceDeaf => {
+            lab.deafen(source, Unheard::Everything)?;
+            shows(attempt, FAULT_LASTS).and_then(|()| lab.hear(source))
+        }
+        Fault::TargetDeaf => {
+            lab.deafen(target, Unheard::Everything)?;
+            shows(attempt, FAULT_LASTS).and_then(|()| lab.hear(target))
+        }
         Fault::Slow => {
             // Letting go took the bound of the moment away, and this one with it.
             lab.shape_both(SLOW_BYTES_PER_S)?;
             shows(attempt, FAULT_LASTS)?;
             lab.hosts().iter().try_for_each(|host| lab.unshape(host))
         }
-        Fault::SourceFull | Fault::TargetFull | Fault::SourceReadOnly | Fault::TargetReadOnly => {
+        Fault::SourceFull
+        | Fault::TargetFull
+        | Fault::TargetStorageFull
+        | Fault::SourceReadOnly
+        | Fault::TargetReadOnly
+        | Fault::TargetStorageReadOnly => {
             shows(attempt, SETTLES)?;
             mend_disk(attempt, fault)
         }
@@ -131,22 +151,22 @@ pub fn mend(attempt: &mut Attempt<'_>, fault: Fault) -> Result<()> {
             }
             lab.hosts().iter().try_for_each(|host| host.stop_agent().and_then(|()| host.start_agent()))
         }
-        Fault::WordKept | Fault::WordLost => bail!("words are said above"),
+        Fault::WordMoved | Fault::WordKept | Fault::WordLost => bail!("words are said above"),
     }
 }
 
 /// A host whose disk works again; its agent is started again too, and must find what it could not write down.
 fn mend_disk(attempt: &Attempt<'_>, fault: Fault) -> Result<()> {
-    let (host, full) = match fault {
-        Fault::SourceFull => (attempt.source, true),
-        Fault::TargetFull => (attempt.target, true),
-        Fault::SourceReadOnly => (attempt.source, false),
-        _target_read_only => (attempt.target, false),
+    let (source, target, shared) = (attempt.source, attempt.target, &attempt.trial.lab.shared);
+    let host = match fault {
+        Fault::SourceFull | Fault::SourceReadOnly => source,
+        _on_the_target => target,
     };
-    if full {
-        host.free_state()?
-    } else {
-        host.unlock_state()?
+    match fault {
+        Fault::SourceFull | Fault::TargetFull => free(&host.state())?,
+        Fault::TargetStorageFull => free(&attempt.trial.on(target, shared)?)?,
+        Fault::TargetStorageReadOnly => target.unlock(shared)?,
+        _read_only => host.unlock(&host.state())?,
     }
     host.kill_agent()?;
     host.start_agent()
@@ -170,7 +190,8 @@ fn mend_by_word(attempt: &mut Attempt<'_>, word: &str) -> Result<()> {
 /// Waits until the source says what came of it, doubt included, but not longer than the fault is to last.
 fn shows(attempt: &Attempt<'_>, within: Duration) -> Result<()> {
     let end = Instant::now() + within;
-    while Instant::now() < end {
+    // A copy that is cut goes on when it can, and has no end before.
+    while Instant::now() < end && !attempt.was_cut() {
         match report(attempt.source, &attempt.id) {
             Ok(report) if report.outcome.is_none() => thread::sleep(LOOK),
             // One that the source does not know was refused before it began.

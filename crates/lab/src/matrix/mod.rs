@@ -1,15 +1,31 @@
-//! The crash matrix: what happens to a migration when something fails, for every moment and every fault. This file is the
-//! table of what may come of it, without I/O; `docs/handover.md` holds it too. [`attempt`] brings a migration to a moment,
-//! [`fault`] makes the fault and mends it, [`play`] does both and judges.
+//! The crash matrix: what happens to a migration when something fails, for every kind of migration, moment and fault. This
+//! file names them, without I/O; [`outcomes`] says what may come of them, and `docs/handover.md` holds that as tables.
+//! [`attempt`] brings a migration to a moment, [`fault`] makes the fault and mends it, [`play`] does both and judges.
 //!
-//! Main types: [`Cell`], which is a [`Moment`], a [`Fault`] and a [`Way`]; [`Outcome`].
+//! Main types: [`Cell`], which is a [`Kind`], a [`Moment`], a [`Fault`] and a [`Way`]; [`Outcome`].
 
 pub mod attempt;
 pub mod chaos;
+mod disks;
 pub mod fault;
+mod outcomes;
 pub mod play;
 
 use std::fmt;
+
+pub use outcomes::outcomes;
+
+/// What kind of migration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// The guest works, and its disks are where both hosts see them.
+    Live,
+    /// The domain is shut off, and its disks are copied.
+    ShutOff,
+}
+
+/// All of them.
+pub const KINDS: [Kind; 2] = [Kind::Live, Kind::ShutOff];
 
 /// How far the migration is when the fault comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,6 +34,10 @@ pub enum Moment {
     Planned,
     /// The target has made room, and QEMU has not begun to send.
     Reserved,
+    /// Files go over.
+    Copying,
+    /// Every file is on the target's disk, proven, and the source has not heard of the last one.
+    Loaded,
     /// Memory goes over.
     Streaming,
     /// The guest stands still, and the last memory goes over.
@@ -29,17 +49,6 @@ pub enum Moment {
     /// The verdict has arrived, and the source still gives back what it has.
     Moved,
 }
-
-/// All of them, in order.
-pub const MOMENTS: [Moment; 7] = [
-    Moment::Planned,
-    Moment::Reserved,
-    Moment::Streaming,
-    Moment::Stopped,
-    Moment::Pledged,
-    Moment::Granted,
-    Moment::Moved,
-];
 
 /// What fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -82,6 +91,10 @@ pub enum Fault {
     SourceReadOnly,
     /// The target's state becomes read-only, until the migration has ended.
     TargetReadOnly,
+    /// The file system of the target on which the disks come is full, until the migration has ended.
+    TargetStorageFull,
+    /// Where the disks come on the target becomes read-only, until the migration has ended.
+    TargetStorageReadOnly,
     /// The wall clocks of both agents jump a day forwards.
     ClockForwards,
     /// The wall clocks of both agents jump a day backwards.
@@ -90,6 +103,8 @@ pub enum Fault {
     GuestOff,
     /// An operator cancels.
     Cancel,
+    /// The target is gone, agent and QEMU; an operator says `moved` in the doubt, and the target comes back.
+    WordMoved,
     /// The target is gone for good, agent and QEMU; an operator says `kept` in the doubt.
     WordKept,
     /// The target is gone for good, agent and QEMU; an operator says `lost` in the doubt.
@@ -97,7 +112,7 @@ pub enum Fault {
 }
 
 /// All of them, in the order of the table.
-pub const FAULTS: [Fault; 25] = [
+pub const FAULTS: [Fault; 28] = [
     Fault::SourceAgent,
     Fault::TargetAgent,
     Fault::SourceQemu,
@@ -117,26 +132,29 @@ pub const FAULTS: [Fault; 25] = [
     Fault::TargetFull,
     Fault::SourceReadOnly,
     Fault::TargetReadOnly,
+    Fault::TargetStorageFull,
+    Fault::TargetStorageReadOnly,
     Fault::ClockForwards,
     Fault::ClockBackwards,
     Fault::GuestOff,
     Fault::Cancel,
+    Fault::WordMoved,
     Fault::WordKept,
     Fault::WordLost,
 ];
 
-/// What has become of the guest.
+/// What has become of the domain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Outcome {
-    /// It works on the source as if nothing had happened.
+    /// It works on the source as if nothing had happened, or is shut off there as it was.
     Kept,
-    /// It works on the target.
+    /// It works on the target, or is the target's, shut off as it was.
     Moved,
     /// It belongs to the target, where its QEMU has died since; it boots afresh there.
     MovedAndDied,
     /// It has shut itself down on the source.
     ShutOff,
-    /// Its memory is gone; it belongs to the source, and boots afresh there.
+    /// Its memory is gone, if it had any; it belongs to the source, and boots afresh there.
     Lost,
 }
 
@@ -149,9 +167,21 @@ pub enum Way {
     Back,
 }
 
+impl Way {
+    /// The other one.
+    pub(crate) fn turned(self) -> Way {
+        match self {
+            Way::There => Way::Back,
+            Way::Back => Way::There,
+        }
+    }
+}
+
 /// One cell of the matrix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Cell {
+    /// Of what.
+    pub kind: Kind,
     /// When.
     pub moment: Moment,
     /// What.
@@ -165,92 +195,41 @@ pub struct Cell {
 pub fn cells() -> Vec<Cell> {
     let mut cells = Vec::new();
     let mut ways = [Way::There, Way::Back].into_iter().cycle();
-    for moment in MOMENTS {
-        for fault in FAULTS {
-            if outcomes(fault, moment).is_empty() {
+    for kind in KINDS {
+        for (moment, fault) in kind.moments().iter().flat_map(|moment| FAULTS.map(|fault| (*moment, fault))) {
+            if outcomes(kind, fault, moment).is_empty() {
                 continue;
             }
             if fault.kills_one_process() {
-                cells.extend([Way::There, Way::Back].map(|way| Cell { moment, fault, way }));
+                cells.extend([Way::There, Way::Back].map(|way| Cell { kind, moment, fault, way }));
             } else {
-                cells.extend(ways.next().map(|way| Cell { moment, fault, way }));
+                cells.extend(ways.next().map(|way| Cell { kind, moment, fault, way }));
             }
         }
     }
     cells
 }
 
-/// What may become of the guest; nothing where the fault cannot be at that moment.
-pub fn outcomes(fault: Fault, moment: Moment) -> &'static [Outcome] {
-    use Moment::{Granted, Moved, Planned, Pledged, Reserved, Stopped, Streaming};
-    const KEPT: &[Outcome] = &[Outcome::Kept];
-    const MOVED: &[Outcome] = &[Outcome::Moved];
-    const EITHER: &[Outcome] = &[Outcome::Kept, Outcome::Moved];
-    const LOST: &[Outcome] = &[Outcome::Lost];
-    const DIED: &[Outcome] = &[Outcome::MovedAndDied];
-    match (fault, moment) {
-        (Fault::SourceAgent | Fault::SourceAgentTwice | Fault::BothAgents, moment) => match moment {
-            Planned | Reserved | Streaming => KEPT,
-            Stopped => EITHER,
-            Pledged | Granted | Moved => MOVED,
-        },
-        // What the new agent hears of in time goes on.
-        (Fault::TargetAgent | Fault::TargetAgentTwice, moment) => match moment {
-            Planned => KEPT,
-            Reserved | Streaming | Stopped => EITHER,
-            Pledged | Granted | Moved => MOVED,
-        },
-        (Fault::SourceQemu, moment) => match moment {
-            Planned | Reserved | Streaming | Stopped => LOST,
-            Pledged | Granted | Moved => MOVED,
-        },
-        (Fault::SourceHost, moment) => match moment {
-            Planned | Reserved | Streaming | Stopped => LOST,
-            // The pledge is still in the kernel's hands: it arrives before the new agent's question, or after it.
-            Pledged => &[Outcome::Moved, Outcome::Lost],
-            Granted | Moved => MOVED,
-        },
-        (Fault::TargetQemu, moment) => match moment {
-            // It may not be there yet.
-            Planned => &[],
-            Reserved | Streaming | Stopped | Pledged => KEPT,
-            Granted | Moved => DIED,
-        },
-        (Fault::TargetHost, moment) => match moment {
-            Planned | Reserved | Streaming | Stopped => KEPT,
-            // The new agent has no proof that the guest never ran.
-            Pledged => LOST,
-            Granted | Moved => DIED,
-        },
-        (Fault::BothQemus, moment) => match moment {
-            Planned => &[],
-            Reserved | Streaming | Stopped | Pledged => LOST,
-            Granted | Moved => DIED,
-        },
-        // A client that goes away before anything has begun takes its wish with it.
-        (Fault::Client, Planned) => KEPT,
-        (Fault::Client, Reserved | Streaming | Stopped | Pledged | Granted | Moved) => MOVED,
-        (Fault::Cut | Fault::SourceDeaf | Fault::TargetDeaf | Fault::Slow, moment) => match moment {
-            Planned | Reserved | Streaming | Stopped => EITHER,
-            Pledged | Granted | Moved => MOVED,
-        },
-        // A journal that cannot be made keeps the guest; one that is there has room set aside.
-        (Fault::SourceFull | Fault::SourceReadOnly, Planned) => KEPT,
-        (Fault::TargetFull | Fault::TargetReadOnly, Planned) => EITHER,
-        (
-            Fault::SourceFull | Fault::TargetFull | Fault::SourceReadOnly | Fault::TargetReadOnly,
-            Reserved | Streaming | Stopped | Pledged | Granted | Moved,
-        ) => MOVED,
-        (Fault::ClockForwards | Fault::ClockBackwards, _) => MOVED,
-        (Fault::Cancel, moment) => match moment {
-            Planned | Reserved | Streaming => KEPT,
-            Stopped => EITHER,
-            Pledged | Granted | Moved => MOVED,
-        },
-        (Fault::GuestOff, Streaming) => &[Outcome::ShutOff],
-        (Fault::WordKept, Pledged) => KEPT,
-        (Fault::WordLost, Pledged) => LOST,
-        (Fault::GuestOff | Fault::WordKept | Fault::WordLost, _) => &[],
+impl Kind {
+    /// The moments of such a migration at which something fails, in order.
+    pub fn moments(self) -> &'static [Moment] {
+        use Moment::{Copying, Granted, Loaded, Moved, Planned, Pledged, Reserved, Stopped, Streaming};
+        match self {
+            Kind::Live => &[Planned, Reserved, Streaming, Stopped, Pledged, Granted, Moved],
+            // An offer is answered at once, since no QEMU is made, and nobody stands still.
+            Kind::ShutOff => &[Reserved, Copying, Loaded, Pledged, Granted, Moved],
+        }
+    }
+
+    /// What `ferry migrate` is told besides where to. One that comes back leaves its disks behind and finds older copies when
+    /// it goes there again; so both are tried, with files that are made and with files that are brought up to date.
+    pub(crate) fn words(self, way: Way) -> &'static [&'static str] {
+        match (self, way) {
+            // The guest may stand still so long: the last round needs most of a second.
+            (Kind::Live, _) => &["--max-blackout", "2s"],
+            (Kind::ShutOff, Way::There) => &["--offline", "--copy-storage", "--source-disks", "delete"],
+            (Kind::ShutOff, Way::Back) => &["--offline", "--copy-storage"],
+        }
     }
 }
 
@@ -276,10 +255,13 @@ impl Fault {
             | Fault::TargetFull
             | Fault::SourceReadOnly
             | Fault::TargetReadOnly
+            | Fault::TargetStorageFull
+            | Fault::TargetStorageReadOnly
             | Fault::ClockForwards
             | Fault::ClockBackwards
             | Fault::GuestOff
             | Fault::Cancel
+            | Fault::WordMoved
             | Fault::WordKept
             | Fault::WordLost => false,
         }
@@ -306,10 +288,13 @@ impl Fault {
             Fault::TargetFull => "target's disk full",
             Fault::SourceReadOnly => "source's disk read-only",
             Fault::TargetReadOnly => "target's disk read-only",
+            Fault::TargetStorageFull => "target's storage full",
+            Fault::TargetStorageReadOnly => "target's storage read-only",
             Fault::ClockForwards => "clocks a day forwards",
             Fault::ClockBackwards => "clocks a day backwards",
             Fault::GuestOff => "guest shuts itself down",
             Fault::Cancel => "cancelled",
+            Fault::WordMoved => "target gone, resolved as moved",
             Fault::WordKept => "target gone, resolved as kept",
             Fault::WordLost => "target gone, resolved as lost",
         }
@@ -322,7 +307,7 @@ impl Moment {
         match self {
             Moment::Planned => "planned",
             Moment::Reserved => "reserved",
-            Moment::Streaming => "streaming",
+            Moment::Copying | Moment::Loaded | Moment::Streaming => "streaming",
             Moment::Stopped => "stopped",
             // The source has sent its pledge, and does not know more.
             Moment::Pledged | Moment::Granted | Moment::Moved => "pledged",
@@ -333,12 +318,23 @@ impl Moment {
         match self {
             Moment::Planned => "planned",
             Moment::Reserved => "reserved",
+            Moment::Copying => "copying",
+            Moment::Loaded => "loaded",
             Moment::Streaming => "streaming",
             Moment::Stopped => "stopped",
             Moment::Pledged => "pledged",
             Moment::Granted => "granted",
             Moment::Moved => "moved",
         }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(match self {
+            Kind::Live => "live",
+            Kind::ShutOff => "shut off",
+        })
     }
 }
 
@@ -372,18 +368,23 @@ impl fmt::Display for Cell {
             Way::There => "there",
             Way::Back => "back",
         };
-        formatter.pad(&format!("{}: {}, {way}", self.moment, self.fault))
+        formatter.pad(&format!("{}, {}: {}, {way}", self.kind, self.moment, self.fault))
     }
 }
 
-/// The table as `docs/handover.md` holds it.
-pub fn table() -> String {
-    let mut text = format!("| what fails |{}\n|---|", MOMENTS.map(|moment| format!(" {moment} |")).concat());
-    text += &"---|".repeat(MOMENTS.len());
+/// The table of a kind of migration as `docs/handover.md` holds it.
+pub fn table(kind: Kind) -> String {
+    let moments = kind.moments();
+    let heads: String = moments.iter().map(|moment| format!(" {moment} |")).collect();
+    let mut text = format!("| what fails |{heads}\n|---|{}", "---|".repeat(moments.len()));
     for fault in FAULTS {
+        let cells: Vec<_> = moments.iter().map(|moment| outcomes(kind, fault, *moment)).collect();
+        if cells.iter().all(|outcomes| outcomes.is_empty()) {
+            continue;
+        }
         text += &format!("\n| {fault} |");
-        for moment in MOMENTS {
-            let words: Vec<String> = outcomes(fault, moment).iter().map(Outcome::to_string).collect();
+        for outcomes in cells {
+            let words: Vec<String> = outcomes.iter().map(Outcome::to_string).collect();
             text += &format!(" {} |", if words.is_empty() { "–".to_owned() } else { words.join(", ") });
         }
     }
@@ -400,19 +401,24 @@ mod tests {
         let cells = cells();
         let names: BTreeSet<String> = cells.iter().map(Cell::to_string).collect();
         assert_eq!(names.len(), cells.len());
-        for (fault, moment) in FAULTS.into_iter().flat_map(|fault| MOMENTS.map(|moment| (fault, moment))) {
-            let here = cells.iter().filter(|cell| (cell.fault, cell.moment) == (fault, moment)).count();
-            let both_ways = if fault.kills_one_process() { 2 } else { 1 };
-            let expect = if outcomes(fault, moment).is_empty() { 0 } else { both_ways };
-            assert_eq!(here, expect, "{fault} at {moment}");
+        for kind in KINDS {
+            for (fault, moment) in
+                FAULTS.into_iter().flat_map(|fault| kind.moments().iter().map(move |moment| (fault, *moment)))
+            {
+                let is_it = |cell: &&Cell| (cell.kind, cell.fault, cell.moment) == (kind, fault, moment);
+                let both_ways = if fault.kills_one_process() { 2 } else { 1 };
+                let expect = if outcomes(kind, fault, moment).is_empty() { 0 } else { both_ways };
+                assert_eq!(cells.iter().filter(is_it).count(), expect, "{kind:?}: {fault} at {moment}");
+            }
         }
     }
 
     #[test]
-    fn the_handovers_document_holds_this_table() {
+    fn the_handovers_document_holds_these_tables() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/handover.md");
         let text = std::fs::read_to_string(path).expect("the document is there");
-        let table = table();
-        assert!(text.contains(&table), "docs/handover.md is to hold this table:\n{table}");
+        for table in KINDS.map(table) {
+            assert!(text.contains(&table), "docs/handover.md is to hold this table:\n{table}");
+        }
     }
 }

@@ -8,9 +8,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use super::attempt::{Attempt, BLACKOUT};
+use super::attempt::Attempt;
+use super::disks::{self, Before};
 use super::fault::{make, mend, prepare};
-use super::{Cell, Outcome, Way, outcomes};
+use super::{Cell, Kind, Outcome, Way, outcomes};
+use crate::apart::Apart;
 use crate::guest::GuestOptions;
 use crate::host::Host;
 use crate::limits::{LETS_GO, LOOK, SETTLES};
@@ -63,7 +65,7 @@ fn play_in_one_lab(first: Cell, left: &Mutex<VecDeque<Cell>>, tell: &dyn Fn(Play
     let mut at = (first, Instant::now());
     let scene = LabOptions::find().and_then(|options| {
         play_in(LabOptions { watched: true, ..options }, |lab| {
-            let mut player = Player::begin(lab)?;
+            let mut player = Player::begin(lab, first.kind)?;
             let mut next = Some(first);
             for _ in 0..CELLS_PER_LAB {
                 let Some(cell) = next.take().or_else(|| player.next(&mut locked(left))) else { break };
@@ -71,7 +73,7 @@ fn play_in_one_lab(first: Cell, left: &Mutex<VecDeque<Cell>>, tell: &dyn Fn(Play
                 let outcome = player.play(cell)?;
                 tell(Played { cell, result: Ok(outcome), took: at.1.elapsed() });
             }
-            Ok(())
+            player.end()
         })
     });
     // Here the error has the place of the logs in it.
@@ -89,26 +91,42 @@ fn locked<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
 #[derive(Debug)]
 pub struct Player<'a> {
     trial: Trial<'a>,
+    kind: Kind,
     at: Way,
+    /// Counts migrations, for disks whose content is another one each time.
+    number: u64,
 }
 
 impl<'a> Player<'a> {
     /// Starts a guest on `kvm1`: one that writes 16 MB of its memory over and over, so that its last round has all of it.
+    /// Where it is to move shut off, it is shut down when it has written some records.
     ///
     /// # Errors
     /// When it does not work.
-    pub fn begin(lab: &'a Lab) -> Result<Player<'a>> {
+    pub fn begin(lab: &'a Lab, kind: Kind) -> Result<Player<'a>> {
         let mut options = GuestOptions::small("web1");
         options.memory_mib = 192;
         options.settings.memory_mib = 16;
         options.settings.rate_pages = 4000;
-        Ok(Player { trial: Trial::begin(lab, options)?, at: Way::There })
+        let trial = match kind {
+            Kind::Live => Trial::begin(lab, options)?,
+            Kind::ShutOff => {
+                Apart::bound(lab)?;
+                let mut guest = lab.guest(options)?;
+                disks::add(&mut guest)?;
+                let trial = Trial::of(lab, guest, Some(Apart::begin(lab)?))?;
+                lab.kvm1().ferry_output(["shutdown", trial.name()])?;
+                trial
+            }
+        };
+        Ok(Player { trial, kind, at: Way::There, number: 0 })
     }
 
-    /// Takes the next cell out of those that are left, if there is one that begins where the guest is.
+    /// Takes the next cell out of those of its kind that are left, if there is one that begins where the guest is.
     fn next(&self, left: &mut VecDeque<Cell>) -> Option<Cell> {
-        let place = left.iter().position(|cell| cell.way == self.at).unwrap_or(0);
-        left.remove(place)
+        let own = |cell: &&Cell| cell.kind == self.kind;
+        let here = left.iter().position(|cell| own(&cell) && cell.way == self.at);
+        left.remove(here.or_else(|| left.iter().position(|cell| own(&cell)))?)
     }
 
     /// Where the guest is.
@@ -128,29 +146,91 @@ impl<'a> Player<'a> {
         &self.trial
     }
 
-    /// Plays one cell, and returns what became of the guest; afterwards it works, wherever it is.
+    /// What `ferry migrate` is told besides where to.
+    pub fn words(&self) -> &'static [&'static str] {
+        self.kind.words(self.at)
+    }
+
+    /// Plays one cell, and returns what became of the guest; afterwards it works, wherever it is, or is shut off as it was.
     ///
     /// # Errors
     /// What does not hold.
     pub fn play(&mut self, cell: Cell) -> Result<Outcome> {
         if self.at != cell.way {
-            // Also the proof that the cell before left a guest that can be moved.
-            let source = self.source();
-            self.trial.moves(source, self.trial.lab.other(source), &BLACKOUT)?;
-            self.at = cell.way;
+            self.move_on()?;
         }
         let source = self.source();
+        let before = self.before()?;
         prepare(&self.trial, cell.fault)?;
-        let mut attempt = Attempt::held(&self.trial, source, cell.moment).context("on the way there")?;
+        let mut attempt = Attempt::held(&self.trial, source, cell).context("on the way there")?;
         make(&mut attempt, cell.fault, Some(cell.moment)).context("the fault")?;
         attempt.ensure_was_there()?;
         mend(&mut attempt, cell.fault).context("what is done about the fault")?;
-        let outcome = settled(&attempt)?;
+        let outcome = settled(&attempt, self.kind)?;
         drop(attempt);
-        let allowed = outcomes(cell.fault, cell.moment);
+        let allowed = outcomes(cell.kind, cell.fault, cell.moment);
         ensure!(allowed.contains(&outcome), "to be {allowed:?}, and is {outcome:?}");
-        self.look_back(outcome)?;
+        match before {
+            None => self.look_back(outcome)?,
+            Some(before) => self.look_back_at_disks(outcome, &before)?,
+        }
         Ok(outcome)
+    }
+
+    /// Moves without a fault: also the proof that the cell before left a guest that can be moved.
+    fn move_on(&mut self) -> Result<()> {
+        let source = self.source();
+        let before = self.before()?;
+        match before {
+            None => {
+                self.trial.moves(source, self.trial.lab.other(source), self.words())?;
+                self.at = self.at.turned();
+                Ok(())
+            }
+            Some(before) => {
+                let words = ["migrate", self.trial.name(), "--to", self.trial.lab.other(source).name];
+                source.ferry_output(words.iter().chain(self.words()))?;
+                self.look_back_at_disks(Outcome::Moved, &before)
+            }
+        }
+    }
+
+    /// Disks with new content, where they go with the domain, and what there was before they do.
+    fn before(&mut self) -> Result<Option<Before>> {
+        self.number += 1;
+        match self.kind {
+            Kind::Live => Ok(None),
+            Kind::ShutOff => Before::renewed(&self.trial, self.source(), self.number).map(Some),
+        }
+    }
+
+    /// What must hold in the end: a guest that was shut off all the time boots, and has all of its records.
+    fn end(&mut self) -> Result<()> {
+        match self.kind {
+            Kind::Live => Ok(()),
+            Kind::ShutOff => {
+                let host = self.source();
+                self.trial.starts_afresh_on(host)?;
+                host.ferry_output(["destroy", self.trial.name()]).map(drop)
+            }
+        }
+    }
+
+    /// What must hold of a domain that is shut off.
+    fn look_back_at_disks(&mut self, outcome: Outcome, before: &Before) -> Result<()> {
+        let deletes = self.words().contains(&"delete");
+        if outcome == Outcome::Moved {
+            self.at = self.at.turned();
+        }
+        let host = self.source();
+        self.trial.lost_on(host)?;
+        before.holds(&self.trial, host, deletes)?;
+        let name = self.trial.name();
+        let refused = self.trial.lab.other(host).ferry_refusal(&["start", name])?;
+        ensure!(["moved-away", "domain-not-found"].contains(&refused.code.as_str()), "{refused:?}");
+        host.ferry_output(["start", name])?;
+        host.ferry_output(["destroy", name])?;
+        Ok(())
     }
 
     /// What must hold after everything, by what has become of the guest; one that is gone is booted afresh.
@@ -160,10 +240,7 @@ impl<'a> Player<'a> {
     pub fn look_back(&mut self, outcome: Outcome) -> Result<()> {
         let (source, target) = (self.source(), self.trial.lab.other(self.source()));
         if matches!(outcome, Outcome::Moved | Outcome::MovedAndDied) {
-            self.at = match self.at {
-                Way::There => Way::Back,
-                Way::Back => Way::There,
-            };
+            self.at = self.at.turned();
         }
         match outcome {
             Outcome::Kept => {
@@ -189,7 +266,7 @@ impl<'a> Player<'a> {
 ///
 /// # Errors
 /// When it is not known in time.
-pub fn settled(attempt: &Attempt<'_>) -> Result<Outcome> {
+pub fn settled(attempt: &Attempt<'_>, kind: Kind) -> Result<Outcome> {
     let Attempt { trial, source, target, id, .. } = attempt;
     let end = Instant::now() + SETTLES;
     let mut seen = String::new();
@@ -198,6 +275,8 @@ pub fn settled(attempt: &Attempt<'_>) -> Result<Outcome> {
         let there = trial.shown(target).map(|shown| shown.state).unwrap_or_default();
         let here = trial.shown(source).map(|shown| shown.state).unwrap_or_default();
         match (said.as_deref(), here.as_str(), there.as_str()) {
+            (Some("moved"), _, "shut-off") if kind == Kind::ShutOff => return Ok(Outcome::Moved),
+            (Some("kept") | None, "shut-off", _) if kind == Kind::ShutOff => return Ok(Outcome::Kept),
             (Some("moved"), _, "running") => return Ok(Outcome::Moved),
             (Some("moved"), _, "shut-off") => return Ok(Outcome::MovedAndDied),
             (Some("kept") | None, "running", _) => return Ok(Outcome::Kept),

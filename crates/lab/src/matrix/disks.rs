@@ -1,0 +1,150 @@
+//! The disks of a guest whose hosts share none: made anew before each migration, so that there is always something to copy,
+//! and compared on both hosts after it. Main type: [`Before`].
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::guest::Guest;
+use crate::host::Host;
+use crate::limits::{GIVEN_BACK, LOOK};
+use crate::trial::Trial;
+
+/// The guest's second disk: raw, most of it holes.
+const DATA: &str = "data.raw";
+const DATA_BYTES: u64 = 16 << 20;
+/// What is in it.
+const NOISE_BYTES: usize = 3 << 20;
+/// Where that begins, in turn: a copy of one must make room and give room back to become the next.
+const PLACES: [u64; 3] = [0, 5 << 20, 11 << 20];
+
+/// Gives a guest that nobody has defined yet its second disk.
+pub(super) fn add(guest: &mut Guest) -> Result<()> {
+    let path = guest.disk.with_file_name(DATA);
+    renew(&path, 0)?;
+    let disk = format!(
+        "<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='{}'/>\
+         <target dev='vdb' bus='virtio'/></disk>\n    <interface type='bridge'>",
+        path.display()
+    );
+    guest.xml = guest.changed("<interface type='bridge'>", &disk)?;
+    Ok(())
+}
+
+/// Fills the second disk with noise that is another one for each number.
+fn renew(path: &Path, number: u64) -> Result<()> {
+    let mut noise = vec![0_u8; NOISE_BYTES];
+    let mut state = number + 1;
+    for word in noise.chunks_exact_mut(8) {
+        // Marsaglia's xorshift64.
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        word.copy_from_slice(&state.to_le_bytes());
+    }
+    let file = File::options().create(true).write(true).truncate(true).open(path)?;
+    file.set_len(DATA_BYTES)?;
+    file.write_all_at(&noise, PLACES[(number % PLACES.len() as u64) as usize])?;
+    Ok(())
+}
+
+/// What there was before a migration.
+#[derive(Debug)]
+pub(super) struct Before {
+    /// Each disk by its path in the definition, with its content.
+    disks: Vec<(PathBuf, Vec<u8>)>,
+    /// Where the domain was.
+    source: String,
+    /// The files beside the disks, on `kvm1` and on `kvm2`.
+    names: [BTreeSet<String>; 2],
+}
+
+impl Before {
+    /// Gives the second disk new content where the domain is, and remembers everything.
+    pub(super) fn renewed(trial: &Trial<'_>, source: &Host, number: u64) -> Result<Before> {
+        let data = trial.guest.disk.with_file_name(DATA);
+        renew(&trial.on(source, &data)?, number)?;
+        let disks =
+            [trial.guest.disk.clone(), data].map(|path| Ok((fs::read(trial.on(source, &path)?)?, path)));
+        let disks = disks.into_iter().map(|disk: Result<_>| disk.map(|(content, path)| (path, content)));
+        Ok(Before {
+            disks: disks.collect::<Result<_>>()?,
+            source: source.name.to_owned(),
+            names: names_on_both(trial)?,
+        })
+    }
+
+    /// The domain belongs to `host` now: its disks are there as they were, and neither host has anything half made. `deletes`:
+    /// a source that it has left keeps none of them.
+    pub(super) fn holds(&self, trial: &Trial<'_>, host: &Host, deletes: bool) -> Result<()> {
+        for (path, content) in &self.disks {
+            let path = trial.on(host, path)?;
+            let now = fs::read(&path).with_context(|| path.display().to_string())?;
+            ensure!(now == *content, "{} is another one than before", path.display());
+        }
+        let other = trial.lab.other(host);
+        if let Ok(owner) = trial.owner(other) {
+            ensure!(owner.host == host.name, "beside the copy of {} is {owner:?}", other.name);
+        }
+        let moved = self.source != host.name;
+        let expected = trial.lab.hosts().iter().zip(&self.names).map(|(on, names)| {
+            let mut names = names.clone();
+            let own = self.disks.iter().filter_map(|(path, _)| path.file_name());
+            let own = own.map(|name| name.to_string_lossy().into_owned()).chain([owner_name(trial)]);
+            match (moved, on.name == host.name) {
+                (true, true) => names.extend(own),
+                (true, false) if deletes => own.for_each(|name| _ = names.remove(&name)),
+                (true, false) | (false, _) => {}
+            }
+            names
+        });
+        let expected: Vec<_> = expected.collect();
+        let end = Instant::now() + GIVEN_BACK;
+        loop {
+            let (names, half_made) = (names_on_both(trial)?, half_made(trial)?);
+            if names.as_slice() == expected && half_made.is_empty() {
+                return Ok(());
+            }
+            ensure!(
+                Instant::now() < end,
+                "the hosts are to have {expected:?}, and have {names:?}; of copies: {half_made:?}"
+            );
+            thread::sleep(LOOK);
+        }
+    }
+}
+
+fn owner_name(trial: &Trial<'_>) -> String {
+    format!("{}.qcow2.ferry", trial.name())
+}
+
+/// The files beside the disks. What a start of the guest makes is not counted, and a source without a record is as good: one
+/// is made when it is needed.
+fn names_on_both(trial: &Trial<'_>) -> Result<[BTreeSet<String>; 2]> {
+    let [kvm1, kvm2] = trial.lab.hosts().each_ref().map(|host| {
+        let entries = fs::read_dir(trial.on(host, &trial.lab.shared)?)?;
+        let names = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+        let names: BTreeSet<String> = names.collect::<Result<_>>()?;
+        Ok::<_, anyhow::Error>(names.into_iter().filter(|name| !name.ends_with(".console")).collect())
+    });
+    Ok([kvm1?, kvm2?])
+}
+
+/// What agents keep only while something comes: logs of copies, definitions that are arriving.
+fn half_made(trial: &Trial<'_>) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for host in trial.lab.hosts() {
+        for entry in fs::read_dir(host.state().join("migrations"))? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "copy" || extension == "xml") {
+                found.push(path.display().to_string());
+            }
+        }
+    }
+    Ok(found)
+}
