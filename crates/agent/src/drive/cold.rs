@@ -23,7 +23,7 @@ use super::carry::carry;
 use super::settle::settle;
 use super::source::{Begun, Broken, Left, Live, Room, Wish};
 use super::stay::{abandon, stay};
-use crate::failure::{CarryFailure, Failure};
+use crate::failure::Failure;
 use crate::guest::{GuestRecord, change_owner};
 use crate::journal::Journal;
 use crate::keeper::Reply;
@@ -160,9 +160,6 @@ async fn make_room(
 ) -> Result<Ticket, Failure> {
     let node = Arc::clone(&live.begun.node);
     let Some(offline) = live.offline.clone() else { return Err(Failure::Stopping) };
-    if let Some(carried) = offline.files.iter().find(|carried| carried.file.converted) {
-        return Err(CarryFailure::Flatten { path: carried.from.clone() }.into());
-    }
     // What is another domain begins its own generations.
     let generation = if offline.keep_source { 0 } else { generation };
     let word = node.neighbours.client(&live.target)?;

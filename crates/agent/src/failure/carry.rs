@@ -9,8 +9,6 @@ use storage::TransferError;
 pub(crate) enum CarryFailure {
     #[error(transparent)]
     Transfer(#[from] TransferError),
-    #[error("the chain of {path} cannot be made one image on its way yet")]
-    Flatten { path: String },
     #[error("while its guest works, {wish} yet")]
     GuestRuns { wish: &'static str },
     #[error("no file {number} comes with this domain")]

@@ -38,14 +38,11 @@ const SILENT: Row = row(504, "copy-storage-silent", "see that the storage of tha
 
 const GUEST_RUNS: Row =
     row(422, "only-offline", "shut it down and add --offline, or put its disks where both hosts see them");
-const FLATTEN: Row =
-    row(422, "flatten-unsupported", "leave out --flatten, or make one image of it before: qemu-img convert");
 
 /// The row of a failure.
 pub(crate) fn row_of(failure: &CarryFailure) -> Row {
     match failure {
         CarryFailure::Transfer(error) => transfer(error),
-        CarryFailure::Flatten { .. } => FLATTEN,
         CarryFailure::GuestRuns { .. } => GUEST_RUNS,
         CarryFailure::NoSuchFile { .. } => NO_SUCH_FILE,
         CarryFailure::NotAsked { .. } => NOT_ASKED,
