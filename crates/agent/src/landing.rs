@@ -8,6 +8,8 @@
 //!                     └────────────────────────────┘                         └ given up: discard
 //! ```
 
+mod converted;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -15,10 +17,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use api::{CopyFile, CopyRole, FileTaken, Verify};
 use axum::body::BodyDataStream;
 use migration::journal::Carried;
-use storage::{Held, ImageFormat, Opening, Proof, Replica, Root, Stamp, TransferError};
+use storage::{Export, Held, ImageFormat, Opening, Proof, Replica, Root, Stamp, TransferError};
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use self::converted::Converted;
 use crate::failure::{CarryFailure, Failure};
 use crate::node::Node;
 use crate::store::blocking;
@@ -48,9 +51,6 @@ impl Landings {
     }
 }
 
-/// A replica that is open, for one version of the source's file.
-type Open = (Stamp, Arc<Replica>);
-
 /// The files of one domain.
 pub(crate) struct Landing {
     migration: Uuid,
@@ -59,10 +59,32 @@ pub(crate) struct Landing {
     places: Vec<PathBuf>,
     /// What is known of each over restarts.
     logs: Vec<PathBuf>,
+    /// The images among them that are made anew.
+    converted: Vec<Option<Converted>>,
     proof: Proof,
-    replicas: Vec<tokio::sync::Mutex<Option<Open>>>,
+    slots: Vec<tokio::sync::Mutex<Slot>>,
     /// Which are here wholly.
     equal: watch::Sender<Vec<bool>>,
+}
+
+/// What of a file is open.
+#[derive(Default)]
+struct Slot {
+    /// For one version of the source's file.
+    replica: Option<(Stamp, Arc<Replica>)>,
+    /// What it is written through, of an image that is made anew.
+    export: Option<Export>,
+}
+
+impl Slot {
+    /// What was written is in the file then.
+    async fn close(&mut self) -> Result<(), Failure> {
+        self.replica = None;
+        match self.export.take() {
+            Some(export) => Ok(export.end().await.map_err(CarryFailure::from)?),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Landing {
@@ -81,13 +103,20 @@ impl Landing {
         let places =
             files.iter().map(|carried| place(node, domain, &carried.file)).collect::<Result<Vec<_>, _>>()?;
         let logs = (0..files.len()).map(|number| node.store.copy_log(migration, number)).collect();
-        let replicas = files.iter().map(|_| tokio::sync::Mutex::default()).collect();
+        let slots = files.iter().map(|_| tokio::sync::Mutex::default()).collect();
+        let converted = files.iter().zip(&places).enumerate().map(|(number, (carried, path))| {
+            let qcow2 = image_of(&carried.file.role).is_some_and(|(_, format)| format == ImageFormat::Qcow2);
+            let shown = || node.store.shown_image(migration, number);
+            // One that becomes raw is nothing but what the guest sees.
+            (carried.file.converted && qcow2).then(|| Converted::new(path, &tag(migration, number), shown()))
+        });
+        let converted = converted.collect();
         let equal = watch::Sender::new(vec![false; files.len()]);
         let proof = match verify {
             Verify::Disk => Proof::Disk,
             Verify::Wire => Proof::Wire,
         };
-        Ok(Landing { migration, files, places, logs, proof, replicas, equal })
+        Ok(Landing { migration, files, places, logs, converted, proof, slots, equal })
     }
 
     /// What is held of a file, of which the source has the version `stamp`.
@@ -118,34 +147,36 @@ impl Landing {
 
     /// The replica of a file; opened where its source says which version it has.
     async fn replica(&self, number: usize, stamp: Option<Stamp>) -> Result<Arc<Replica>, Failure> {
-        let known = self.replicas.get(number).ok_or(CarryFailure::NoSuchFile { number })?;
-        let mut replica = known.lock().await;
+        let known = self.slots.get(number).ok_or(CarryFailure::NoSuchFile { number })?;
+        let mut slot = known.lock().await;
         // The source's file is another one now, or the same agent asks again: the log knows what still counts.
-        if let (Some((version, _)), Some(stamp)) = (&*replica, stamp)
+        if let (Some((version, _)), Some(stamp)) = (&slot.replica, stamp)
             && *version != stamp
         {
-            *replica = None;
+            slot.replica = None;
         }
-        if let Some((_, open)) = &*replica {
+        if let Some((_, open)) = &slot.replica {
             return Ok(Arc::clone(open));
         }
         let stamp = stamp.ok_or(CarryFailure::NotAsked { number })?;
-        let path = self.places[number].clone();
         let Carried { file, over, .. } = &self.files[number];
         if matches!(file.role, CopyRole::Tpm { .. }) {
-            make_directory(&path).await?;
+            make_directory(&self.places[number]).await?;
+        }
+        if let (Some(converted), None) = (&self.converted[number], &slot.export) {
+            slot.export = Some(converted.show(file.length_bytes).await?);
         }
         let opening = Opening {
-            over: *over,
-            path,
-            tag: format!("{}-{number}", self.migration.simple()),
+            over: *over || slot.export.is_some(),
+            path: slot.export.as_ref().map_or(self.places[number].as_path(), Export::place).to_owned(),
+            tag: tag(self.migration, number),
             log: self.logs[number].clone(),
             length: file.length_bytes,
             stamp,
             proof: self.proof,
         };
         let opened = Arc::new(Replica::open(opening).await.map_err(CarryFailure::from)?);
-        *replica = Some((stamp, Arc::clone(&opened)));
+        slot.replica = Some((stamp, Arc::clone(&opened)));
         Ok(opened)
     }
 
@@ -163,9 +194,14 @@ impl Landing {
 
     /// Gives the copies their names, and the images among them the names of what they stand on.
     pub(crate) async fn publish(&self) -> Result<(), Failure> {
-        for (number, replica) in self.replicas.iter().enumerate() {
-            let replica = replica.lock().await;
-            let Some((_, replica)) = &*replica else { continue };
+        for (number, slot) in self.slots.iter().enumerate() {
+            let mut slot = slot.lock().await;
+            if let Some(converted) = &self.converted[number] {
+                slot.close().await?;
+                converted.publish().await?;
+                continue;
+            }
+            let Some((_, replica)) = &slot.replica else { continue };
             let backing = self.files[number].file.backing.as_ref();
             if let Some(backing) = backing {
                 storage::rebase(&replica.place(), Path::new(backing), self.below(number)).await?;
@@ -177,15 +213,9 @@ impl Landing {
 
     /// The format of the image right below one: images of a disk come from the bottom of their chain upwards.
     fn below(&self, number: usize) -> ImageFormat {
-        let of = |carried: &Carried| match &carried.file.role {
-            CopyRole::Disk { disk, format } | CopyRole::Backing { disk, format } => {
-                Some((disk.clone(), if format == "qcow2" { ImageFormat::Qcow2 } else { ImageFormat::Raw }))
-            }
-            CopyRole::Nvram | CopyRole::Tpm { .. } => None,
-        };
-        let above = of(&self.files[number]);
-        let mut lower = self.files[..number].iter().rev().filter_map(of);
-        let found = lower.find(|(disk, _)| above.as_ref().is_some_and(|(above, _)| above == disk));
+        let above = image_of(&self.files[number].file.role);
+        let mut lower = self.files[..number].iter().rev().filter_map(|carried| image_of(&carried.file.role));
+        let found = lower.find(|(disk, _)| above.is_some_and(|(above, _)| above == *disk));
         found.map_or(ImageFormat::Raw, |(_, format)| format)
     }
 
@@ -194,9 +224,25 @@ impl Landing {
         self.places.iter().any(|place| storage::owner_path(place) == record)
     }
 
+    /// Closes a file, and ends what is made anew of it.
+    async fn let_go(
+        &self,
+        number: usize,
+        end: impl AsyncFnOnce(&Converted) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let closed = self.slots[number].lock().await.close().await;
+        if let Some(converted) = &self.converted[number] {
+            end(converted).await?;
+        }
+        closed
+    }
+
     /// The domain is this host's: only what was remembered of the copying goes.
     pub(crate) async fn forget(&self) {
-        for log in &self.logs {
+        for (number, log) in self.logs.iter().enumerate() {
+            if let Err(failure) = self.let_go(number, Converted::forget).await {
+                tracing::warn!("the hidden name of a copy was left behind: {}", failure.chain());
+            }
             if let Err(error) = storage::forget_replica(log).await {
                 tracing::warn!("the log of a copy was left behind: {}", crate::failure::chain(&error));
             }
@@ -205,8 +251,10 @@ impl Landing {
 
     /// The domain stays where it was: the copies go. An older copy that lay here stays, overwritten as far as it was.
     pub(crate) async fn discard(&self) {
-        for (log, replica) in self.logs.iter().zip(&self.replicas) {
-            *replica.lock().await = None;
+        for (number, log) in self.logs.iter().enumerate() {
+            if let Err(failure) = self.let_go(number, Converted::discard).await {
+                tracing::warn!("a copy was left behind: {}", failure.chain());
+            }
             if let Err(error) = storage::discard_replica(log).await {
                 tracing::warn!("a copy was left behind: {}", crate::failure::chain(&error));
             }
@@ -221,6 +269,21 @@ pub(crate) async fn sweep(logs: Vec<PathBuf>) {
             Ok(()) => tracing::info!(log = %log.display(), "what was left of a copy is taken away"),
             Err(error) => tracing::warn!("a copy is still left behind: {}", crate::failure::chain(&error)),
         }
+    }
+}
+
+/// Part of the hidden name of a file that is not here wholly.
+fn tag(migration: Uuid, number: usize) -> String {
+    format!("{}-{number}", migration.simple())
+}
+
+/// The disk that an image is of, and its format; none of other files.
+pub(crate) fn image_of(role: &CopyRole) -> Option<(&str, ImageFormat)> {
+    match role {
+        CopyRole::Disk { disk, format } | CopyRole::Backing { disk, format } => {
+            Some((disk.as_str(), if format == "qcow2" { ImageFormat::Qcow2 } else { ImageFormat::Raw }))
+        }
+        CopyRole::Nvram | CopyRole::Tpm { .. } => None,
     }
 }
 

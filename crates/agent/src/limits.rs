@@ -45,6 +45,11 @@ pub(crate) const FRESHEN_TIMEOUT: Duration = Duration::from_millis(500);
 /// Between two questions to a QEMU that lives and does not answer.
 pub(crate) const ASK_QEMU_EVERY: Duration = Duration::from_secs(1);
 
+/// How often an image is tried to be shown that the agent before had open, and the first pause; each is twice the one
+/// before, so it has 6 s to be closed.
+pub(crate) const SHOW_TRIES_MAX: usize = 6;
+pub(crate) const SHOW_PAUSE_MIN: Duration = Duration::from_millis(100);
+
 /// How often the new owner is tried to be written before the next agent has to do it.
 pub(crate) const OWNER_TRIES_MAX: usize = 8;
 

@@ -17,6 +17,7 @@
 //! state_dir/migrations/<id>.inactive.xml  the same as this host is to keep it
 //! state_dir/migrations/<id>.json    the report of an ended migration
 //! run_dir/<uuid>/                   what lives as long as its QEMU
+//! run_dir/<id>.<number>.image       a chain of images as one file, while it is copied
 //! ```
 
 mod pools;
@@ -148,6 +149,11 @@ impl Store {
         let migration = |path: &Path| path.file_name()?.to_str()?.split_once('.')?.0.parse().ok();
         let logs = list(&self.migrations(), "copy")?.into_iter();
         Ok(logs.filter_map(|path| Some((migration(&path)?, path))).collect())
+    }
+
+    /// Where a chain of images is seen as one file while it is copied.
+    pub(crate) fn shown_image(&self, id: Uuid, number: usize) -> PathBuf {
+        self.run_dir.join(format!("{id}.{number}.image"))
     }
 
     fn arrival(&self, id: Uuid, which: &str) -> PathBuf {

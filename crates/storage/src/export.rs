@@ -88,15 +88,20 @@ pub struct Export {
 
 impl Drop for Export {
     fn drop(&mut self) {
-        // Already gone where it has ended in order. A mount whose program was killed answers nothing but ENOTCONN.
-        let _ = rustix::mount::unmount(&self.place, UnmountFlags::DETACH);
-        let _ = std::fs::remove_file(&self.place);
+        clear(&self.place);
     }
+}
+
+/// Takes away what shows an image. It is gone already where its program has ended in order; the mount of one that was killed
+/// answers nothing but ENOTCONN.
+fn clear(place: &Path) {
+    let _ = rustix::mount::unmount(place, UnmountFlags::DETACH);
+    let _ = std::fs::remove_file(place);
 }
 
 impl Export {
     /// Shows a chain at `place`, for reading; its images are opened in no other way than the chain says, the uppermost
-    /// first. Nobody may write to them.
+    /// first. Nobody may write to them. The place is the caller's alone: what a process that was killed left there goes.
     ///
     /// # Errors
     /// Every [`ExportError`].
@@ -113,7 +118,7 @@ impl Export {
     }
 
     /// Shows an image that stands on nothing at `place`, for reading and writing past the page cache. What is zero in it
-    /// becomes a hole.
+    /// becomes a hole. The place is as for [`Export::read`].
     ///
     /// # Errors
     /// Every [`ExportError`].
@@ -185,7 +190,11 @@ async fn show(image: &Path, place: &Path, mut node: Value, writable: bool) -> Re
         move |source| ExportError::Io { step, path, source }
     };
     let owned = place.to_owned();
-    let made = bounded::run(DISK_TIMEOUT, move || File::create_new(owned)).await;
+    let made = bounded::run(DISK_TIMEOUT, move || {
+        clear(&owned);
+        File::create_new(owned)
+    })
+    .await;
     match made {
         Ok(made) => drop(made.map_err(failed("create", place))?),
         Err(_) => {

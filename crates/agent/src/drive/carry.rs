@@ -11,13 +11,14 @@ use futures_util::future::try_join_all;
 use host::ProcessorTime;
 use migration::compression::{Compression, Window};
 use migration::journal::{Carried, Offline};
-use storage::{Figures, Held, Line, Original, Sender};
+use storage::{Export, Figures, Held, ImageFormat, Line, Link, Original, Sender};
 use tokio::time::Instant;
 
 use super::source::Live;
 use super::watch::{feel_pulse, ticks};
 use crate::failure::{CarryFailure, Failure};
 use crate::http::rows::carry::TRY_AGAIN;
+use crate::landing::image_of;
 use crate::limits::{
     CARRY_PAUSE_MAX, CARRY_PAUSE_MIN, CARRY_TRIES_MAX, COPY_STREAMS_MAX, CUT_TIMEOUT, LEVEL_EVERY,
     PROGRESS_EVERY,
@@ -50,10 +51,29 @@ struct Carrying<'a> {
 
 /// Copies every file, or says why that cannot be. The target has all of them then, durable and equal.
 pub(crate) async fn carry(live: &Live, offline: &Offline) -> Result<CopyReport, Failure> {
+    let mut shown = Vec::new();
+    let carried = carry_all(live, offline, &mut shown).await;
+    for export in shown {
+        // Nothing was written through it; whoever starts the domain here is not to find its images in use.
+        if let Err(error) = export.end().await {
+            tracing::warn!("a chain of images is no longer needed: {}", crate::failure::chain(&error));
+        }
+    }
+    carried
+}
+
+/// `shown` are chains that become one image; they are read until this returns.
+async fn carry_all(live: &Live, offline: &Offline, shown: &mut Vec<Export>) -> Result<CopyReport, Failure> {
     let line = Arc::new(Line::new(offline.bandwidth_bytes_per_s));
     let mut originals = Vec::new();
-    for carried in &offline.files {
-        originals.push(Original::open(Path::new(&carried.from)).await.map_err(CarryFailure::from)?);
+    for (number, carried) in offline.files.iter().enumerate() {
+        if carried.file.converted {
+            let (original, export) = show(live, number, carried).await?;
+            originals.push(original);
+            shown.push(export);
+        } else {
+            originals.push(Original::open(Path::new(&carried.from)).await.map_err(CarryFailure::from)?);
+        }
     }
     let mut carrying = Carrying { live, line, originals, before_bytes: 0, resumed: 0 };
     let mut files = Vec::new();
@@ -77,6 +97,28 @@ pub(crate) async fn carry(live: &Live, offline: &Offline) -> Result<CopyReport, 
         sent_bytes: carrying.line.figures().wire_bytes,
         resumed: carrying.resumed,
     })
+}
+
+/// Shows a chain as one file with the bytes that the guest sees.
+async fn show(live: &Live, number: usize, carried: &Carried) -> Result<(Arc<Original>, Export), Failure> {
+    let node = &live.begun.node;
+    let top = Path::new(&carried.from);
+    let format = image_of(&carried.file.role).map_or(ImageFormat::Raw, |(_, format)| format);
+    let below = storage::below(top, format, |file| node.allows(file)).await?;
+    let mut files = vec![top.to_owned()];
+    files.extend(below.backing);
+    let formats = below.headers.iter().map(|header| header.format).chain(std::iter::repeat(ImageFormat::Raw));
+    let chain: Vec<Link> =
+        files.iter().cloned().zip(formats).map(|(path, format)| Link { path, format }).collect();
+    files.extend(below.data_files);
+    if let Some(path) = files.iter().find(|path| !node.allows(path)) {
+        let allowed = node.config.allowed_paths.clone();
+        return Err(Failure::PathNotAllowed { path: path.clone(), allowed });
+    }
+    let place = node.store.shown_image(live.begun.tracker.id(), number);
+    let export = Export::read(&chain, &place).await.map_err(CarryFailure::from)?;
+    let original = Original::open_export(export.place(), &files).await.map_err(CarryFailure::from)?;
+    Ok((original, export))
 }
 
 impl Carrying<'_> {

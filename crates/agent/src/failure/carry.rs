@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use storage::TransferError;
+use storage::{ExportError, TransferError};
 
 /// Why not.
 #[derive(Debug, thiserror::Error)]
@@ -11,6 +11,8 @@ pub(crate) enum CarryFailure {
     Transfer(#[from] TransferError),
     #[error("while its guest works, {wish} yet")]
     GuestRuns { wish: &'static str },
+    #[error(transparent)]
+    Export(#[from] ExportError),
     #[error("no file {number} comes with this domain")]
     NoSuchFile { number: usize },
     #[error("nobody has asked yet what there is of file {number}")]
@@ -23,6 +25,12 @@ pub(crate) enum CarryFailure {
     Name { name: String },
     #[error("no directory can be made for {path}")]
     Directory {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("the image {path} cannot get its name")]
+    Unnamed {
         path: PathBuf,
         #[source]
         source: std::io::Error,

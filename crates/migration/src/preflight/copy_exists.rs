@@ -26,6 +26,10 @@ fn judged(facts: &Facts, placed: &Placed, place: &PlaceFacts) -> Answer {
     let (to, path) = (&facts.target_name, &place.path);
     let disk = &placed.from;
     let Some(length) = place.length_bytes else { return Answer::pass().between(disk, "nothing there") };
+    if place.block && placed.file.converted {
+        let said = format!("{path} is a block device of {to}, and a chain becomes one image in a file alone");
+        return Answer::fail(said, format!("name a file: --map-disk {disk}=PATH")).between(disk, "a device");
+    }
     if place.block {
         if placed.chosen || place.older_copy {
             return Answer::pass().between(disk, "a device");

@@ -38,18 +38,24 @@ const SILENT: Row = row(504, "copy-storage-silent", "see that the storage of tha
 
 const GUEST_RUNS: Row =
     row(422, "only-offline", "shut it down and add --offline, or put its disks where both hosts see them");
+const NOT_SHOWN: Row = row(
+    500,
+    "image-not-shown",
+    "see that qemu-storage-daemon is installed and /dev/fuse there, or make one image of the chain first: qemu-img convert",
+);
 
 /// The row of a failure.
 pub(crate) fn row_of(failure: &CarryFailure) -> Row {
     match failure {
         CarryFailure::Transfer(error) => transfer(error),
         CarryFailure::GuestRuns { .. } => GUEST_RUNS,
+        CarryFailure::Export(_) => NOT_SHOWN,
         CarryFailure::NoSuchFile { .. } => NO_SUCH_FILE,
         CarryFailure::NotAsked { .. } => NOT_ASKED,
         CarryFailure::NotLanding => NOT_LANDING,
         CarryFailure::Digits { .. } => DIGITS,
         CarryFailure::Name { .. } => NAME,
-        CarryFailure::Directory { .. } => UNWRITABLE,
+        CarryFailure::Directory { .. } | CarryFailure::Unnamed { .. } => UNWRITABLE,
         CarryFailure::NeverEqual { .. } => NEVER_EQUAL,
         CarryFailure::CutTooLong { .. } => CUT_TOO_LONG,
     }
