@@ -94,9 +94,10 @@ impl<'a> Domain<'a> {
     }
 }
 
-fn chain_of_three(shared: &Path) -> Result<PathBuf> {
+/// `mib` of noise in the lowest image, and something in each of the others.
+fn chain_of_three(shared: &Path, mib: u64) -> Result<PathBuf> {
     let [base, middle, top] = ["base.raw", "middle.qcow2", "top.qcow2"].map(|name| shared.join(name));
-    noise(&base, "raw", 64, 4, 7)?;
+    noise(&base, "raw", 64, mib, 7)?;
     let below = |image: &Path| image.display().to_string();
     qemu_img(&["create", "-q", "-f", "qcow2", "-F", "raw", "-b", &below(&base)], &[&middle])?;
     let write = |image: &Path, what: &str| {
@@ -119,7 +120,7 @@ fn images_of_every_kind_are_equal_on_the_target() -> Result<()> {
             noise(&thin, "qcow2", 1024, 16, 1)?;
             noise(&sparse, "raw", 2048, 16, 2)?;
             qemu_img(&["snapshot", "-c", "before"], &[&thin])?;
-            Ok(vec![(thin, "qcow2"), (sparse, "raw"), (chain_of_three(shared)?, "qcow2")])
+            Ok(vec![(thin, "qcow2"), (sparse, "raw"), (chain_of_three(shared, 4)?, "qcow2")])
         })?;
         let (kvm1, kvm2) = (lab.kvm1(), lab.kvm2());
         let end = copy(kvm1, domain.name, kvm2, &[])?;
@@ -148,6 +149,51 @@ fn images_of_every_kind_are_equal_on_the_target() -> Result<()> {
         let content: u64 = copied.files.iter().map(|file| file.content_bytes).sum();
         // A start writes into qcow2's header and into the first blocks of the guest's own disk.
         ensure!(content < 8 << 20, "{content} bytes went back for 64 KiB that differ: {copied:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_chain_becomes_one_image_whatever_is_cut() -> Result<()> {
+    play(|lab| {
+        let domain = Domain::define(lab, |shared| Ok(vec![(chain_of_three(shared, 32)?, "qcow2")]))?;
+        let (kvm1, kvm2) = (lab.kvm1(), lab.kvm2());
+        let before = sent_bytes(kvm1)?;
+        let words = ["--offline", "--copy-storage", "--flatten", "--bandwidth", "4MiB/s"];
+        let migration = Migration::begin(kvm1, domain.name, kvm2, &words)?;
+        for (host, at) in [(kvm2, 10 << 20), (kvm1, 20 << 20)] {
+            let late = Instant::now() + HAPPENS;
+            while sent_bytes(kvm1)? - before < at {
+                ensure!(Instant::now() < late, "{at} bytes were never sent");
+                thread::sleep(LOOK);
+            }
+            host.kill_agent()?;
+            domain.apart.start(host)?;
+        }
+        let watched = Migration::watch(kvm1, migration.id.clone())?;
+        let end = watched.wait_for_end(HAPPENS)?;
+        ensure!(end.outcome.as_deref() == Some("moved"), "{end:?}");
+        let sent = sent_bytes(kvm1)? - before;
+        // The chain, the guest's own disk, and for each cut what was on its way.
+        ensure!(sent < 48 << 20, "{sent} bytes were sent: it began again");
+
+        let (chain, _) = &domain.disks[1];
+        let one = domain.apart.on(kvm2, chain)?;
+        qemu_img(&["compare", "-f", "qcow2", "-F", "qcow2"], &[chain, &one])?;
+        qemu_img(&["check", "-q", "-f", "qcow2"], &[&one])?;
+        let info = qemu_img(&["info", "-f", "qcow2"], &[&one])?;
+        ensure!(!info.contains("backing file"), "{info}");
+        let there = kvm2.ferry_output(["dumpxml", domain.name])?;
+        ensure!(!there.contains("<backingStore type"), "{there}");
+        for directory in [domain.apart.elsewhere.clone(), kvm1.run(), kvm2.run()] {
+            for entry in fs::read_dir(directory)? {
+                let name = entry?.file_name().to_string_lossy().into_owned();
+                let left = name.contains(".ferry-") || name.ends_with(".image");
+                ensure!(!left && !name.contains("base"), "{name} is left in {}", directory.display());
+            }
+        }
+        kvm2.ferry_output(["start", domain.name])?;
+        kvm2.ferry_output(["destroy", domain.name])?;
         Ok(())
     })
 }
