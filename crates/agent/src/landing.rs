@@ -106,9 +106,12 @@ impl Landing {
         let slots = files.iter().map(|_| tokio::sync::Mutex::default()).collect();
         let converted = files.iter().zip(&places).enumerate().map(|(number, (carried, path))| {
             let qcow2 = image_of(&carried.file.role).is_some_and(|(_, format)| format == ImageFormat::Qcow2);
-            let shown = || node.store.shown_image(migration, number);
             // One that becomes raw is nothing but what the guest sees.
-            (carried.file.converted && qcow2).then(|| Converted::new(path, &tag(migration, number), shown()))
+            (carried.file.converted && qcow2).then(|| {
+                let (shown, log) =
+                    (node.store.shown_image(migration, number), node.store.copy_log(migration, number));
+                Converted::new(path, &tag(migration, number), shown, log)
+            })
         });
         let converted = converted.collect();
         let equal = watch::Sender::new(vec![false; files.len()]);

@@ -59,6 +59,9 @@ impl Open {
 
 /// Takes everything up, or says what cannot be read.
 pub(crate) async fn recover(node: &Arc<Node>) -> Result<(), RecoveryError> {
+    for place in node.store.shown_images()? {
+        storage::clear_export(&place);
+    }
     let mut reported = HashSet::new();
     for migration in node.store.reports()? {
         reported.insert(migration.report.id);

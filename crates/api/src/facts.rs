@@ -106,6 +106,8 @@ pub struct HostFacts {
     pub pools: Vec<Pool>,
     /// The NFS servers that the domain's disks lie on, as they answer this host.
     pub nfs: Vec<NfsFacts>,
+    /// Why no chain of images can be seen as one file here; asked where one is to become one image.
+    pub chain_unshown: Option<String>,
     /// What could not be found out.
     pub unknown: Vec<UnknownFact>,
 }

@@ -101,8 +101,9 @@ impl Elsewhere {
     }
 }
 
-/// Whether a path on a host that cannot be asked here is a device's.
-fn is_device(path: &str) -> bool {
+/// Whether a path on a host that cannot be asked here is a device's: what lies below `/dev` is one, except in `/dev/shm`.
+#[must_use]
+pub fn is_device(path: &str) -> bool {
     path.starts_with("/dev/") && !path.starts_with("/dev/shm/")
 }
 

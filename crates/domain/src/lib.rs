@@ -74,7 +74,7 @@ pub use disk::{
 };
 pub use display::{Graphics, Listen, Protocol, SharePolicy, Video, VideoModel, Websocket};
 pub use domain::{Action, Bytes, Domain, FileRole, FileUse, Kind, PowerManagement};
-pub use elsewhere::Elsewhere;
+pub use elsewhere::{Elsewhere, is_device};
 pub use features::{Features, Hyperv, HypervFeature, IoApic, KvmFeatures};
 pub use firmware::{
     Firmware, FirmwareChoice, FirmwareKind, FirmwareRequest, FlashFormat, Loader, LoaderKind, Nvram,

@@ -186,7 +186,7 @@ fn a_chain_becomes_one_image_whatever_is_cut() -> Result<()> {
         let there = kvm2.ferry_output(["dumpxml", domain.name])?;
         ensure!(!there.contains("<backingStore type"), "{there}");
         for directory in [domain.apart.elsewhere.clone(), kvm1.run(), kvm2.run()] {
-            for entry in fs::read_dir(directory)? {
+            for entry in fs::read_dir(&directory)? {
                 let name = entry?.file_name().to_string_lossy().into_owned();
                 let left = name.contains(".ferry-") || name.ends_with(".image");
                 ensure!(!left && !name.contains("base"), "{name} is left in {}", directory.display());

@@ -43,8 +43,10 @@ fn every_rule_is_broken_alone_and_says_what_to_do() {
 
 #[test]
 fn every_rule_has_a_case_and_passes_on_two_like_hosts() {
-    let passes: Vec<String> = [pair(), changed(example::kvm), changed(example::other_ways)]
+    let others = [example::kvm, example::other_ways, example::flattened].map(changed);
+    let passes: Vec<String> = [pair()]
         .iter()
+        .chain(&others)
         .flat_map(|facts| judge(facts, &Selection::default()))
         .map(|checked| checked.rule)
         .collect();

@@ -88,13 +88,13 @@ pub struct Export {
 
 impl Drop for Export {
     fn drop(&mut self) {
-        clear(&self.place);
+        clear_export(&self.place);
     }
 }
 
-/// Takes away what shows an image. It is gone already where its program has ended in order; the mount of one that was killed
-/// answers nothing but ENOTCONN.
-fn clear(place: &Path) {
+/// Takes away what shows an image, as a process that was killed leaves it. It is gone already where its program has ended in
+/// order; the mount of one that was killed answers nothing but ENOTCONN.
+pub fn clear_export(place: &Path) {
     let _ = rustix::mount::unmount(place, UnmountFlags::DETACH);
     let _ = std::fs::remove_file(place);
 }
@@ -126,6 +126,15 @@ impl Export {
         let options = json!({ "discard": "unmap", "detect-zeroes": "unmap", "cache": { "direct": true } });
         let node = node(image, Value::Null, options).await?;
         show(&image.path, place, node, true).await
+    }
+
+    /// Shows an image that holds nothing at `place` and ends that: whether this host can show any.
+    ///
+    /// # Errors
+    /// [`ExportError::NoDaemon`], [`ExportError::Refused`], [`ExportError::TimedOut`], [`ExportError::Io`].
+    pub async fn try_out(place: &Path) -> Result<(), ExportError> {
+        let nothing = json!({ "driver": "null-co", "size": 512, "read-zeroes": true });
+        show(place, place, nothing, false).await?.end().await
     }
 
     /// The file that shows it.
@@ -191,7 +200,7 @@ async fn show(image: &Path, place: &Path, mut node: Value, writable: bool) -> Re
     };
     let owned = place.to_owned();
     let made = bounded::run(DISK_TIMEOUT, move || {
-        clear(&owned);
+        clear_export(&owned);
         File::create_new(owned)
     })
     .await;

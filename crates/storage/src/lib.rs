@@ -27,7 +27,7 @@ mod volume;
 
 pub use chain::{Below, below};
 pub use disk::{Disk, DiskError, DiskKind, Identity, device_name, open_check};
-pub use export::{Export, ExportError, Link};
+pub use export::{Export, ExportError, Link, clear_export};
 pub use filesystem::{Filesystem, filesystem};
 pub use image::{
     Image, ImageError, ImageFormat, Snapshot, SnapshotVerb, check_unused, copy, create, create_qcow2, image,

@@ -20,27 +20,34 @@ pub(super) struct Converted {
     hidden: PathBuf,
     /// Where it is seen as what the guest sees.
     shown: PathBuf,
+    /// The log of what is written through that.
+    log: PathBuf,
 }
 
 impl Converted {
-    /// `tag` is part of its hidden name; it and `shown` are the same over restarts.
-    pub(super) fn new(path: &Path, tag: &str, shown: PathBuf) -> Converted {
+    /// `tag` is part of its hidden name; it, `shown` and `log` are the same over restarts.
+    pub(super) fn new(path: &Path, tag: &str, shown: PathBuf, log: PathBuf) -> Converted {
         let mut name = std::ffi::OsString::from(".");
         name.push(path.file_name().unwrap_or_default());
         name.push(format!(".ferry-{tag}"));
-        Converted { path: path.to_owned(), hidden: path.with_file_name(name), shown }
+        Converted { path: path.to_owned(), hidden: path.with_file_name(name), shown, log }
     }
 
     /// Shows it, and makes it first where it is not there yet.
     pub(super) async fn show(&self, length_bytes: u64) -> Result<Export, Failure> {
-        let (hidden, path) = (self.hidden.clone(), self.path.clone());
-        let looked = blocking(move || Ok((look(&hidden)?, look(&path)?)));
+        let (hidden, path, log) = (self.hidden.clone(), self.path.clone(), self.log.clone());
+        let looked = blocking(move || Ok((look(&hidden)?, look(&log)?, look(&path)?)));
         match looked.await.map_err(|source| self.unnamed(source))? {
-            (None, Some(_)) => {
+            (Some(_), Some(_), _) => {}
+            (_, _, Some(_)) => {
                 return Err(CarryFailure::from(TransferError::Exists { path: self.path.clone() }).into());
             }
-            (None, None) => storage::create(&self.hidden, length_bytes, ImageFormat::Qcow2).await?,
-            (Some(_), _) => {}
+            // What is there of one without the other is of no use: a log is of the image that it was begun for.
+            (_, _, None) => {
+                storage::forget_replica(&self.log).await.map_err(CarryFailure::from)?;
+                self.forget().await?;
+                storage::create(&self.hidden, length_bytes, ImageFormat::Qcow2).await?;
+            }
         }
         let image = Link { path: self.hidden.clone(), format: ImageFormat::Qcow2 };
         let show = || Export::write(&image, &self.shown);
@@ -124,7 +131,9 @@ mod tests {
     async fn only_the_copy_itself_is_named_or_removed() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("web1.qcow2");
-        let converted = Converted::new(&path, "7-0", directory.path().join("shown"));
+        let elsewhere = tempfile::tempdir().unwrap();
+        let [shown, log] = ["shown", "log"].map(|name| elsewhere.path().join(name));
+        let converted = Converted::new(&path, "7-0", shown, log);
         let left = || std::fs::read_dir(directory.path()).unwrap().count();
         converted.discard().await.unwrap();
         for ends in [true, false] {

@@ -26,6 +26,9 @@ pub(crate) async fn take_in(node: &Node, offer: &Offer) -> Result<Coming, Failur
     }
     let selection = Selection::offered(&offer.skip);
     let mut found = target::gather(node, domain, offer.formerly, &offer.files).await?;
+    if offer.offline {
+        found.host.chain_unshown = target::chain_unshown(node, &offer.files).await;
+    }
     for disk in &mut found.host.disks {
         disk.owned_by_source = owned_by_source(domain, disk, offer).await;
     }

@@ -51,7 +51,11 @@ async fn one(file: &CopyFile, path: &Path, named: PlaceFacts) -> PlaceFacts {
         Err(error) => return PlaceFacts { fault: Some(chain(&error)), ..named },
     };
     let here = PlaceFacts { filesystem: Some(room.id), free_bytes: Some(room.free_bytes), ..named };
-    let Some(opened) = opened else { return PlaceFacts { older_copy: false, ..here } };
+    let Some(opened) = opened else {
+        // A file of that name would be lost at the next boot, and none is what the definition would mean.
+        let fault = domain::is_device(&file.path).then(|| "there is no such device".to_owned());
+        return PlaceFacts { older_copy: false, fault, ..here };
+    };
     let taken = storage::image(path, ImageFormat::Raw).await.ok().and_then(|image| image.actual_size);
     PlaceFacts {
         length_bytes: Some(opened.size),

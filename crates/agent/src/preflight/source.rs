@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use api::{
-    CheckMode, CheckOffer, CheckReport, CheckRequest, Finding, HostFacts, Maps, Pool, PoolOrder, Severity,
-    TargetFacts,
+    CheckMode, CheckOffer, CheckReport, CheckRequest, CopyFile, Finding, HostFacts, Maps, Pool, PoolOrder,
+    Severity, TargetFacts,
 };
 use client::{Client, ClientError, ProtocolError};
 use domain::Definition;
@@ -17,7 +17,7 @@ use migration::preflight::{Between, DomainFacts, Facts, GuestFacts, Selection, U
 use uuid::Uuid;
 
 use super::nonces::Nonces;
-use super::{domain::wants, door, host, no_answer, qemu, within};
+use super::{domain::wants, door, host, no_answer, qemu, target::chain_unshown, within};
 use crate::failure::{Failure, chain};
 use crate::guest::frozen_uuid;
 use crate::keeper::{Ask, Surveyed};
@@ -139,7 +139,11 @@ async fn examine(node: &Node, surveyed: &Surveyed, request: &CheckRequest) -> Re
         (Ok(_), None) => going.unasked(source, Unasked::Same).await?,
         (Err(unasked), _) => going.unasked(source, unasked).await?,
     };
-    let Asked { placing, shared, source, target, between } = asked;
+    let Asked { placing, shared, mut source, target, between } = asked;
+    if !live {
+        let files: Vec<CopyFile> = placing.files.iter().map(|placed| placed.file.clone()).collect();
+        source.chain_unshown = chain_unshown(node, &files).await;
+    }
     let domain = DomainFacts {
         copies: placing.files.clone(),
         shared,

@@ -8,6 +8,7 @@ use domain::{Definition, Domain, FileRole, FileUse};
 use futures_util::future::join_all;
 use qemu::capabilities::Capabilities;
 use qemu::command_line::missing_devices;
+use storage::Export;
 use tokio::time::timeout;
 use uuid::Uuid;
 
@@ -32,6 +33,9 @@ pub(crate) async fn facts(node: &Node, offer: &CheckOffer) -> Result<TargetFacts
     nonces.note(&mut found.host.disks);
     nonces.note_places(&mut found.places);
     found.source_fault = source_fault;
+    if !offer.live {
+        found.host.chain_unshown = chain_unshown(node, &offer.files).await;
+    }
     if offer.live
         && let Some(listen) = node.config.listen
     {
@@ -99,6 +103,15 @@ pub(super) async fn gather(
         door_token: None,
         places,
     })
+}
+
+/// Why no chain of images can be seen as one file on this host, where one of these files is to become one image.
+pub(super) async fn chain_unshown(node: &Node, files: &[CopyFile]) -> Option<String> {
+    if !files.iter().any(|file| file.converted) {
+        return None;
+    }
+    let place = node.store.shown_image(Uuid::new_v4(), 0);
+    within("a chain as one file", Export::try_out(&place)).await.err().map(|unknown| unknown.reason)
 }
 
 async fn kvm_unusable(node: &Node, domain: &Domain) -> Option<String> {

@@ -26,7 +26,9 @@ fn judged(facts: &Facts, placed: &Placed, place: &PlaceFacts) -> Answer {
     let (to, path) = (&facts.target_name, &place.path);
     let disk = &placed.from;
     let Some(length) = place.length_bytes else { return Answer::pass().between(disk, "nothing there") };
-    if place.block && placed.file.converted {
+    // While its guest works, a disk's new image takes the place of an older copy, or a device.
+    let flattened = placed.file.converted && !facts.domain.live;
+    if place.block && flattened {
         let said = format!("{path} is a block device of {to}, and a chain becomes one image in a file alone");
         return Answer::fail(said, format!("name a file: --map-disk {disk}=PATH")).between(disk, "a device");
     }
@@ -38,10 +40,17 @@ fn judged(facts: &Facts, placed: &Placed, place: &PlaceFacts) -> Answer {
         let mend = format!("say so, or name another place: --map-disk {disk}={path}");
         return Answer::fail(said, mend).between(disk, "a device");
     }
-    if place.older_copy && !placed.file.converted {
+    if place.older_copy && !flattened {
         return Answer::pass().between(disk, "an older copy");
     }
-    let said = format!("{to} has a file {path} of {length} bytes, and it is no older copy of this domain's");
+    let said = match place.older_copy {
+        true => {
+            format!("{to} has an older copy of this disk at {path}, and a chain becomes a new image alone")
+        }
+        false => {
+            format!("{to} has a file {path} of {length} bytes, and it is no older copy of this domain's")
+        }
+    };
     let mend = format!("name another place, --map-disk {disk}=PATH, or remove the file on {to}");
     Answer::fail(said, mend).between(disk, format!("{length} bytes"))
 }

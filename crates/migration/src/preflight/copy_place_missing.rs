@@ -1,12 +1,12 @@
-//! Rule `copy-place-missing`: the directories that disks are to be copied into are there.
+//! Rule `copy-place-missing`: the directories and devices that disks are to be copied into are there.
 
 use super::rule::{Answer, Rule};
 
 /// The place of a copy cannot be used.
 pub(super) static COPY_PLACE_MISSING: Rule = Rule {
     code: "copy-place-missing",
-    what: "the directory that each file is to be copied into",
-    why: "Ferry makes files on another host, and no directories",
+    what: "the directory, or the block device, that each file is to be copied into",
+    why: "Ferry makes files on another host, and no directories or devices",
     needed: false,
     judge: |facts| {
         let to = &facts.target_name;
@@ -17,7 +17,7 @@ pub(super) static COPY_PLACE_MISSING: Rule = Rule {
                 Some(fault) => Answer::fail(
                     format!("{from} cannot be copied to {path} on {to}: {fault}"),
                     format!(
-                        "make the directory on {to}, or name another place: --map-pool POOL=POOL, --map-disk {from}=PATH"
+                        "make the directory or the device on {to}, or name another place: --map-pool POOL=POOL, --map-disk {from}=PATH"
                     ),
                 )
                 .between(from, "not usable"),

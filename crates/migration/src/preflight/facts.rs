@@ -48,7 +48,17 @@ impl Facts {
 
     /// Whether a disk goes with the domain.
     pub(super) fn is_copied(&self, name: &str) -> bool {
-        self.domain.copies.iter().any(|placed| match &placed.file.role {
+        self.copy_of(name).is_some()
+    }
+
+    /// Whether a disk becomes a new image, of what the guest sees.
+    pub(super) fn is_made_anew(&self, name: &str) -> bool {
+        self.copy_of(name).is_some_and(|placed| placed.file.converted)
+    }
+
+    /// What is copied as a disk, its uppermost image.
+    fn copy_of(&self, name: &str) -> Option<&Placed> {
+        self.domain.copies.iter().find(|placed| match &placed.file.role {
             CopyRole::Disk { disk, .. } => disk == name,
             CopyRole::Backing { .. } | CopyRole::Nvram | CopyRole::Tpm { .. } => false,
         })

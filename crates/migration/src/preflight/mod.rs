@@ -37,6 +37,7 @@ mod export_missing;
 mod facts;
 mod file;
 mod filesystem;
+mod flatten_unsupported;
 mod format;
 mod guest_agent;
 mod host_device;
@@ -65,6 +66,7 @@ mod qemu_version;
 mod rule;
 mod same_host;
 mod snapshots;
+mod snapshots_lost;
 mod source_unreachable;
 mod state_space;
 mod target_older;
@@ -116,6 +118,7 @@ pub static RULES: &[&Rule] = &[
     &copy_place_missing::COPY_PLACE_MISSING,
     &copy_exists::COPY_EXISTS,
     &copy_too_small::COPY_TOO_SMALL,
+    &flatten_unsupported::FLATTEN_UNSUPPORTED,
     &disk_space::DISK_SPACE_SHORT,
     &name_taken::NAME_TAKEN,
     &uuid_taken::UUID_TAKEN,
@@ -132,6 +135,7 @@ pub static RULES: &[&Rule] = &[
     &cache::CACHE_UNSAFE,
     &lock::LOCK_UNAVAILABLE,
     &snapshots::SNAPSHOTS_INSIDE,
+    &snapshots_lost::SNAPSHOTS_LOST,
     &path::PATH_NOT_ALLOWED,
     &emulator::EMULATOR_NOT_ALLOWED,
     &file::FILE_MISSING,

@@ -9,7 +9,10 @@ pub(super) static SNAPSHOTS_INSIDE: Rule = Rule {
     why: "they go along with the image; one with memory in it can be brought back only by a like CPU and QEMU",
     needed: false,
     judge: |facts| {
-        let answers = facts.source.disks.iter().filter(|disk| disk.fault.is_none()).map(|disk| {
+        let disks = facts.source.disks.iter();
+        // Of a disk that becomes a new image another rule speaks.
+        let kept = disks.filter(|disk| disk.fault.is_none() && !facts.is_made_anew(&disk.disk));
+        let answers = kept.map(|disk| {
             let names = disk.snapshots.join(", ");
             let answer = if disk.snapshots.is_empty() {
                 Answer::pass().between("none", "")

@@ -9,7 +9,7 @@ use super::Facts;
 
 pub use cases::{Case, cases};
 pub use document::document;
-pub use pair::{copied, kvm, missing, other_ways, pair};
+pub use pair::{copied, flattened, kvm, missing, other_ways, pair};
 
 /// The pair of hosts with something changed.
 #[must_use]

@@ -68,6 +68,12 @@ pub fn other_ways(facts: &mut Facts) {
     (device.block, device.length_bytes) = (true, Some(2 << 30));
 }
 
+/// The same, and the first disk's chain becomes one image.
+pub fn flattened(facts: &mut Facts) {
+    other_ways(facts);
+    facts.domain.copies[0].file.converted = true;
+}
+
 /// Has a disk be copied to the path that it has, where nothing is and a lot of room.
 pub fn copied(facts: &mut Facts, disk: &str, path: &str) {
     let file = CopyFile {
@@ -186,6 +192,7 @@ fn host(name: &str) -> HostFacts {
             exports: Some(vec!["/export".into()]),
             ..NfsFacts::default()
         }],
+        chain_unshown: None,
         unknown: vec![],
     }
 }

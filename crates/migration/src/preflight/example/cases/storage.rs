@@ -3,8 +3,8 @@
 use api::{BrokenChain, DiskFacts, FileFacts, NfsFacts, NonceSeen, Pool, Severity};
 
 use super::{Case, told};
-use crate::preflight::Facts;
 use crate::preflight::example::pair;
+use crate::preflight::{DomainDisk, Facts};
 
 fn pool(facts: &mut Facts) -> &mut Pool {
     &mut told(facts).host.pools[0]
@@ -92,6 +92,50 @@ pub(super) static CASES: &[Case] = &[
         change: |facts| {
             pair::other_ways(facts);
             told(facts).places[1].length_bytes = Some(1 << 20);
+        },
+    },
+    Case {
+        rule: "copy-too-small",
+        severity: Severity::Warn,
+        condition: "a qcow2 image is to be copied to a device that it will outgrow",
+        change: |facts| {
+            pair::other_ways(facts);
+            facts.domain.disks.push(DomainDisk {
+                name: "vdb".into(),
+                writable: true,
+                ..DomainDisk::default()
+            });
+            let disk = DiskFacts { disk: "vdb".into(), ..facts.source.disks[0].clone() };
+            facts.source.disks.push(disk);
+        },
+    },
+    Case {
+        rule: "copy-exists",
+        severity: Severity::Fail,
+        condition: "a chain is to become one image where an older copy of the disk lies",
+        change: |facts| {
+            pair::flattened(facts);
+            let place = &mut told(facts).places[0];
+            (place.length_bytes, place.older_copy) = (Some(1 << 20), true);
+        },
+    },
+    Case {
+        rule: "copy-exists",
+        severity: Severity::Fail,
+        condition: "a chain is to become one image, and its place is a device",
+        change: |facts| {
+            pair::flattened(facts);
+            let place = &mut told(facts).places[0];
+            (place.length_bytes, place.block) = (Some(2 << 30), true);
+        },
+    },
+    Case {
+        rule: "flatten-unsupported",
+        severity: Severity::Fail,
+        condition: "a chain is to become one image, and the target has no FUSE",
+        change: |facts| {
+            pair::flattened(facts);
+            told(facts).host.chain_unshown = Some("fuse: device not found".into());
         },
     },
     Case {
@@ -383,6 +427,15 @@ pub(super) static CASES: &[Case] = &[
         severity: Severity::Warn,
         condition: "the image holds a snapshot",
         change: |facts| {
+            facts.source.disks[0].snapshots = vec!["before-upgrade".into()];
+        },
+    },
+    Case {
+        rule: "snapshots-lost",
+        severity: Severity::Fail,
+        condition: "the image holds a snapshot, and its chain is to become one image",
+        change: |facts| {
+            pair::flattened(facts);
             facts.source.disks[0].snapshots = vec!["before-upgrade".into()];
         },
     },
