@@ -7,6 +7,7 @@
 
 pub mod apart;
 pub mod client;
+pub mod device;
 pub mod guest;
 pub mod holder;
 pub mod host;

@@ -3,6 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Instant;
@@ -10,11 +11,13 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use lab::Lab;
 use lab::apart::{Apart, qemu_img};
+use lab::device::Device;
 use lab::guest::GuestOptions;
 use lab::host::Host;
 use lab::limits::{HAPPENS, LOOK};
 use lab::migration::{Migration, Report};
 use lab::network::MANAGEMENT_LINK;
+use lab::preflight::check;
 use lab::trial::{Trial, play};
 use serde_json::Value;
 
@@ -44,7 +47,7 @@ fn noise(path: &Path, format: &str, size_mib: u64, mib: u64, seed: u64) -> Resul
             word.copy_from_slice(&state.to_le_bytes());
         }
         let at = (run * size_mib / mib) << 20;
-        std::os::unix::fs::FileExt::write_all_at(&file, &block, at)?;
+        file.write_all_at(&block, at)?;
     }
     if format == "raw" {
         return Ok(fs::rename(&raw, path)?);
@@ -54,8 +57,10 @@ fn noise(path: &Path, format: &str, size_mib: u64, mib: u64, seed: u64) -> Resul
 }
 
 fn disk(path: &Path, format: &str, target: &str) -> String {
+    let is_device = fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_block_device());
+    let (kind, attribute) = if is_device { ("block", "dev") } else { ("file", "file") };
     format!(
-        "<disk type='file' device='disk'><driver name='qemu' type='{format}'/><source file='{}'/>\
+        "<disk type='{kind}' device='disk'><driver name='qemu' type='{format}'/><source {attribute}='{}'/>\
          <target dev='{target}' bus='virtio'/></disk>\n",
         path.display()
     )
@@ -153,13 +158,55 @@ fn images_of_every_kind_are_equal_on_the_target() -> Result<()> {
     })
 }
 
+/// The words that make one image of a chain.
+const FLATTEN: [&str; 3] = ["--offline", "--copy-storage", "--flatten"];
+
+/// A domain whose second disk stands on two more images, which its definition names.
+fn with_chain(lab: &Lab) -> Result<Domain<'_>> {
+    let domain = Domain::define(lab, |shared| Ok(vec![(chain_of_three(shared, 32)?, "qcow2")]))?;
+    let [base, middle] = ["base.raw", "middle.qcow2"].map(|name| lab.shared.join(name).display().to_string());
+    let below = format!(
+        "<backingStore type='file'><format type='qcow2'/><source file='{middle}'/><backingStore type='file'>\
+         <format type='raw'/><source file='{base}'/><backingStore/></backingStore></backingStore>"
+    );
+    let written = lab.kvm1().ferry_output(["dumpxml", domain.name])?;
+    let target = "<target dev='vdb'";
+    ensure!(written.contains(target), "{written}");
+    let xml = lab.directory().join("chain.xml");
+    fs::write(&xml, written.replace(target, &format!("{below}{target}")))?;
+    lab.kvm1().ferry_output(["define".as_ref(), xml.as_os_str()])?;
+    Ok(domain)
+}
+
+/// Nothing of a copy that was under way is left on either host: no hidden file, nothing that shows a chain, no program.
+fn is_tidied(domain: &Domain<'_>) -> Result<()> {
+    let lab = domain.apart.lab;
+    for directory in [domain.apart.elsewhere.clone(), lab.kvm1().run(), lab.kvm2().run()] {
+        for entry in fs::read_dir(&directory)? {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            let left = name.contains(".ferry-") || name.ends_with(".image") || name.contains("base");
+            ensure!(!left, "{name} is left in {}", directory.display());
+        }
+    }
+    let ours = lab.directory().display().to_string();
+    for process in fs::read_dir("/proc")? {
+        let words = fs::read(process?.path().join("cmdline")).unwrap_or_default();
+        let words = String::from_utf8_lossy(&words).into_owned();
+        ensure!(!(words.contains("qemu-storage-daemon") && words.contains(&ours)), "{words} still runs");
+    }
+    Ok(())
+}
+
 #[test]
 fn a_chain_becomes_one_image_whatever_is_cut() -> Result<()> {
     play(|lab| {
-        let domain = Domain::define(lab, |shared| Ok(vec![(chain_of_three(shared, 32)?, "qcow2")]))?;
+        let domain = with_chain(lab)?;
         let (kvm1, kvm2) = (lab.kvm1(), lab.kvm2());
+        let (report, exit) = check(kvm1, &[&["web1", "--to", "kvm2"], &FLATTEN[..]].concat())?;
+        let tried = report.checked.iter().filter(|checked| checked.rule == "flatten-unsupported");
+        ensure!((exit, tried.count()) == (0, 2), "{report:?}");
         let before = sent_bytes(kvm1)?;
-        let words = ["--offline", "--copy-storage", "--flatten", "--bandwidth", "4MiB/s"];
+        let words = [&FLATTEN[..], &["--bandwidth", "4MiB/s"]].concat();
         let migration = Migration::begin(kvm1, domain.name, kvm2, &words)?;
         for (host, at) in [(kvm2, 10 << 20), (kvm1, 20 << 20)] {
             let late = Instant::now() + HAPPENS;
@@ -176,24 +223,89 @@ fn a_chain_becomes_one_image_whatever_is_cut() -> Result<()> {
         let sent = sent_bytes(kvm1)? - before;
         // The chain, the guest's own disk, and for each cut what was on its way.
         ensure!(sent < 48 << 20, "{sent} bytes were sent: it began again");
+        is_tidied(&domain)?;
 
-        let (chain, _) = &domain.disks[1];
-        let one = domain.apart.on(kvm2, chain)?;
-        qemu_img(&["compare", "-f", "qcow2", "-F", "qcow2"], &[chain, &one])?;
+        let (top, _) = &domain.disks[1];
+        let one = domain.apart.on(kvm2, top)?;
+        qemu_img(&["compare", "-f", "qcow2", "-F", "qcow2"], &[top, &one])?;
         qemu_img(&["check", "-q", "-f", "qcow2"], &[&one])?;
         let info = qemu_img(&["info", "-f", "qcow2"], &[&one])?;
         ensure!(!info.contains("backing file"), "{info}");
+        let taken = |path: &Path| Ok::<_, anyhow::Error>(fs::metadata(path)?.blocks() * 512);
+        let chain =
+            taken(top)? + taken(&lab.shared.join("middle.qcow2"))? + taken(&lab.shared.join("base.raw"))?;
+        ensure!(taken(&one)? <= chain + chain / 20, "{} bytes are taken, of the chain {chain}", taken(&one)?);
         let there = kvm2.ferry_output(["dumpxml", domain.name])?;
-        ensure!(!there.contains("<backingStore type"), "{there}");
-        for directory in [domain.apart.elsewhere.clone(), kvm1.run(), kvm2.run()] {
-            for entry in fs::read_dir(&directory)? {
-                let name = entry?.file_name().to_string_lossy().into_owned();
-                let left = name.contains(".ferry-") || name.ends_with(".image");
-                ensure!(!left && !name.contains("base"), "{name} is left in {}", directory.display());
-            }
-        }
+        ensure!(!there.contains("backingStore"), "{there}");
         kvm2.ferry_output(["start", domain.name])?;
         kvm2.ferry_output(["destroy", domain.name])?;
+        Ok(())
+    })
+}
+
+#[test]
+fn a_chain_with_snapshots_is_flattened_by_word_alone_and_given_up_without_a_trace() -> Result<()> {
+    play(|lab| {
+        let domain = with_chain(lab)?;
+        let (kvm1, kvm2) = (lab.kvm1(), lab.kvm2());
+        let (top, _) = &domain.disks[1];
+        qemu_img(&["snapshot", "-c", "before-upgrade"], &[top])?;
+        let refused =
+            kvm1.ferry_refusal(&[&["migrate", domain.name, "--to", kvm2.name], &FLATTEN[..]].concat())?;
+        let lost = refused.details.iter().find(|detail| detail.code == "snapshots-lost");
+        ensure!(lost.is_some_and(|lost| lost.message.contains("before-upgrade")), "{refused:?}");
+
+        let words = [&FLATTEN[..], &["--skip", "snapshots-lost", "--bandwidth", "4MiB/s"]].concat();
+        let mut migration = Migration::begin(kvm1, domain.name, kvm2, &words)?;
+        migration.wait_for_bytes(8 << 20, HAPPENS)?;
+        ensure!(is_tidied(&domain).is_err(), "no image is under way");
+        kvm1.ferry_output(["migrations", "cancel", &migration.id])?;
+        let end = migration.wait_for_end(HAPPENS)?;
+        ensure!(end.outcome.as_deref() == Some("kept") && migration.exit(HAPPENS)? == 5, "{end:?}");
+        is_tidied(&domain)?;
+        ensure!(!domain.apart.on(kvm2, top)?.exists(), "a part of the image has its name");
+        kvm1.ferry_output(["start", domain.name])?;
+        kvm1.ferry_output(["destroy", domain.name])?;
+        Ok(())
+    })
+}
+
+#[test]
+fn a_disk_on_a_block_device_goes_there_and_back() -> Result<()> {
+    play(|lab| {
+        let file = |name: &str| lab.directory().join(name);
+        noise(&file("here.img"), "raw", 64, 8, 11)?;
+        // What lies there is to be gone, also where the disk holds nothing.
+        noise(&file("there.img"), "raw", 64, 16, 13)?;
+        let here = Device::begin(&file("here.img"), &lab.shared.join("disk"))?;
+        let domain = Domain::define(lab, |_| Ok(vec![(here.node().to_owned(), "raw")]))?;
+        let (kvm1, kvm2) = (lab.kvm1(), lab.kvm2());
+        let there = Device::begin(&file("there.img"), &domain.apart.elsewhere.join("disk"))?;
+        let words = ["--offline", "--copy-storage"];
+        let refused =
+            kvm1.ferry_refusal(&[&["migrate", domain.name, "--to", kvm2.name], &words[..]].concat())?;
+        ensure!(refused.details.iter().any(|detail| detail.code == "copy-exists"), "{refused:?}");
+
+        let map = format!("vdb={}", here.node().display());
+        copy(kvm1, domain.name, kvm2, &["--map-disk", &map])?;
+        qemu_img(&["compare", "-f", "raw", "-F", "raw"], &[here.node(), there.node()])?;
+        ensure!(
+            kvm2.ferry_output(["dumpxml", domain.name])?.contains("type='block'"),
+            "it is no device there"
+        );
+        kvm2.ferry_output(["start", domain.name])?;
+        kvm2.ferry_output(["destroy", domain.name])?;
+
+        File::options().write(true).open(there.node())?.write_all_at(&[0x33; 64 << 10], 5 << 20)?;
+        // The way back needs no word: what lies there is an older copy.
+        let back = copy(kvm2, domain.name, kvm1, &[])?;
+        qemu_img(&["compare", "-f", "raw", "-F", "raw"], &[here.node(), there.node()])?;
+        let copied = back.copied.context("nothing was copied")?;
+        let disk = copied.files.iter().find(|file| file.from == here.node().display().to_string());
+        let content = disk.context("the device was not copied")?.content_bytes;
+        ensure!((64 << 10..1 << 20).contains(&content), "{content} bytes went back for 64 KiB that differ");
+        kvm1.ferry_output(["start", domain.name])?;
+        kvm1.ferry_output(["destroy", domain.name])?;
         Ok(())
     })
 }

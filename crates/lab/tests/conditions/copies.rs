@@ -2,13 +2,15 @@
 //! broken, somebody writes them.
 
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use lab::Lab;
+use lab::device::{Device, said};
 use lab::guest::Guest;
 use lab::holder::Holder;
+use lab::host::Mount;
 use lab::preflight::{expect, real};
 
 use crate::define;
@@ -36,38 +38,10 @@ pub(crate) fn places(lab: &Lab, guest: &Guest) -> Result<()> {
     fs::copy(&guest.disk, &other)?;
     copied_to(&other, "copy-exists", "another disk lies at the disk's place on the target")?;
     fs::remove_file(&other)?;
-    let small = Device::small(lab)?;
-    copied_to(&small.node, "copy-too-small", "the disk's place is a device of 64 KiB")
-}
-
-/// A block device beside the disks.
-struct Device {
-    looped: String,
-    node: PathBuf,
-}
-
-impl Device {
-    fn small(lab: &Lab) -> Result<Device> {
-        let file = lab.directory().join("small.img");
-        File::create(&file)?.set_len(SMALL_BYTES)?;
-        let looped = said(Command::new("losetup").args(["--find", "--show"]).arg(&file))?;
-        let device = Device { node: lab.shared.join("small"), looped };
-        said(Command::new("cp").args(["-a", &device.looped]).arg(&device.node))?;
-        Ok(device)
-    }
-}
-
-impl Drop for Device {
-    fn drop(&mut self) {
-        _ = fs::remove_file(&self.node);
-        _ = Command::new("losetup").args(["-d", &self.looped]).status();
-    }
-}
-
-fn said(command: &mut Command) -> Result<String> {
-    let output = command.output().with_context(|| format!("{command:?}"))?;
-    ensure!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+    let file = lab.directory().join("small.img");
+    File::create(&file)?.set_len(SMALL_BYTES)?;
+    let small = Device::begin(&file, &lab.shared.join("small"))?;
+    copied_to(small.node(), "copy-too-small", "the disk's place is a device of 64 KiB")
 }
 
 /// The disks of a domain that is shut off.
@@ -77,6 +51,7 @@ pub(crate) fn images(lab: &Lab, guest: &Guest) -> Result<()> {
     let made = ["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", "base.qcow2"];
     said(Command::new("qemu-img").args(made).arg(&top))?;
     define(lab, &guest.changed(&guest.disk.display().to_string(), &top.display().to_string())?)?;
+    one_image(lab, &top)?;
     fs::remove_file(&base)?;
     let condition = "the image that the disk stands on was removed";
     expect(lab, &["web1"], real("chain-broken", "fail", condition))?;
@@ -87,4 +62,19 @@ pub(crate) fn images(lab: &Lab, guest: &Guest) -> Result<()> {
     let condition = "qemu-io has the disk open for writing";
     expect(lab, &["web1"], real("image-in-use", "fail", condition))?;
     holder.end()
+}
+
+/// A chain that is to become one image.
+fn one_image(lab: &Lab, top: &Path) -> Result<()> {
+    let map = format!("vda={}", lab.shared.join("one.qcow2").display());
+    let words = ["web1", "--offline", "--copy-storage", "--flatten", "--map-disk", &map];
+    let snapshot =
+        |verb| said(Command::new("qemu-img").args(["snapshot", verb, "before"]).arg(top)).map(drop);
+    snapshot("-c")?;
+    let condition = "the image holds a snapshot, and its chain is to become one image";
+    expect(lab, &words, real("snapshots-lost", "fail", condition))?;
+    snapshot("-d")?;
+    let no_fuse = Mount::Bind { from: "/dev/null".into(), at: "/dev/fuse".into() };
+    let condition = "a chain is to become one image, and the target has no /dev/fuse";
+    lab.kvm2().seeing(&no_fuse, || expect(lab, &words, real("flatten-unsupported", "fail", condition)))
 }
