@@ -158,9 +158,7 @@ impl Store {
 
     /// What an agent before has left of those.
     pub(crate) fn shown_images(&self) -> Result<Vec<PathBuf>, StoreError> {
-        let entries = std::fs::read_dir(&self.run_dir).map_err(|source| read_fault(&self.run_dir, source))?;
-        let paths = entries.flatten().map(|entry| entry.path());
-        Ok(paths.filter(|path| path.extension().is_some_and(|extension| extension == "image")).collect())
+        list(&self.run_dir, "image")
     }
 
     fn arrival(&self, id: Uuid, which: &str) -> PathBuf {
