@@ -215,7 +215,7 @@ fn a_chain_becomes_one_image_whatever_is_cut() -> Result<()> {
                 thread::sleep(LOOK);
             }
             host.kill_agent()?;
-            domain.apart.start(host)?;
+            host.start_agent()?;
         }
         let watched = Migration::watch(kvm1, migration.id.clone())?;
         let end = watched.wait_for_end(HAPPENS)?;
