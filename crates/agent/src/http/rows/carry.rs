@@ -5,11 +5,18 @@ use storage::TransferError;
 use super::{Row, row};
 use crate::failure::CarryFailure;
 
+/// The target has no room.
+pub(crate) const NO_SPACE_CODE: &str = "copy-no-space";
+const CUT_CODE: &str = "copy-cut";
+const WIRE_CODE: &str = "copy-wire";
+const BUSY_CODE: &str = "copy-busy";
+const NOT_ASKED_CODE: &str = "file-not-asked";
+
 /// Codes after which the same file is tried again: what broke was the way, or a block that is sent once more.
-pub(crate) const TRY_AGAIN: [&str; 5] = ["copy-cut", "copy-wire", "copy-busy", "file-not-asked", "stopping"];
+pub(crate) const TRY_AGAIN: [&str; 5] = [CUT_CODE, WIRE_CODE, BUSY_CODE, NOT_ASKED_CODE, "stopping"];
 
 const NO_SUCH_FILE: Row = row(404, "no-such-file", "");
-const NOT_ASKED: Row = row(409, TRY_AGAIN[3], "ask what is held of it first");
+const NOT_ASKED: Row = row(409, NOT_ASKED_CODE, "ask what is held of it first");
 const NOT_LANDING: Row = row(409, "files-not-expected", "");
 const DIGITS: Row = row(400, "request-invalid", "`/api/v1/openapi.json` says what each endpoint takes");
 const NAME: Row = row(422, "tpm-file-name", "");
@@ -27,13 +34,13 @@ const CHANGED: Row = row(409, "source-changed", "find out who writes to it (`fus
 const EXISTS: Row =
     row(409, "copy-exists", "choose another place with --map-disk, or remove what lies there");
 const TOO_SMALL: Row = row(409, "copy-too-small", "give it a larger device with --map-disk");
-const NO_SPACE: Row = row(507, "copy-no-space", "make room there, and migrate again");
+const NO_SPACE: Row = row(507, NO_SPACE_CODE, "make room there, and migrate again");
 const UNWRITABLE: Row = row(500, "copy-unwritable", "look at the target's disk");
 const MANGLED: Row = row(500, "copy-mangled", "the target's disk does not keep what it is given: replace it");
 const DIFFERS: Row = row(409, "copy-differs", "ask what is held of it, and send the rest");
-const WIRE: Row = row(400, TRY_AGAIN[1], "ask what is held of it, and send the rest");
-const CUT: Row = row(400, TRY_AGAIN[0], "ask what is held of it, and send the rest");
-const BUSY: Row = row(409, TRY_AGAIN[2], "ask again when that has ended");
+const WIRE: Row = row(400, WIRE_CODE, "ask what is held of it, and send the rest");
+const CUT: Row = row(400, CUT_CODE, "ask what is held of it, and send the rest");
+const BUSY: Row = row(409, BUSY_CODE, "ask again when that has ended");
 const SILENT: Row = row(504, "copy-storage-silent", "see that the storage of that file answers");
 
 const GUEST_RUNS: Row =
