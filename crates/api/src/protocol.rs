@@ -27,7 +27,17 @@ pub struct Protocols {
 
 impl Protocols {
     /// What this program speaks. A release speaks all that the release before it spoke.
-    pub const OURS: Protocols = Protocols { oldest: 1, newest: 1 };
+    pub const OURS: Protocols = Protocols { oldest: 1, newest: 2 };
+
+    /// The first in which files go along, and domains that are shut off: an agent of the one before would take such an
+    /// offer for that of a guest whose disks it sees.
+    pub const COPIES: u32 = 2;
+
+    /// Those of ours that can say what needs `oldest`.
+    #[must_use]
+    pub fn ours_from(oldest: u32) -> Protocols {
+        Protocols { oldest, ..Protocols::OURS }
+    }
 
     /// Whether `version` is one of them.
     #[must_use]

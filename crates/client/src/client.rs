@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use crate::connection::{Body, Kept};
+use crate::connection::{Body, Kept, Speaks};
 use crate::limits::{BODY_BYTES_MAX, REQUEST_WITHIN, SSH_ALIVE};
 use crate::transport::Transport;
 use crate::{ClientError, ProtocolError};
@@ -47,6 +47,8 @@ pub(crate) struct Call<'a> {
     pub(crate) within: Duration,
     /// Whether this is one agent speaking to another.
     pub(crate) agents: bool,
+    /// The first version of the agents' conversation in which it is understood.
+    pub(crate) oldest: u32,
     /// Longest body of the reply, in bytes.
     pub(crate) body_bytes_max: usize,
 }
@@ -59,6 +61,7 @@ impl<'a> Call<'a> {
             body: None,
             within: REQUEST_WITHIN,
             agents: false,
+            oldest: Protocols::OURS.oldest,
             body_bytes_max: BODY_BYTES_MAX,
         }
     }
@@ -89,6 +92,11 @@ impl<'a> Call<'a> {
 
     pub(crate) fn between_agents(self) -> Self {
         Self { agents: true, ..self }
+    }
+
+    /// It is understood from this version of the agents' conversation on.
+    pub(crate) fn since(self, oldest: u32) -> Self {
+        Self { oldest, ..self }
     }
 }
 
@@ -309,6 +317,7 @@ impl Client {
         if call.agents {
             // The connection knows what the other side speaks, and writes it here.
             request = request.header(api::PROTOCOL_HEADER, Protocols::OURS.newest);
+            request = request.extension(Speaks(call.oldest));
         }
         let body = match call.body {
             Some(body) => {

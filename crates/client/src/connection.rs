@@ -23,6 +23,10 @@ use crate::{ClientError, ProtocolError};
 /// What a request carries.
 pub(crate) type Body = UnsyncBoxBody<Bytes, std::io::Error>;
 
+/// The first version of the agents' conversation in which a request can be made; an extension of the request.
+#[derive(Clone, Copy)]
+pub(crate) struct Speaks(pub(crate) u32);
+
 /// Nothing, as a body.
 fn nothing() -> Body {
     Empty::new().map_err(|never| match never {}).boxed_unsync()
@@ -93,9 +97,9 @@ impl Connection {
         }
     }
 
-    /// The version in which agents talk on this connection.
-    fn version(&self, transport: &Transport) -> Result<u32, ClientError> {
-        let ours = Protocols::OURS;
+    /// The version in which agents talk on this connection, of those from `oldest` on.
+    fn version(&self, transport: &Transport, oldest: u32) -> Result<u32, ClientError> {
+        let ours = Protocols::ours_from(oldest);
         let Some(theirs) = self.theirs else { return Ok(ours.newest) };
         let address = transport.address();
         ours.common(theirs).ok_or(ClientError::ProtocolVersion { address, ours, theirs })
@@ -147,8 +151,9 @@ impl Connection {
         transport: &Transport,
         mut request: Request<Body>,
     ) -> Result<Response<Incoming>, ClientError> {
+        let oldest = request.extensions().get::<Speaks>().map_or(Protocols::OURS.oldest, |speaks| speaks.0);
         if let Some(spoken) = request.headers_mut().get_mut(PROTOCOL_HEADER) {
-            *spoken = HeaderValue::from(self.version(transport)?);
+            *spoken = HeaderValue::from(self.version(transport, oldest)?);
         }
         self.sender.try_send_request(request).await.map_err(|mut error| {
             // A request that never left comes back with the error.

@@ -2,7 +2,9 @@
 //! the conversation; another version is an error before the body is looked at. Nothing here is repeated, least of
 //! all a pledge. The order of the calls is in [`api`]'s handover types.
 
-use api::{CheckOffer, Offer, Pledge, Settlement, TargetFacts, TargetStatus, Ticket, Verdict, Verified};
+use api::{
+    CheckOffer, Offer, Pledge, Protocols, Settlement, TargetFacts, TargetStatus, Ticket, Verdict, Verified,
+};
 use uuid::Uuid;
 
 use crate::client::Call;
@@ -17,10 +19,13 @@ impl Client {
         self.json(call.between_agents()).await
     }
 
-    /// `POST /agent/migrations`: asks a target to make room for a domain.
+    /// `POST /agent/migrations`: asks a target to make room for a domain. One that is shut off, or takes files along, is not
+    /// offered to an agent that speaks no version with such: [`ClientError::ProtocolVersion`].
     pub async fn offer(&self, offer: &Offer) -> Result<Ticket, ClientError> {
         let call = Call::post("/agent/migrations").body(offer).within(OFFER_WITHIN);
-        self.json(call.between_agents()).await
+        let takes_along = offer.offline || !offer.files.is_empty();
+        let oldest = if takes_along { Protocols::COPIES } else { Protocols::OURS.oldest };
+        self.json(call.between_agents().since(oldest)).await
     }
 
     /// `GET /agent/migrations/{id}`: whether the target is still there.

@@ -151,11 +151,41 @@ async fn agents_without_a_version_in_common_are_told_so_before_anything_is_asked
     let error = client.pledge(Uuid::nil(), Uuid::nil()).await.expect_err("nothing in common");
     assert_eq!(
         error.to_string(),
-        format!("the agents have no version of their conversation in common: 1 here, 7 to 9 at {address}")
+        format!(
+            "the agents have no version of their conversation in common: 1 to 2 here, 7 to 9 at {address}"
+        )
     );
     assert_eq!(*asked.lock().expect("lock"), ["GET /api/v1/version"], "the pledge was not sent");
     // Whoever is not another agent is answered all the same.
     client.version().await.expect("a version");
+}
+
+#[tokio::test]
+async fn an_agent_that_knows_no_copies_is_offered_none() {
+    let ca = Ca::new();
+    let (address, asked) = agent_answering(&ca, &ca.issue("kvm2"), |line| match line {
+        "GET /api/v1/version" => reply(200, r#"{"ferry":"0.1.0","protocol":1,"host":"kvm2"}"#),
+        _ => reply(422, r#"{"status":422,"code":"preflight","detail":"it does not fit"}"#),
+    })
+    .await;
+    let client = Client::tls(address.clone(), "kvm2", ca.client(&ca.issue("kvm1"))).expect("a client");
+    let offer = |offline: bool| -> api::Offer {
+        let offer = serde_json::json!({
+            "migration": Uuid::nil(), "source": "kvm1", "xml": "<domain/>", "generation": 1, "suspended": false,
+            "encrypted": true, "channels": 1, "offline": offline, "source_facts": {
+                "arch": "x86_64", "cpu_vendor": "AuthenticAMD", "nx": true, "kvm": true, "migrate_capabilities": []
+            }
+        });
+        serde_json::from_value(offer).expect("an offer")
+    };
+    let error = client.offer(&offer(true)).await.expect_err("it would be misunderstood");
+    assert_eq!(
+        error.to_string(),
+        format!("the agents have no version of their conversation in common: 2 here, 1 at {address}")
+    );
+    assert_eq!(*asked.lock().expect("lock"), ["GET /api/v1/version"], "nothing was offered");
+    let refused = client.offer(&offer(false)).await.expect_err("that was its answer");
+    assert!(matches!(refused, ClientError::Problem(_)), "a guest that runs is offered: {refused}");
 }
 
 #[tokio::test]

@@ -654,7 +654,7 @@ async fn an_agent_that_is_not_there_is_explained() {
     let output = ferry("--socket /nonexistent/ferry.sock version").output().await.expect("runs");
     assert_snapshot!(shown(&output), @r"
     exit 0
-    ferry 0.1.0, protocol 1
+    ferry 0.1.0, protocol 1 to 2
     agent: cannot connect to the agent at /nonexistent/ferry.sock: No such file or
       directory (os error 2)
     --- stderr
