@@ -160,6 +160,9 @@ pub struct DiskFacts {
     pub below: Vec<FileFacts>,
     /// Names of the snapshots inside it.
     pub snapshots: Vec<String>,
+    /// Those of its images, by path, that QEMU can open with a secret only.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub encrypted: Vec<String>,
     /// What the source's nonce in its directory was here.
     pub nonce: Option<NonceSeen>,
     /// Whether the owner record beside it is the source's; absent where it carries none.

@@ -69,6 +69,8 @@ pub struct Image {
     pub dirty: bool,
     /// Set on a qcow2 image that QEMU has found broken: it must be repaired before use.
     pub corrupt: bool,
+    /// Set where QEMU can open it with a secret only.
+    pub encrypted: bool,
     /// Its internal snapshots, in the order in which they were made.
     pub snapshots: Vec<Snapshot>,
 }
@@ -401,6 +403,8 @@ struct ImageInfo {
     #[serde(default)]
     dirty_flag: bool,
     #[serde(default)]
+    encrypted: bool,
+    #[serde(default)]
     snapshots: Vec<Snapshot>,
     format_specific: Option<FormatSpecific>,
 }
@@ -435,6 +439,7 @@ fn parse(answer: &[u8], format: ImageFormat) -> Result<Image, serde_json::Error>
         data_file: specific.data_file,
         dirty: info.dirty_flag,
         corrupt: specific.corrupt,
+        encrypted: info.encrypted,
         snapshots: info.snapshots,
     })
 }
@@ -458,6 +463,7 @@ mod tests {
         data_file: None,
         dirty: false,
         corrupt: false,
+        encrypted: false,
         snapshots: Vec::new(),
     };
 

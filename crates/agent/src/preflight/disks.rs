@@ -118,8 +118,12 @@ async fn over_nfs(node: &Node, disk: &Disk, path: &Path, named: &DiskFacts) -> D
 
 /// What an image says of itself, and what it stands on.
 async fn seen(node: &Node, (below, image): (Below, Image), named: &DiskFacts) -> DiskFacts {
+    let images = std::iter::once(Path::new(&named.path)).chain(below.backing.iter().map(PathBuf::as_path));
+    let encrypted = images.zip(&below.headers).filter(|(_, header)| header.encrypted);
+    let encrypted = encrypted.map(|(path, _)| path.display().to_string()).collect();
     let below = below.backing.iter().chain(&below.data_files);
     DiskFacts {
+        encrypted,
         size_bytes: Some(image.virtual_size),
         taken_bytes: image.actual_size,
         below: join_all(below.map(|file| one_below(node, file))).await,

@@ -58,6 +58,27 @@ pub(crate) fn images(lab: &Lab, guest: &Guest) -> Result<()> {
     fs::remove_file(&top)?;
     define(lab, &guest.xml)?;
 
+    let sealed = lab.shared.join("sealed.qcow2");
+    let made = ["create", "-q", "-f", "qcow2", "--object", "secret,id=it,data=secret"];
+    let sealing = "encrypt.format=luks,encrypt.key-secret=it,encrypt.iter-time=10";
+    said(Command::new("qemu-img").args(made).args(["-o", sealing]).arg(&sealed).arg("64M"))?;
+    define(lab, &guest.changed(&guest.disk.display().to_string(), &sealed.display().to_string())?)?;
+    let condition = "the disk's image is encrypted (LUKS in qcow2)";
+    expect(lab, &["web1"], real("image-encrypted", "warn", condition))?;
+    let flat = lab.shared.join("over.qcow2");
+    let made = ["create", "-q", "-u", "-f", "qcow2", "-F", "qcow2", "-b", "sealed.qcow2"];
+    said(Command::new("qemu-img").args(made).arg(&flat).arg("64M"))?;
+    define(lab, &guest.changed(&guest.disk.display().to_string(), &flat.display().to_string())?)?;
+    let elsewhere = format!("vda={}", lab.shared.join("flat.qcow2").display());
+    let words =
+        ["web1", "--copy-storage", "--flatten", "--map-disk", &elsewhere, "--skip", "local-character"];
+    let condition = "what the disk stands on is encrypted, and the chain is to become one image";
+    expect(lab, &words, real("image-encrypted", "fail", condition))?;
+    for image in [&flat, &sealed] {
+        fs::remove_file(image)?;
+    }
+    define(lab, &guest.xml)?;
+
     let holder = Holder::begin(&guest.disk)?;
     let condition = "qemu-io has the disk open for writing";
     expect(lab, &["web1"], real("image-in-use", "fail", condition))?;

@@ -64,6 +64,14 @@ impl Facts {
         })
     }
 
+    /// Whether what is in a disk goes into another image.
+    pub(super) fn is_converted(&self, name: &str) -> bool {
+        self.domain.copies.iter().any(|placed| match &placed.file.role {
+            CopyRole::Disk { disk, .. } => disk == name && placed.file.converted,
+            CopyRole::Backing { .. } | CopyRole::Nvram | CopyRole::Tpm { .. } => false,
+        })
+    }
+
     /// What is copied, with what lies at its place on the target; without what has no path there.
     pub(super) fn copied(&self) -> impl Iterator<Item = (&Placed, &PlaceFacts)> {
         let places = self.told().map(|target| target.places.as_slice()).unwrap_or_default();

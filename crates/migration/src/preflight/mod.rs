@@ -43,6 +43,7 @@ mod guest_agent;
 mod host_device;
 mod hugepages;
 mod image;
+mod image_encrypted;
 mod image_in_use;
 mod kvm;
 mod local_character;
@@ -125,6 +126,7 @@ pub static RULES: &[&Rule] = &[
     &disk::DISK_MISSING,
     &chain_broken::CHAIN_BROKEN,
     &image_in_use::IMAGE_IN_USE,
+    &image_encrypted::IMAGE_ENCRYPTED,
     &nonce::STORAGE_NOT_SHARED,
     &image::IMAGE_DIFFERS,
     &format::FORMAT_DIFFERS,

@@ -199,6 +199,24 @@ pub(super) static CASES: &[Case] = &[
         rule: "storage-not-shared",
         severity: Severity::Fail,
         condition: "the NFS server answers READ_PLUS of NFS 4.2 with zeros",
+    },
+    Case {
+        rule: "image-encrypted",
+        severity: Severity::Warn,
+        condition: "the disk's image is encrypted",
+        change: |facts| {
+            facts.source.disks[0].encrypted = vec!["/srv/web1.qcow2".into()];
+        },
+    },
+    Case {
+        rule: "image-encrypted",
+        severity: Severity::Fail,
+        condition: "an image below the disk is encrypted, and the chain is to become one image",
+        change: |facts| {
+            pair::other_ways(facts);
+            facts.source.disks[0].encrypted = vec!["/srv/base.qcow2".into()];
+            facts.domain.copies[0].file.converted = true;
+        },
         change: |facts| {
             told(facts).host.disks[0].nonce = Some(NonceSeen::Zeros);
         },
