@@ -15,6 +15,7 @@ mod filesystem;
 mod fresh;
 mod image;
 mod limits;
+mod lock;
 mod mount;
 mod nfs;
 mod nfs_server;
@@ -38,6 +39,7 @@ pub use limits::{
     QEMU_IMG_OUTPUT_BYTES_MAX, QEMU_IMG_TIMEOUT, RECORD_BYTES_MAX, RECORD_TIMEOUT, SNAPSHOT_TIMEOUT,
     TRANSFER_BYTES_MAX,
 };
+pub use lock::{LockError, ReadLock};
 pub use mount::{Mounted, mount, mounted, unmount};
 pub use nfs::is_over_nfs;
 pub use nfs_server::{NfsServer, nfs_server};

@@ -1,11 +1,14 @@
 //! Images copied and snapshots kept, with the real qemu-img, which these tests need and fail without.
 
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use storage::{ImageError, ImageFormat, SnapshotVerb, check_unused, copy, create, image, snapshot};
+use storage::{
+    ImageError, ImageFormat, LockError, ReadLock, SnapshotVerb, check_unused, copy, create, image, snapshot,
+};
 
 const MIB: u64 = 1 << 20;
 
@@ -82,4 +85,38 @@ async fn an_image_that_a_qemu_writes_to_is_left_alone() {
     drop(holder.stdin.take());
     holder.wait().unwrap();
     check_unused(&path, ImageFormat::Qcow2).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_image_that_is_read_is_not_written_by_a_qemu_and_read_by_others() {
+    let directory = tempfile::tempdir().unwrap();
+    for format in [ImageFormat::Qcow2, ImageFormat::Raw] {
+        let path = make(directory.path(), &format!("read.{format}"), format).await;
+        let (one, other) = (ReadLock::take(&path).await.unwrap(), ReadLock::take(&path).await.unwrap());
+        let write = ["-f", format.as_str(), "-c", "write -P 2 8M 1M"];
+        let refused = Command::new("qemu-io").args(write).arg(&path).output().unwrap();
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert!(!refused.status.success() && said.contains("lock"), "{refused:?}");
+        check_unused(&path, format).await.unwrap();
+        copy(&path, &directory.path().join(format!("copy.{format}")), format).await.unwrap();
+        drop((one, other));
+        qemu_io(&path, format.as_str(), "read -P 1 8M 1M");
+        qemu_io(&path, format.as_str(), "write -P 2 8M 1M");
+    }
+}
+
+#[tokio::test]
+async fn an_image_that_a_qemu_writes_to_is_not_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = make(directory.path(), "written.qcow2", ImageFormat::Qcow2).await;
+    let mut command = Command::new("qemu-io");
+    command.args(["-f", "qcow2"]).arg(&path).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut writer = command.spawn().unwrap();
+    // Its prompt comes when the image is open.
+    writer.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+    let refused = ReadLock::take(&path).await.unwrap_err();
+    assert!(matches!(refused, LockError::InUse { .. }), "{refused}");
+    drop(writer.stdin.take());
+    assert!(writer.wait().unwrap().success());
+    ReadLock::take(&path).await.unwrap();
 }

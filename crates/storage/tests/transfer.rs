@@ -475,6 +475,41 @@ async fn nothing_is_written_over() {
 }
 
 #[tokio::test]
+#[tokio::test]
+async fn what_others_use_is_compared_and_never_written() {
+    let mut trip = Trip::new();
+    sparse(&trip.source(), 8 * MIB, &[(MIB, 2 * MIB)]);
+    fs::copy(trip.source(), trip.target()).unwrap();
+    trip.there = There::Kept;
+    let written = || fs::metadata(trip.target()).map(|it| (it.ino(), it.mtime(), it.mtime_nsec())).unwrap();
+    let before = written();
+    let original = trip.original().await;
+    let replica = trip.replica(&original).await.unwrap();
+    assert_eq!(trip.carry(&original, &replica).await.unwrap(), 0, "nothing is sent of what is equal");
+    replica.publish().await.unwrap();
+    drop(replica);
+    discard_replica(&trip.path("log")).await.unwrap();
+    assert_eq!(written(), before);
+
+    // Zeros are content, too: the original has a hole there.
+    for (offset, bytes) in [(2 * MIB, noise(1 << 16, 5)), (5 * MIB, noise(1 << 16, 6))] {
+        fs::copy(trip.source(), trip.target()).unwrap();
+        let file = File::options().write(true).open(trip.target()).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, &bytes, offset).unwrap();
+        let other = fs::read(trip.target()).unwrap();
+        let replica = trip.replica(&original).await.unwrap();
+        let differs = trip.carry(&original, &replica).await.unwrap_err();
+        assert!(matches!(differs, TransferError::Kept { .. }), "{differs}");
+        drop(replica);
+        discard_replica(&trip.path("log")).await.unwrap();
+        assert!(fs::read(trip.target()).unwrap() == other, "it was written");
+    }
+    fs::write(trip.target(), "shorter").unwrap();
+    let shorter = trip.replica(&original).await.unwrap_err();
+    assert!(matches!(shorter, TransferError::Kept { .. }), "{shorter}");
+    assert_eq!(fs::read(trip.target()).unwrap(), b"shorter");
+}
+
 async fn a_copy_that_is_not_wanted_leaves_nothing_and_one_in_place_stays() {
     let mut trip = Trip::new();
     sparse(&trip.source(), MIB, &[(0, MIB)]);

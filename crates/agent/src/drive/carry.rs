@@ -11,7 +11,7 @@ use futures_util::future::try_join_all;
 use host::ProcessorTime;
 use migration::compression::{Compression, Window};
 use migration::journal::{Carried, Offline};
-use storage::{Export, Figures, Held, ImageFormat, Line, Link, Original, Sender};
+use storage::{Export, Figures, Held, ImageFormat, Line, Link, Original, ReadLock, Sender};
 use tokio::time::Instant;
 
 use super::source::Live;
@@ -65,6 +65,11 @@ pub(crate) async fn carry(live: &Live, offline: &Offline) -> Result<CopyReport, 
 /// `shown` are chains that become one image; they are read until this returns.
 async fn carry_all(live: &Live, offline: &Offline, shown: &mut Vec<Export>) -> Result<CopyReport, Failure> {
     let line = Arc::new(Line::new(offline.bandwidth_bytes_per_s));
+    // Nobody writes to them meanwhile; let go of when this returns, and the domain can be started.
+    let mut locks = Vec::new();
+    for carried in &offline.files {
+        locks.push(ReadLock::take(Path::new(&carried.from)).await.map_err(CarryFailure::from)?);
+    }
     let mut originals = Vec::new();
     for (number, carried) in offline.files.iter().enumerate() {
         if carried.file.converted {

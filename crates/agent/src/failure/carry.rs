@@ -2,13 +2,15 @@
 
 use std::path::PathBuf;
 
-use storage::{ExportError, TransferError};
+use storage::{ExportError, LockError, TransferError};
 
 /// Why not.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CarryFailure {
     #[error(transparent)]
     Transfer(#[from] TransferError),
+    #[error(transparent)]
+    Lock(#[from] LockError),
     #[error("while its guest works, {wish} yet")]
     GuestRuns { wish: &'static str },
     #[error(transparent)]

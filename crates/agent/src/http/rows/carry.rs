@@ -1,6 +1,6 @@
 //! What HTTP says where files of a domain did not go over.
 
-use storage::TransferError;
+use storage::{LockError, TransferError};
 
 use super::{Row, row};
 use crate::failure::CarryFailure;
@@ -31,6 +31,8 @@ const UNREADABLE: Row =
     row(500, "source-unreadable", "look at the source's disk; `qemu-img check` finds what is damaged");
 const TOO_LONG: Row = row(422, "file-too-long", "");
 const CHANGED: Row = row(409, "source-changed", "find out who writes to it (`fuser`), and migrate again");
+const IN_USE: Row =
+    row(409, "image-in-use", "find out who has it open (`fuser -v`), end that, and migrate again");
 const EXISTS: Row =
     row(409, "copy-exists", "choose another place with --map-disk, or remove what lies there");
 const TOO_SMALL: Row = row(409, "copy-too-small", "give it a larger device with --map-disk");
@@ -60,6 +62,10 @@ pub(crate) fn row_of(failure: &CarryFailure) -> Row {
         CarryFailure::NoSuchFile { .. } => NO_SUCH_FILE,
         CarryFailure::NotAsked { .. } => NOT_ASKED,
         CarryFailure::NotLanding => NOT_LANDING,
+        CarryFailure::Lock(error) => match error {
+            LockError::Disk(_) | LockError::Io { .. } => UNREADABLE,
+            LockError::InUse { .. } => IN_USE,
+        },
         CarryFailure::Digits { .. } => DIGITS,
         CarryFailure::Name { .. } => NAME,
         CarryFailure::Directory { .. } | CarryFailure::Unnamed { .. } => UNWRITABLE,
