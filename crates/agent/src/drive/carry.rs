@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::source::Live;
 use super::watch::{feel_pulse, ticks};
 use crate::failure::{CarryFailure, Failure};
-use crate::http::rows::carry::TRY_AGAIN;
+use crate::http::rows::carry::{NO_SPACE_CODE, TRY_AGAIN};
 use crate::landing::image_of;
 use crate::limits::{
     CARRY_PAUSE_MAX, CARRY_PAUSE_MIN, CARRY_TRIES_MAX, COPY_STREAMS_MAX, CUT_TIMEOUT, LEVEL_EVERY,
@@ -232,7 +232,9 @@ impl Carrying<'_> {
         if let Some(fault) = sender.fault() {
             return Err(fault.into());
         }
-        sent.map_err(|error| self.broken(error))?;
+        if let Err(error) = sent {
+            return Err(lacking(self.broken(error), original, &sender));
+        }
         let blake3 = sender.root().await?.to_string();
         let taken = client.complete_file(id, number, &FileSent { blake3: blake3.clone() }).await;
         Ok((taken.map_err(|error| self.broken(error))?, blake3))
@@ -285,6 +287,18 @@ impl Carrying<'_> {
 struct Pace {
     /// Bytes that were done, and when, some seconds back.
     marks: std::collections::VecDeque<(Instant, u64)>,
+/// Where the target has no room, how much of it is missing at least.
+fn lacking(broken: Broken, original: &Original, sender: &Sender) -> Broken {
+    match broken {
+        Broken::Ends(Failure::RefusedByTarget { host, problem }) if problem.code == NO_SPACE_CODE => {
+            let path = original.path().to_owned();
+            let left_bytes = original.content_bytes().saturating_sub(sender.done_bytes());
+            Broken::Ends(CarryFailure::NoRoom { host, path, left_bytes }.into())
+        }
+        broken => broken,
+    }
+}
+
     compression: Compression,
     decided: (Instant, Figures, Option<ProcessorTime>),
 }

@@ -39,6 +39,10 @@ pub(crate) enum CarryFailure {
     },
     #[error("the copy of {path} did not become equal in {tries} tries: {reason}")]
     NeverEqual { path: PathBuf, tries: u32, reason: String },
+    #[error("{path} is another image than the source's, and is not written over: {}", for_whom(.users))]
+    Kept { path: PathBuf, users: Vec<String> },
+    #[error("no space is left on {host} for {}: at least {} MiB of it are still to come", .path.display(), .left_bytes.div_ceil(1 << 20))]
+    NoRoom { host: String, path: PathBuf, left_bytes: u64 },
     #[error("the target could not be reached for {} s", .after.as_secs())]
     CutTooLong { after: std::time::Duration },
 }

@@ -76,6 +76,8 @@ pub(crate) fn row_of(failure: &CarryFailure) -> Row {
 
 fn transfer(error: &TransferError) -> Row {
     match error {
+        CarryFailure::Kept { .. } => KEPT,
+        CarryFailure::NoRoom { .. } => NO_SPACE,
         TransferError::Disk(_) | TransferError::Io { .. } | TransferError::Write { .. } => UNWRITABLE,
         TransferError::TooLong { .. } => TOO_LONG,
         TransferError::Read { .. } => UNREADABLE,
