@@ -1,6 +1,7 @@
 //! The files that come to this host with a domain that is shut off: each is a replica that the source fills, over as many
 //! connections and as many tries as it takes. Until the domain is this host's they have no name that anything starts from, or
-//! lie over an older copy that its owner record keeps from being started. Main type: [`Landing`].
+//! lie over an older copy that its owner record keeps from being started. What other domains here stand on is only compared
+//! with what would come, and used as it is. Main type: [`Landing`].
 //!
 //! ```text
 //! GET file ──► open, what is held ──► POST blocks… ──► POST complete: equal ─┐ all are
@@ -17,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use api::{CopyFile, CopyRole, FileTaken, Verify};
 use axum::body::BodyDataStream;
 use migration::journal::Carried;
-use storage::{Export, Held, ImageFormat, Opening, Proof, Replica, Root, Stamp, TransferError};
+use storage::{Export, Held, ImageFormat, Opening, Proof, Replica, Root, Stamp, There, TransferError};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -130,7 +131,7 @@ impl Landing {
     /// Takes in what one connection brings.
     pub(crate) async fn take(&self, number: usize, frames: &mut BodyDataStream) -> Result<(), Failure> {
         let replica = self.replica(number, None).await?;
-        Ok(replica.take(frames).await.map_err(CarryFailure::from)?)
+        Ok(replica.take(frames).await.map_err(|error| self.failed(number, error))?)
     }
 
     /// Whether a file is here wholly, and equal.
@@ -162,7 +163,7 @@ impl Landing {
             return Ok(Arc::clone(open));
         }
         let stamp = stamp.ok_or(CarryFailure::NotAsked { number })?;
-        let Carried { file, over, .. } = &self.files[number];
+        let Carried { file, over, kept, .. } = &self.files[number];
         if matches!(file.role, CopyRole::Tpm { .. }) {
             make_directory(&self.places[number]).await?;
         }
@@ -170,7 +171,11 @@ impl Landing {
             slot.export = Some(converted.show(file.length_bytes).await?);
         }
         let opening = Opening {
-            over: *over || slot.export.is_some(),
+            there: match kept {
+                Some(_) => There::Kept,
+                None if *over || slot.export.is_some() => There::Older,
+                None => There::Nothing,
+            },
             path: slot.export.as_ref().map_or(self.places[number].as_path(), Export::place).to_owned(),
             tag: tag(self.migration, number),
             log: self.logs[number].clone(),
@@ -178,9 +183,18 @@ impl Landing {
             stamp,
             proof: self.proof,
         };
-        let opened = Arc::new(Replica::open(opening).await.map_err(CarryFailure::from)?);
+        let opened = Replica::open(opening).await.map_err(|error| self.failed(number, error))?;
+        let opened = Arc::new(opened);
         slot.replica = Some((stamp, Arc::clone(&opened)));
         Ok(opened)
+    }
+
+    /// Why a file does not come; of one that is not written over, for whom it is not.
+    fn failed(&self, number: usize, error: TransferError) -> CarryFailure {
+        match (error, &self.files[number].kept) {
+            (TransferError::Kept { path }, Some(users)) => CarryFailure::Kept { path, users: users.clone() },
+            (error, _) => error.into(),
+        }
     }
 
     /// Whether all files are here.

@@ -1,7 +1,7 @@
 //! What a new agent does with what an earlier one left: definitions, QEMU processes, journals. A killed agent kills no
 //! guest; this finds them again. Main function: [`recover`].
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use api::{Outcome, Role};
@@ -246,8 +246,8 @@ fn migrating(
         }
         Side::Target => {
             let (_live, inactive) = node.store.read_arrival(opened.migration);
-            let coming =
-                target::Coming { live: definition, inactive, warnings: Vec::new(), older: BTreeSet::new() };
+            let (older, kept) = (BTreeSet::new(), BTreeMap::new());
+            let coming = target::Coming { live: definition, inactive, warnings: Vec::new(), older, kept };
             let resumed = target::Resumed { opened, last, reason, journal, process, record: guest, coming };
             Begin::Arriving(Box::new(resumed), tracker, record)
         }

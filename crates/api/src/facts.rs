@@ -203,8 +203,11 @@ pub struct PlaceFacts {
     pub taken_bytes: Option<u64>,
     /// Whether it is a block device.
     pub block: bool,
-    /// Whether it is what an earlier move of this very domain has left there.
+    /// Whether it is what an earlier move of this very domain has left there, and nobody else uses.
     pub older_copy: bool,
+    /// Other domains there that use it, or stand on it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub users: Vec<String>,
     /// What QEMU says of its lock, where somebody has it open for writing.
     pub in_use: Option<String>,
     /// Which filesystem it lies on, or would: `f_fsid` of statvfs(3).

@@ -110,6 +110,10 @@ pub struct Carried {
     /// Whether an older copy lies at its place on the target, and is brought up to date there. Known to the target alone.
     #[serde(default)]
     pub over: bool,
+    /// Of an image that lies there already and is only compared, since it is not this domain's alone: the other domains that
+    /// use it. Known to the target alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<Vec<String>>,
 }
 
 /// Side of a migration.

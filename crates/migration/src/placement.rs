@@ -247,6 +247,16 @@ pub fn seen(files: &[Placed], places: &[PlaceFacts]) -> BTreeSet<String> {
     seen.map(|placed| placed.from.clone()).collect()
 }
 
+/// Whether what lies at the place of an image that others stand on is used as it is, where it is equal: it is never written,
+/// since more than one domain may stand on it.
+#[must_use]
+pub fn is_kept(file: &CopyFile, place: &PlaceFacts) -> bool {
+    let below =
+        matches!(file.role, CopyRole::Backing { .. }) && place.length_bytes == Some(file.length_bytes);
+    // What it stands on in turn would have to be written into it.
+    below && !place.older_copy && file.backing.is_none() && (!place.block || !place.users.is_empty())
+}
+
 /// Whether a file lies beside a disk: where the disk is found on both hosts, so is the file.
 fn lies_beside_a_disk(belongings: &Belongings, file: &StoredFile) -> bool {
     let directory = |path: &str| Path::new(path).parent().map(plain);

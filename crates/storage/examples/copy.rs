@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use storage::{Held, Line, Opening, Original, Proof, Replica, forget_replica};
+use storage::{Held, Line, Opening, Original, Proof, Replica, There, forget_replica};
 use tokio_stream::StreamExt;
 
 type Failure = Box<dyn std::error::Error>;
@@ -111,8 +111,8 @@ async fn carry(
     let (begun, before) = (Instant::now(), worked()?);
     let original = Original::open(source).await?;
     let (length, stamp) = (original.length(), original.stamp());
-    let opening =
-        Opening { path: path.clone(), over: false, tag: "0".into(), log: log.clone(), length, stamp, proof };
+    let (there, tag) = (There::Nothing, "0".to_owned());
+    let opening = Opening { path: path.clone(), there, tag, log: log.clone(), length, stamp, proof };
     let replica = Arc::new(Replica::open(opening).await?);
     let sender = original.send(replica.held().await?, &line)?;
     let mut threads = Vec::new();
@@ -137,7 +137,8 @@ async fn look(source: &Path, directory: &Path) -> Result<(Duration, Duration), F
     let original = Original::open(source).await?;
     let (length, stamp) = (original.length(), original.stamp());
     let (path, log) = (directory.join("target"), directory.join("log"));
-    let opening = Opening { path, over: true, tag: "0".into(), log, length, stamp, proof: Proof::Disk };
+    let (there, tag) = (There::Older, "0".to_owned());
+    let opening = Opening { path, there, tag, log, length, stamp, proof: Proof::Disk };
     let (begun, before) = (Instant::now(), worked()?);
     Replica::open(opening).await?.held().await?;
     Ok((begun.elapsed(), worked()? - before))

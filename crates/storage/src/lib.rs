@@ -50,7 +50,7 @@ pub use record::{
 };
 pub use template::{TemplateError, copy_template};
 pub use transfer::{
-    Figures, Held, Line, NotAHash, Opening, Original, Proof, Replica, Root, Sender, Stamp, TransferError,
-    block_bytes, discard_replica, forget_replica, publish, sweep_replica,
+    Figures, Held, Line, NotAHash, Opening, Original, Proof, Replica, Root, Sender, Stamp, There,
+    TransferError, block_bytes, discard_replica, forget_replica, publish, sweep_replica,
 };
 pub use volume::{Download, Upload, Volume, looks, volume, volumes};

@@ -31,5 +31,5 @@ pub use error::TransferError;
 pub use held::Held;
 pub use line::{Figures, Line};
 pub use original::Original;
-pub use replica::{Opening, Proof, Replica, discard_replica, forget_replica, publish, sweep_replica};
+pub use replica::{Opening, Proof, Replica, There, discard_replica, forget_replica, publish, sweep_replica};
 pub use sender::Sender;

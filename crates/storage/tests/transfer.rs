@@ -12,8 +12,8 @@ use bytes::Bytes;
 use files::{BLOCK, Loop, allocated, fill, in_mount_namespace, noise, sparse};
 use rustix::mount::{MountFlags, mount};
 use storage::{
-    Export, ExportError, Held, ImageFormat, Line, Link, Opening, Original, Proof, Replica, TransferError,
-    create, discard_replica, forget_replica, rebase,
+    Export, ExportError, Held, ImageFormat, Line, Link, Opening, Original, Proof, Replica, There,
+    TransferError, create, discard_replica, forget_replica, rebase,
 };
 use tempfile::TempDir;
 use tokio_stream::StreamExt;
@@ -24,14 +24,14 @@ const MIB: u64 = 1 << 20;
 struct Trip {
     directory: TempDir,
     line: Arc<Line>,
-    over: bool,
+    there: There,
     proof: Proof,
 }
 
 impl Trip {
     fn new() -> Trip {
         let directory = tempfile::tempdir().unwrap();
-        Trip { directory, line: Arc::new(Line::new(0)), over: false, proof: Proof::Disk }
+        Trip { directory, line: Arc::new(Line::new(0)), there: There::Nothing, proof: Proof::Disk }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -57,7 +57,7 @@ impl Trip {
     fn opening(&self, original: &Original) -> Opening {
         Opening {
             path: self.target(),
-            over: self.over,
+            there: self.there,
             tag: "7-0".to_owned(),
             log: self.path("log"),
             length: original.length(),
@@ -198,7 +198,8 @@ async fn a_chain_becomes_one_image_of_any_format() {
     create(&whole, 32 * MIB, ImageFormat::Qcow2).await.unwrap();
     let written =
         Export::write(&link(whole.clone(), ImageFormat::Qcow2), &trip.path("written")).await.unwrap();
-    let opening = Opening { path: written.place().to_owned(), over: true, ..trip.opening(&original) };
+    let opening =
+        Opening { path: written.place().to_owned(), there: There::Older, ..trip.opening(&original) };
     let replica = Replica::open(opening).await.unwrap();
     assert!(trip.carry(&original, &replica).await.unwrap() <= 2 * MIB);
     drop((replica, original));
@@ -281,7 +282,7 @@ async fn only_what_differs_travels_to_an_older_copy() {
     let original = trip.original().await;
     let refused = trip.replica(&original).await.unwrap_err();
     assert!(matches!(refused, TransferError::Exists { .. }), "{refused}");
-    trip.over = true;
+    trip.there = There::Older;
     let replica = trip.replica(&original).await.unwrap();
     let before = trip.line.figures();
     assert_eq!(trip.carry(&original, &replica).await.unwrap(), 4 * BLOCK);
@@ -475,7 +476,6 @@ async fn nothing_is_written_over() {
 }
 
 #[tokio::test]
-#[tokio::test]
 async fn what_others_use_is_compared_and_never_written() {
     let mut trip = Trip::new();
     sparse(&trip.source(), 8 * MIB, &[(MIB, 2 * MIB)]);
@@ -510,6 +510,7 @@ async fn what_others_use_is_compared_and_never_written() {
     assert_eq!(fs::read(trip.target()).unwrap(), b"shorter");
 }
 
+#[tokio::test]
 async fn a_copy_that_is_not_wanted_leaves_nothing_and_one_in_place_stays() {
     let mut trip = Trip::new();
     sparse(&trip.source(), MIB, &[(0, MIB)]);
@@ -520,7 +521,7 @@ async fn a_copy_that_is_not_wanted_leaves_nothing_and_one_in_place_stays() {
     discard_replica(&trip.path("log")).await.unwrap();
 
     fs::write(trip.target(), "an older copy").unwrap();
-    trip.over = true;
+    trip.there = There::Older;
     trip.carry_whole().await;
     assert_ne!(fs::metadata(trip.target()).unwrap().ino(), inode);
     discard_replica(&trip.path("log")).await.unwrap();

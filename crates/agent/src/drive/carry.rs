@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use api::{CopiedFile, CopyProgress, CopyReport, FileSent, FileTaken};
+use api::{CopiedFile, CopyProgress, CopyReport, CopyRole, FileSent, FileTaken};
 use backon::BackoffBuilder;
 use client::{Client, ClientError};
 use futures_util::future::try_join_all;
@@ -81,9 +81,13 @@ async fn carry_all(live: &Live, offline: &Offline, shown: &mut Vec<Export>) -> R
         }
     }
     let mut carrying = Carrying { live, line, originals, before_bytes: 0, resumed: 0 };
+    // First what others may stand on there: where it is another image, nothing has been written yet.
+    let below = |number: &usize| matches!(offline.files[*number].file.role, CopyRole::Backing { .. });
+    let (mut order, rest): (Vec<_>, Vec<_>) = (0..offline.files.len()).partition(below);
+    order.extend(rest);
     let mut files = Vec::new();
-    for (number, carried) in offline.files.iter().enumerate() {
-        files.push(carrying.file(number, carried).await?);
+    for &number in &order {
+        files.push(carrying.file(number, &offline.files[number]).await?);
         carrying.before_bytes += carrying.originals[number].content_bytes();
     }
     // An agent of the target that was restarted meanwhile has the files before, and does not know that they are whole.
@@ -91,8 +95,8 @@ async fn carry_all(live: &Live, offline: &Offline, shown: &mut Vec<Export>) -> R
     let mut told = offline.files.len() < 2;
     while !told {
         let resumed = carrying.resumed;
-        for (number, carried) in offline.files.iter().enumerate() {
-            carrying.file(number, carried).await?;
+        for &number in &order {
+            carrying.file(number, &offline.files[number]).await?;
         }
         told = carrying.resumed == resumed;
     }
@@ -283,10 +287,6 @@ impl Carrying<'_> {
     }
 }
 
-/// How fast it goes lately, and how much is compressed.
-struct Pace {
-    /// Bytes that were done, and when, some seconds back.
-    marks: std::collections::VecDeque<(Instant, u64)>,
 /// Where the target has no room, how much of it is missing at least.
 fn lacking(broken: Broken, original: &Original, sender: &Sender) -> Broken {
     match broken {
@@ -299,6 +299,10 @@ fn lacking(broken: Broken, original: &Original, sender: &Sender) -> Broken {
     }
 }
 
+/// How fast it goes lately, and how much is compressed.
+struct Pace {
+    /// Bytes that were done, and when, some seconds back.
+    marks: std::collections::VecDeque<(Instant, u64)>,
     compression: Compression,
     decided: (Instant, Figures, Option<ProcessorTime>),
 }

@@ -89,7 +89,7 @@ fn carried(node: &Node, domain: Uuid, placed: &Placed) -> Carried {
         CopyRole::Tpm { name } => node.store.tpm_directory(domain).join(name).display().to_string(),
         CopyRole::Disk { .. } | CopyRole::Backing { .. } | CopyRole::Nvram => placed.from.clone(),
     };
-    Carried { from, file: placed.file.clone(), over: false }
+    Carried { from, file: placed.file.clone(), over: false, kept: None }
 }
 
 /// Takes up a migration that an earlier agent had begun and not pledged.

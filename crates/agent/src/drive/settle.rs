@@ -21,6 +21,7 @@ use crate::guest::{change_owner, give_back, read_owner};
 use crate::keeper::Reply;
 use crate::limits::{QUIT_TIMEOUT, SETTLE_PAUSE_MAX, SETTLE_PAUSE_MIN, VERDICT_TIMEOUT};
 use crate::nonvolatile;
+use crate::volumes::users::others;
 
 /// What a target answered, and when its guest resumed.
 struct Heard {
@@ -289,6 +290,18 @@ async fn delete(live: &Live, offline: &Offline) {
         let is_file = storage::open_check(path, false).await.is_ok_and(|disk| disk.kind == DiskKind::File);
         if !is_file {
             continue;
+        }
+        // Another domain may have been made of it, or stand on it.
+        match others(&live.begun.node, path, live.record.uuid).await {
+            Ok(users) if users.is_empty() => {}
+            Ok(users) => {
+                live.begun.tracker.note(format!("{} stays: {} uses it", carried.from, users.join(", ")));
+                continue;
+            }
+            Err(failure) => {
+                live.begun.tracker.note(format!("{} stays: {}", carried.from, failure.chain()));
+                continue;
+            }
         }
         if let Err(error) = storage::remove(path).await {
             live.begun.tracker.note(format!("{} was left behind: {}", carried.from, chain(&error)));

@@ -8,7 +8,7 @@
 
 mod cold;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -81,6 +81,8 @@ pub(crate) struct Coming {
     pub(crate) warnings: Vec<Finding>,
     /// Paths at which older copies of its files lie.
     pub(crate) older: BTreeSet<PathBuf>,
+    /// Images that its own stand on, by path, which are used as they lie here, and the other domains that use them.
+    pub(crate) kept: BTreeMap<PathBuf, Vec<String>>,
 }
 
 /// What every task of a target has.
@@ -232,7 +234,7 @@ async fn prepare(
         true => Vec::new(),
         false => nonvolatile::made_by_arrival(&node, definition.domain(), record.uuid),
     };
-    let offline = offer.offline.then(|| cold::carried(&node, record.uuid, &offer, &coming.older));
+    let offline = offer.offline.then(|| cold::carried(&node, record.uuid, &offer, &coming));
     let opened = opened(&node, definition, &offer, offline);
     let (id, token) = (opened.migration, opened.token);
     let offered = Offered::new(opened.domain, ());

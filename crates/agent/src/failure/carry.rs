@@ -46,3 +46,10 @@ pub(crate) enum CarryFailure {
     #[error("the target could not be reached for {} s", .after.as_secs())]
     CutTooLong { after: std::time::Duration },
 }
+
+fn for_whom(users: &[String]) -> String {
+    match users {
+        [] => "it is no older copy of this domain's".to_owned(),
+        users => format!("it is used by {}", users.join(", ")),
+    }
+}

@@ -1,7 +1,7 @@
 //! The disks of a domain as this host sees them: files, devices, and what QEMU reaches on an NFS server. It never opens
 //! what this host does not allow: that is a finding of its own. Main function: [`look`].
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use api::{BrokenChain, DiskFacts, FileFacts};
 use domain::{Disk, Domain};

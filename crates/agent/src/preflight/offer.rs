@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use api::{CopyFile, DiskFacts, HostFacts, Offer, Severity};
 use domain::{Definition, Domain};
-use migration::placement::Placed;
+use migration::placement::{Placed, is_kept};
 use migration::preflight::{Between, DomainFacts, Facts, GuestFacts, Selection, judge, permits};
 
 use super::{domain::wants, target};
@@ -34,6 +34,11 @@ pub(crate) async fn take_in(node: &Node, offer: &Offer) -> Result<Coming, Failur
     }
     let older = found.places.iter().filter(|place| place.older_copy).map(|place| PathBuf::from(&place.path));
     let older = older.collect();
+    let kept = offer.files.iter().filter_map(|file| {
+        let place = found.places.iter().find(|place| place.path == file.path)?;
+        is_kept(file, place).then(|| (PathBuf::from(&place.path), place.users.clone()))
+    });
+    let kept = kept.collect();
     let facts = Facts {
         domain: DomainFacts {
             copies: offer.files.iter().map(copied).collect(),
@@ -52,7 +57,7 @@ pub(crate) async fn take_in(node: &Node, offer: &Offer) -> Result<Coming, Failur
     if !permitted {
         return Err(Failure::Preflight { host: node.config.host.clone(), findings });
     }
-    Ok(Coming { live: definition, inactive, warnings: findings, older })
+    Ok(Coming { live: definition, inactive, warnings: findings, older, kept })
 }
 
 /// A file of an offer. Where it lies on the source, and whether somebody chose its place, the source has judged.

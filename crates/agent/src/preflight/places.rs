@@ -14,6 +14,7 @@ use crate::failure::chain;
 use crate::limits::FACT_TIMEOUT;
 use crate::node::Node;
 use crate::placement::older_copies;
+use crate::volumes::users::others;
 
 /// Each place that an offer of the domain of this UUID names by its path; those that this host does not allow are only named.
 pub(super) async fn look(node: &Node, uuid: Uuid, files: &[CopyFile]) -> Vec<PlaceFacts> {
@@ -23,21 +24,30 @@ pub(super) async fn look(node: &Node, uuid: Uuid, files: &[CopyFile]) -> Vec<Pla
     }
     let paths: Vec<PathBuf> = files.iter().map(|file| PathBuf::from(&file.path)).collect();
     let older = older_copies(node, uuid, &paths).await;
-    join_all(files.into_iter().zip(&paths).map(|(file, path)| bounded(node, file, path, &older))).await
+    join_all(files.into_iter().zip(&paths).map(|(file, path)| bounded(node, uuid, file, path, &older))).await
 }
 
-async fn bounded(node: &Node, file: &CopyFile, path: &Path, older: &BTreeSet<PathBuf>) -> PlaceFacts {
+async fn bounded(
+    node: &Node,
+    uuid: Uuid,
+    file: &CopyFile,
+    path: &Path,
+    older: &BTreeSet<PathBuf>,
+) -> PlaceFacts {
     let named = PlaceFacts { path: file.path.clone(), ..PlaceFacts::default() };
     if !node.allows(path) {
         return named;
     }
-    let looked = one(file, path, PlaceFacts { older_copy: older.contains(path), ..named.clone() });
+    let older_copy = older.contains(path);
+    let looked = one(node, uuid, file, path, PlaceFacts { older_copy, ..named.clone() });
     let slow = |_elapsed| PlaceFacts { fault: Some(no_answer(FACT_TIMEOUT)), ..named };
     timeout(FACT_TIMEOUT, looked).await.unwrap_or_else(slow)
 }
 
-async fn one(file: &CopyFile, path: &Path, named: PlaceFacts) -> PlaceFacts {
-    let opened = match storage::open_check(path, true).await {
+async fn one(node: &Node, uuid: Uuid, file: &CopyFile, path: &Path, named: PlaceFacts) -> PlaceFacts {
+    // What others stand on may be used as it is.
+    let written = named.older_copy || !matches!(file.role, CopyRole::Backing { .. });
+    let opened = match storage::open_check(path, written).await {
         Ok(opened) => Some(opened),
         Err(DiskError::Missing { .. }) => None,
         Err(error) => return PlaceFacts { fault: Some(chain(&error)), ..named },
@@ -56,8 +66,17 @@ async fn one(file: &CopyFile, path: &Path, named: PlaceFacts) -> PlaceFacts {
         let fault = domain::is_device(&file.path).then(|| "there is no such device".to_owned());
         return PlaceFacts { older_copy: false, fault, ..here };
     };
+    let users = match others(node, path, uuid).await {
+        Ok(users) => users,
+        Err(failure) => {
+            let fault = format!("which domains use it cannot be found out: {}", failure.chain());
+            return PlaceFacts { fault: Some(fault), older_copy: false, ..here };
+        }
+    };
     let taken = storage::image(path, ImageFormat::Raw).await.ok().and_then(|image| image.actual_size);
     PlaceFacts {
+        older_copy: here.older_copy && users.is_empty(),
+        users,
         length_bytes: Some(opened.size),
         taken_bytes: taken,
         block: opened.kind == DiskKind::BlockDevice,

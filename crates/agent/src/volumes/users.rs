@@ -7,6 +7,7 @@ use api::{DomainState, VolumeAsked, VolumeUser};
 use domain::Definition;
 use futures_util::future::join_all;
 use storage::{DiskError, Identity, Volume};
+use uuid::Uuid;
 
 use crate::disks;
 use crate::failure::{Failure, PoolFailure};
@@ -76,12 +77,29 @@ pub(super) async fn here(node: &Node, path: &Path) -> Result<Vec<VolumeUser>, Fa
     users(node, path, identity(path).await?).await
 }
 
+/// The domains of this host, but for one, that use a file or stand on it.
+pub(crate) async fn others(node: &Node, path: &Path, domain: Uuid) -> Result<Vec<String>, Failure> {
+    let found = identity(path).await?;
+    let users = users_among(node, path, found, |shown| shown.uuid != domain).await?;
+    Ok(users.into_iter().map(|user| user.domain).collect())
+}
+
 async fn users(node: &Node, path: &Path, found: Option<Identity>) -> Result<Vec<VolumeUser>, Failure> {
+    users_among(node, path, found, |_| true).await
+}
+
+/// A domain that has moved away uses nothing here.
+async fn users_among(
+    node: &Node,
+    path: &Path,
+    found: Option<Identity>,
+    counts: impl Fn(&api::Domain) -> bool,
+) -> Result<Vec<VolumeUser>, Failure> {
     let mut users = Vec::new();
     for keeper in node.keepers() {
         let Some(shown) = keeper.ask(Ask::Show).await else { continue };
         let shown = shown?;
-        if shown.state == DomainState::Moved {
+        if shown.state == DomainState::Moved || !counts(&shown) {
             continue;
         }
         let unknown =

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use api::PlaceFacts;
+
 use super::rule::{Answer, Rule, mib};
+use crate::placement::{Placed, is_kept};
 
 /// Files are to be copied, and the target has no room for them.
 pub(super) static DISK_SPACE_SHORT: Rule = Rule {
@@ -12,7 +15,9 @@ pub(super) static DISK_SPACE_SHORT: Rule = Rule {
     needed: false,
     judge: |facts| {
         let mut filesystems: BTreeMap<_, Copied> = BTreeMap::new();
-        for (placed, place) in facts.copied().filter(|(_, place)| !place.block) {
+        let takes_room =
+            |(placed, place): &(&Placed, &PlaceFacts)| !place.block && !is_kept(&placed.file, place);
+        for (placed, place) in facts.copied().filter(takes_room) {
             let Some(free) = place.free_bytes else { continue };
             // An older copy is written in place.
             let there = place.taken_bytes.filter(|_| place.older_copy).unwrap_or(0);

@@ -53,6 +53,12 @@ pub enum TransferError {
         /// The copy's place.
         path: PathBuf,
     },
+    /// What is only to be compared is another one than the original.
+    #[error("{path:?} holds something else than the original, and is not written over: choose another place")]
+    Kept {
+        /// What lies at the copy's place.
+        path: PathBuf,
+    },
     /// A block device that does not hold the copy.
     #[error("block device {path:?} has {size} bytes, and {length} are to be written: take a larger one")]
     TooSmall {

@@ -1,5 +1,5 @@
-//! Where a copy lies: a fresh file under a hidden name until it is complete, an older copy, a block device. It never writes
-//! over what is no copy. Main type: [`Placed`].
+//! Where a copy lies: a fresh file under a hidden name until it is complete, an older copy, a block device, a file that is
+//! only compared. It never writes over what is no copy. Main type: [`Placed`].
 
 use std::fs::{File, Metadata};
 use std::io;
@@ -11,7 +11,7 @@ use tempfile::TempPath;
 
 use super::error::TransferError;
 use super::log::{Head, Log, parse_head, read_head};
-use super::replica::Opening;
+use super::replica::{Opening, There};
 use crate::disk::{DiskKind, check_absolute, open_disk};
 use crate::record::{directory_of, sync_directory};
 
@@ -37,7 +37,11 @@ impl Placed {
         let logged = first.and_then(|first| parse_head(first)).filter(|head| head.path == opening.path);
         let is_device = std::fs::metadata(&opening.path)
             .is_ok_and(|metadata| std::os::unix::fs::FileTypeExt::is_block_device(&metadata.file_type()));
-        if is_device || opening.over { in_place(opening, log, logged) } else { fresh(opening, log, logged) }
+        match opening.there {
+            There::Kept => kept(opening, log, logged),
+            There::Nothing if !is_device => fresh(opening, log, logged),
+            There::Nothing | There::Older => in_place(opening, log, logged),
+        }
     }
 }
 
@@ -70,6 +74,16 @@ fn in_place(opening: &Opening, log: &mut Log, logged: Option<Head>) -> Result<Pl
             return Err(TransferError::TooSmall { path: opening.path.clone(), size, length });
         }
         DiskKind::BlockDevice => {}
+    }
+    let (head, resumed) = go_on(log, logged, head(opening, None, disk.identity.inode, false))?;
+    Ok(Placed { file, place: opening.path.clone(), head, resumed })
+}
+
+/// It is not even opened for writing.
+fn kept(opening: &Opening, log: &mut Log, logged: Option<Head>) -> Result<Placed, TransferError> {
+    let (file, disk) = open_disk(&opening.path, false)?;
+    if disk.size != opening.length {
+        return Err(TransferError::Kept { path: opening.path.clone() });
     }
     let (head, resumed) = go_on(log, logged, head(opening, None, disk.identity.inode, false))?;
     Ok(Placed { file, place: opening.path.clone(), head, resumed })

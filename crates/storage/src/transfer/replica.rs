@@ -37,13 +37,24 @@ pub enum Proof {
     Wire,
 }
 
+/// What is known to lie at a copy's place before it begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum There {
+    /// Nothing: what is there all the same is refused, but for a block device.
+    Nothing,
+    /// An older copy, which is brought up to date in place.
+    Older,
+    /// A file that others use: it is only compared with the original, and never written.
+    Kept,
+}
+
 /// Which copy is to be made, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Opening {
     /// Its place, absolute. A block device is written in place.
     pub path: PathBuf,
-    /// An older copy lies there and is brought up to date in place. Without this what is there is refused.
-    pub over: bool,
+    /// What lies there.
+    pub there: There,
     /// Part of the hidden name of a fresh copy: of this transfer and file alone, and the same when it goes on.
     pub tag: String,
     /// Where its log is to lie.
@@ -61,6 +72,7 @@ pub struct Opening {
 pub struct Replica {
     store: Arc<Store>,
     ledger: Arc<Ledger>,
+    kept: bool,
     /// Where it lies now.
     place: Mutex<PathBuf>,
     hidden: Option<PathBuf>,
@@ -73,8 +85,8 @@ impl Replica {
     /// changed counts as an older one.
     ///
     /// # Errors
-    /// [`TransferError::Exists`], [`TransferError::TooSmall`], [`TransferError::TooLong`], [`TransferError::NoSpace`],
-    /// [`TransferError::InUse`], [`TransferError::Disk`], [`TransferError::TimedOut`], [`TransferError::Io`].
+    /// [`TransferError::Exists`], [`TransferError::Kept`], [`TransferError::TooSmall`], [`TransferError::TooLong`],
+    /// [`TransferError::NoSpace`], [`TransferError::InUse`], [`TransferError::Disk`], [`TransferError::TimedOut`], [`TransferError::Io`].
     pub async fn open(opening: Opening) -> Result<Replica, TransferError> {
         let path = opening.path.clone();
         let log = opening.log.clone();
@@ -116,11 +128,20 @@ impl Replica {
     ///
     /// # Errors
     /// [`TransferError::Cut`], [`TransferError::Wire`], [`TransferError::NoSpace`], [`TransferError::Write`];
-    /// [`TransferError::Mangled`] and [`TransferError::Io`] where what came earlier could not be made durable.
+    /// [`TransferError::Kept`] where it is not to be written; [`TransferError::Mangled`] and [`TransferError::Io`] where what
+    /// came earlier could not be made durable.
     pub async fn take<E: Display>(
         &self,
         mut frames: impl Stream<Item = Result<Bytes, E>> + Send + Unpin,
     ) -> Result<(), TransferError> {
+        if self.kept {
+            let path = self.store.path().to_owned();
+            return match frames.next().await.transpose() {
+                Ok(None) => Ok(()),
+                Ok(Some(_differs)) => Err(TransferError::Kept { path }),
+                Err(error) => Err(TransferError::Cut { path, reason: error.to_string() }),
+            };
+        }
         let (whole, waiting) = mpsc::channel(FRAMES_WAITING_MAX);
         let (done, written) = oneshot::channel();
         let (store, ledger) = (Arc::clone(&self.store), Arc::clone(&self.ledger));
@@ -247,6 +268,7 @@ impl Drop for GiveUp {
 }
 
 fn open(opening: Opening, mut log: Log, records: &[Vec<u8>]) -> Result<Replica, TransferError> {
+    let kept = opening.there == There::Kept;
     let mut held = Held::nothing(opening.length)?;
     let blocks = held.blocks;
     let Placed { file, place, head, resumed } = Placed::open(&opening, &mut log, records.first())?;
@@ -265,6 +287,7 @@ fn open(opening: Opening, mut log: Log, records: &[Vec<u8>]) -> Result<Replica, 
     Ok(Replica {
         store,
         ledger: Arc::new(ledger),
+        kept,
         place: Mutex::new(place),
         hidden: head.hidden,
         looked: tokio::sync::Mutex::new(looked),

@@ -1,8 +1,7 @@
 //! The target of a domain that moves shut off, where it is another one than of a guest: there is no QEMU that could prove
 //! anything, so the journal does, and files come in place of memory. Main functions: [`touch_down`], [`take_over`].
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use api::{CopyFile, CopyRole, Offer, Outcome, Verdict};
@@ -14,7 +13,7 @@ use migration::phase::Phase;
 use migration::target::Receiving;
 use uuid::Uuid;
 
-use super::{Arrived, Live, answer, give_up, settle_in, wait};
+use super::{Arrived, Coming, Live, answer, give_up, settle_in, wait};
 use crate::failure::Failure;
 use crate::guest;
 use crate::keeper::Reply;
@@ -52,17 +51,18 @@ pub(super) fn shut_off(landing: &Landing, reached: Phase) -> TargetQemu {
     }
 }
 
-/// What goes with the domain by the offer, and what of it an earlier stay has left here.
-pub(super) fn carried(node: &Node, domain: Uuid, offer: &Offer, older: &BTreeSet<PathBuf>) -> Offline {
+/// What goes with the domain by the offer, and what of it lies here already.
+pub(super) fn carried(node: &Node, domain: Uuid, offer: &Offer, coming: &Coming) -> Offline {
     let carried = |file: &CopyFile| Carried {
         from: String::new(),
         file: file.clone(),
         over: match &file.role {
-            CopyRole::Disk { .. } | CopyRole::Backing { .. } => older.contains(Path::new(&file.path)),
+            CopyRole::Disk { .. } | CopyRole::Backing { .. } => coming.older.contains(Path::new(&file.path)),
             // What an earlier stay of the domain has left there.
             CopyRole::Nvram => Path::new(&file.path).exists(),
             CopyRole::Tpm { name } => node.store.tpm_directory(domain).join(name).exists(),
         },
+        kept: coming.kept.get(Path::new(&file.path)).cloned(),
     };
     Offline {
         files: offer.files.iter().map(carried).collect(),

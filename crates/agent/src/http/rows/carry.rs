@@ -35,6 +35,11 @@ const IN_USE: Row =
     row(409, "image-in-use", "find out who has it open (`fuser -v`), end that, and migrate again");
 const EXISTS: Row =
     row(409, "copy-exists", "choose another place with --map-disk, or remove what lies there");
+const KEPT: Row = row(
+    409,
+    "copy-exists",
+    "choose another place with --map-disk or --map-pool, or make one image of the chain with --flatten",
+);
 const TOO_SMALL: Row = row(409, "copy-too-small", "give it a larger device with --map-disk");
 const NO_SPACE: Row = row(507, NO_SPACE_CODE, "make room there, and migrate again");
 const UNWRITABLE: Row = row(500, "copy-unwritable", "look at the target's disk");
@@ -57,33 +62,34 @@ const NOT_SHOWN: Row = row(
 pub(crate) fn row_of(failure: &CarryFailure) -> Row {
     match failure {
         CarryFailure::Transfer(error) => transfer(error),
+        CarryFailure::Lock(error) => match error {
+            LockError::Disk(_) | LockError::Io { .. } => UNREADABLE,
+            LockError::InUse { .. } => IN_USE,
+        },
         CarryFailure::GuestRuns { .. } => GUEST_RUNS,
         CarryFailure::Export(_) => NOT_SHOWN,
         CarryFailure::NoSuchFile { .. } => NO_SUCH_FILE,
         CarryFailure::NotAsked { .. } => NOT_ASKED,
         CarryFailure::NotLanding => NOT_LANDING,
-        CarryFailure::Lock(error) => match error {
-            LockError::Disk(_) | LockError::Io { .. } => UNREADABLE,
-            LockError::InUse { .. } => IN_USE,
-        },
         CarryFailure::Digits { .. } => DIGITS,
         CarryFailure::Name { .. } => NAME,
         CarryFailure::Directory { .. } | CarryFailure::Unnamed { .. } => UNWRITABLE,
         CarryFailure::NeverEqual { .. } => NEVER_EQUAL,
         CarryFailure::CutTooLong { .. } => CUT_TOO_LONG,
+        CarryFailure::Kept { .. } => KEPT,
+        CarryFailure::NoRoom { .. } => NO_SPACE,
     }
 }
 
 fn transfer(error: &TransferError) -> Row {
     match error {
-        CarryFailure::Kept { .. } => KEPT,
-        CarryFailure::NoRoom { .. } => NO_SPACE,
         TransferError::Disk(_) | TransferError::Io { .. } | TransferError::Write { .. } => UNWRITABLE,
         TransferError::TooLong { .. } => TOO_LONG,
         TransferError::Read { .. } => UNREADABLE,
         TransferError::Changed { .. } => CHANGED,
         TransferError::Unfinished { .. } | TransferError::Cut { .. } => CUT,
         TransferError::Exists { .. } => EXISTS,
+        TransferError::Kept { .. } => KEPT,
         TransferError::TooSmall { .. } => TOO_SMALL,
         TransferError::NoSpace { .. } => NO_SPACE,
         TransferError::Mangled { .. } => MANGLED,

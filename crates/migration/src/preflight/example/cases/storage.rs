@@ -1,6 +1,6 @@
 //! Of disks, pools and NFS servers, and of disks that go along. Main item: [`CASES`].
 
-use api::{BrokenChain, DiskFacts, FileFacts, NfsFacts, NonceSeen, Pool, Severity};
+use api::{BrokenChain, CopyRole, DiskFacts, FileFacts, NfsFacts, NonceSeen, Pool, Severity};
 
 use super::{Case, told};
 use crate::preflight::example::pair;
@@ -83,6 +83,19 @@ pub(super) static CASES: &[Case] = &[
         change: |facts| {
             pair::other_ways(facts);
             facts.domain.copies[1].chosen = false;
+        },
+    },
+    Case {
+        rule: "copy-exists",
+        severity: Severity::Fail,
+        condition: "the image that a disk stands on is to be copied over another one that a domain of the target stands on",
+        change: |facts| {
+            pair::other_ways(facts);
+            pair::copied(facts, "vda", "/srv/base.qcow2");
+            facts.domain.copies[2].file.role =
+                CopyRole::Backing { disk: "vda".into(), format: "qcow2".into() };
+            let place = &mut told(facts).places[2];
+            (place.length_bytes, place.users) = (Some(1 << 20), vec!["web2".into()]);
         },
     },
     Case {
@@ -188,19 +201,6 @@ pub(super) static CASES: &[Case] = &[
         },
     },
     Case {
-        rule: "storage-not-shared",
-        severity: Severity::Fail,
-        condition: "another directory is mounted at the disk's path",
-        change: |facts| {
-            told(facts).host.disks[0].nonce = Some(NonceSeen::Missing);
-        },
-    },
-    Case {
-        rule: "storage-not-shared",
-        severity: Severity::Fail,
-        condition: "the NFS server answers READ_PLUS of NFS 4.2 with zeros",
-    },
-    Case {
         rule: "image-encrypted",
         severity: Severity::Warn,
         condition: "the disk's image is encrypted",
@@ -217,6 +217,19 @@ pub(super) static CASES: &[Case] = &[
             facts.source.disks[0].encrypted = vec!["/srv/base.qcow2".into()];
             facts.domain.copies[0].file.converted = true;
         },
+    },
+    Case {
+        rule: "storage-not-shared",
+        severity: Severity::Fail,
+        condition: "another directory is mounted at the disk's path",
+        change: |facts| {
+            told(facts).host.disks[0].nonce = Some(NonceSeen::Missing);
+        },
+    },
+    Case {
+        rule: "storage-not-shared",
+        severity: Severity::Fail,
+        condition: "the NFS server answers READ_PLUS of NFS 4.2 with zeros",
         change: |facts| {
             told(facts).host.disks[0].nonce = Some(NonceSeen::Zeros);
         },
