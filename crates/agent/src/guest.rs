@@ -56,6 +56,9 @@ pub(crate) struct GuestRecord {
     /// What was made here for its arrival, besides the run directory; it goes if the guest never runs here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) made: Vec<PathBuf>,
+    /// Disks, by the guest's names, that came with it while it worked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) copied: Vec<String>,
     pub(crate) started_at: String,
     /// The live definition: frozen, its CPU model expanded.
     pub(crate) xml: String,
@@ -74,6 +77,7 @@ impl GuestRecord {
             taps: (0..domain.interfaces.len()).map(|index| tap_name(uuid, index)).collect(),
             owner_record: owner_path(domain),
             made: Vec::new(),
+            copied: Vec::new(),
             started_at: now(),
             xml: definition.xml().to_owned(),
         })
@@ -461,6 +465,7 @@ mod tests {
             taps: Vec::new(),
             owner_record: None,
             made: Vec::new(),
+            copied: Vec::new(),
             started_at: String::new(),
             xml: String::new(),
         };

@@ -38,7 +38,7 @@ impl Journal {
         let made = blocking(move || make(&place)).await;
         let file = made.map_err(|source| JournalError { path: path.clone(), source })?;
         let journal = Journal { file: Arc::new(Mutex::new(file)), path };
-        if let Err(error) = journal.append(Record::Opened(opened)).await {
+        if let Err(error) = journal.append(Record::Opened(Box::new(opened))).await {
             journal.discard();
             return Err(error);
         }
@@ -115,6 +115,7 @@ mod tests {
             generation: 1,
             suspended: false,
             offline: None,
+            mirrored: None,
             keep_definition: false,
             skipped: Vec::new(),
             token: Uuid::nil(),

@@ -97,8 +97,8 @@ pub(crate) enum Ask {
     Lend(Reply<Loan>),
     /// Whether and how it can move.
     Survey(Reply<Surveyed>),
-    /// With the warnings of its check.
-    Migrate(MigrationRequest, Vec<api::Finding>, Reply<Uuid>),
+    /// With the warnings of its check, and as what it goes, where something is called otherwise or disks go along.
+    Migrate(MigrationRequest, Vec<api::Finding>, Option<Box<Placing>>, Reply<Uuid>),
     /// The same of a domain that is shut off, and as what it goes.
     MigrateOffline(MigrationRequest, Vec<api::Finding>, Box<Placing>, Reply<Uuid>),
     Cancel(Reply<()>),
@@ -326,7 +326,9 @@ impl Keeper {
             Ask::ChangeMedia(request, reply) => _ = reply.send(self.change_media(&request).await),
             Ask::Detach(request, reply) => self.detach(request, reply).await,
             Ask::Survey(reply) => _ = reply.send(self.survey()),
-            Ask::Migrate(request, warnings, reply) => self.migrate(request, warnings, reply),
+            Ask::Migrate(request, warnings, placing, reply) => {
+                self.migrate(request, warnings, placing, reply)
+            }
             Ask::MigrateOffline(request, warnings, placing, reply) => {
                 self.migrate_offline(request, warnings, *placing, reply).await;
             }

@@ -93,6 +93,12 @@ pub(crate) const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 /// Connections that carry one file at once; no more than this host has processors, since each keeps one busy.
 pub(crate) const COPY_STREAMS_MAX: usize = 4;
 
+/// Bytes of a disk that are held on their way, in each direction: enough for whole TLS records and few calls of the kernel.
+pub(crate) const DISK_WAY_BYTES: usize = 256 * 1024;
+
+/// How long QEMU may take until it has agreed with the target's QEMU about a disk; its guest stands still meanwhile.
+pub(crate) const MIRROR_BEGIN_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Between two decisions about how much of a copy is compressed.
 pub(crate) const LEVEL_EVERY: Duration = Duration::from_millis(500);
 

@@ -8,11 +8,12 @@ use api::{Outcome, Role};
 use domain::Definition;
 use futures_util::future::join_all;
 use migration::RunRight;
-use migration::journal::{Opened, Side};
+use migration::journal::{Offline, Opened, Side};
 use migration::phase::Phase;
 use qemu::process::{FindError, Process};
 use uuid::Uuid;
 
+use crate::drive::mirror::images;
 use crate::drive::{source, target};
 use crate::failure::Failure;
 use crate::guest::{self, Guest, GuestRecord, frozen_uuid};
@@ -257,6 +258,8 @@ fn migrating(
 /// What is left to say of a guest whose run directory is gone too, as after a reboot.
 fn gone(node: &Node, definition: &Definition, opened: &Opened) -> GuestRecord {
     let domain = definition.domain();
+    // A target's: a source's QEMU had its own.
+    let came = opened.mirrored.as_ref().filter(|_| opened.side == Side::Target);
     GuestRecord {
         uuid: opened.domain,
         generation: opened.generation,
@@ -264,7 +267,8 @@ fn gone(node: &Node, definition: &Definition, opened: &Opened) -> GuestRecord {
         kvm: domain.kind == domain::Kind::Kvm,
         taps: Vec::new(),
         owner_record: guest::owner_path(domain),
-        made: Vec::new(),
+        made: came.map(images).unwrap_or_default(),
+        copied: came.map(Offline::disk_names).unwrap_or_default(),
         started_at: tracker::now(),
         xml: definition.xml().to_owned(),
     }

@@ -70,6 +70,7 @@ impl Tracker {
             verified: None,
             offline: begin.offline,
             copied: None,
+            mirrored: None,
         };
         let tracker = Tracker::new(begin.role, report, true);
         tracker.enter(begin.phase);

@@ -8,6 +8,7 @@
 //!   GET  /agent/migrations/{id}/files/{n}           →   what do you hold of this file?
 //!   POST /agent/migrations/{id}/files/{n}/blocks    →   some of what you lack; several at once
 //!   POST /agent/migrations/{id}/files/{n}/complete  →   is it whole, and equal?  (FileTaken)
+//!   GET  /agent/migrations/{id}/disks    →       a disk goes over, while the guest works: NBD from here on
 //!   POST /agent/migrations/{id}/pledge   →       "I will not run it again"
 //!                                  ←             Verdict
 //!   DELETE /agent/migrations/{id}  →             "it stays here, give everything back"
@@ -24,6 +25,9 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{CopyFile, Verify};
+
+/// What a connection turns into over which a disk goes while its guest works, as in HTTP's `Upgrade`: NBD between two QEMUs.
+pub const DISK_PROTOCOL: &str = "nbd";
 
 /// The source's request to take a domain over.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]

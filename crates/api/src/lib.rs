@@ -37,7 +37,8 @@ pub use facts::{
     HostFacts, HugepageFacts, MacUse, NfsFacts, NonceSeen, PlaceFacts, TargetFacts, UnknownFact,
 };
 pub use handover::{
-    Finding, Offer, Pledge, Settlement, SourceFacts, TargetPhase, TargetStatus, Ticket, Verdict,
+    DISK_PROTOCOL, Finding, Offer, Pledge, Settlement, SourceFacts, TargetPhase, TargetStatus, Ticket,
+    Verdict,
 };
 pub use host::{Accelerator, Cpu, Host, Neighbour, Version};
 pub use install::{Chipset, InstallDisk, InstallInterface, InstallNetwork, InstallRequest};
@@ -59,7 +60,7 @@ pub use screen::Vnc;
 pub use statistics::{DiskStatistics, InterfaceStatistics, Statistics};
 pub use storage::{
     CopiedFile, CopyFile, CopyProgress, CopyReport, CopyRole, CopyStorage, FileSent, FileTaken, Identity,
-    Maps, SourceDisks, Verify,
+    Maps, MirrorReport, MirroredDisk, SourceDisks, Verify,
 };
 pub use verified::{DiskSeen, InterfaceSeen, Verified};
 

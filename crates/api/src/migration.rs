@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::{CopyProgress, CopyReport, CopyStorage, Identity, Maps, Verified};
+use crate::{CopyProgress, CopyReport, CopyStorage, Identity, Maps, MirrorReport, Verified};
 
 /// `POST /domains/{domain}/migrations`: move a domain.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -293,6 +293,9 @@ pub struct MigrationReport {
     /// The files that were copied; absent where none were.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copied: Option<CopyReport>,
+    /// The disks that went over while the guest worked; absent where none did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirrored: Option<MirrorReport>,
 }
 
 /// A migration as one host knows it.

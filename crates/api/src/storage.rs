@@ -113,6 +113,17 @@ pub enum CopyRole {
     },
 }
 
+impl CopyRole {
+    /// The disk whose uppermost image it is, by the guest's name.
+    #[must_use]
+    pub fn disk(&self) -> Option<&String> {
+        match self {
+            CopyRole::Disk { disk, .. } => Some(disk),
+            CopyRole::Backing { .. } | CopyRole::Nvram | CopyRole::Tpm { .. } => None,
+        }
+    }
+}
+
 /// One file that is to be copied. It is numbered by its place in the offer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CopyFile {
@@ -178,6 +189,28 @@ pub struct CopyReport {
     pub sent_bytes: u64,
     /// Times that it had to begin again after a cut.
     pub resumed: u32,
+}
+
+/// The disks that went over while their guest worked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MirrorReport {
+    /// Each disk.
+    pub disks: Vec<MirroredDisk>,
+    /// Bytes that went to the target until all were equal there, with what the guest wrote meanwhile; before encryption.
+    pub sent_bytes: u64,
+    /// How long that took, in milliseconds.
+    pub took_ms: u64,
+}
+
+/// A disk that went over while its guest worked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MirroredDisk {
+    /// The guest's name for it.
+    pub disk: String,
+    /// Its path on the source.
+    pub from: String,
+    /// Its path on the target.
+    pub to: String,
 }
 
 /// One file that was copied.

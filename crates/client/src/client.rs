@@ -279,17 +279,38 @@ impl Client {
         &self,
         call: Call<'_>,
     ) -> Result<(crate::connection::Connection, hyper::upgrade::Upgraded), ClientError> {
-        let label = label(&call);
-        let mut request = self.request(&call);
         let key = generate_key();
         let accept = derive_accept_key(key.as_bytes());
-        for (name, value) in [
-            (header::CONNECTION, "Upgrade"),
-            (header::UPGRADE, "websocket"),
-            (header::SEC_WEBSOCKET_VERSION, "13"),
-            (header::SEC_WEBSOCKET_KEY, key.as_str()),
-        ] {
-            let value = value.try_into().expect("a key is base64, the rest is constant");
+        let headers = [(header::SEC_WEBSOCKET_VERSION, "13"), (header::SEC_WEBSOCKET_KEY, key.as_str())];
+        let (connection, response) = self.switch(call, "websocket", &headers).await?;
+        let accepted = response.headers().get(header::SEC_WEBSOCKET_ACCEPT);
+        if accepted.is_none_or(|accepted| accepted.as_bytes() != accept.as_bytes()) {
+            return Err(self.protocol(ProtocolError::Status { status: response.status().as_u16() }));
+        }
+        Ok((connection, self.upgraded(response).await?))
+    }
+
+    /// A request that turns its connection into one of another protocol, with nothing of HTTP left (RFC 9110, section 7.8).
+    pub(crate) async fn turn(
+        &self,
+        call: Call<'_>,
+        protocol: &str,
+    ) -> Result<(crate::connection::Connection, hyper::upgrade::Upgraded), ClientError> {
+        let (connection, response) = self.switch(call, protocol, &[]).await?;
+        Ok((connection, self.upgraded(response).await?))
+    }
+
+    async fn switch(
+        &self,
+        call: Call<'_>,
+        protocol: &str,
+        headers: &[(header::HeaderName, &str)],
+    ) -> Result<(crate::connection::Connection, Response<Incoming>), ClientError> {
+        let label = label(&call);
+        let mut request = self.request(&call);
+        let ours = [(header::CONNECTION, "Upgrade"), (header::UPGRADE, protocol)];
+        for (name, value) in ours.iter().chain(headers) {
+            let value = (*value).try_into().expect("a key is base64, the rest is constant");
             request.headers_mut().insert(name, value);
         }
         let (connection, response) = self.kept.send(&self.transport, request, call.within).await?;
@@ -298,14 +319,12 @@ impl Client {
             let body = self.read(&label, response, BODY_BYTES_MAX).await?;
             return Err(self.refusal(status.as_u16(), &body));
         }
-        let accepted = response.headers().get(header::SEC_WEBSOCKET_ACCEPT);
-        if accepted.is_none_or(|accepted| accepted.as_bytes() != accept.as_bytes()) {
-            return Err(self.protocol(ProtocolError::Status { status: status.as_u16() }));
-        }
+        Ok((connection, response))
+    }
+
+    async fn upgraded(&self, response: Response<Incoming>) -> Result<hyper::upgrade::Upgraded, ClientError> {
         let upgraded = hyper::upgrade::on(response).await;
-        let upgraded =
-            upgraded.map_err(|source| ClientError::Io { address: self.address(), sent: true, source })?;
-        Ok((connection, upgraded))
+        upgraded.map_err(|source| ClientError::Io { address: self.address(), sent: true, source })
     }
 
     fn request(&self, call: &Call<'_>) -> Request<Body> {

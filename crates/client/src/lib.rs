@@ -9,6 +9,7 @@ mod connection;
 mod console;
 mod copies;
 mod devices;
+mod disks;
 mod domains;
 mod error;
 mod events;
@@ -26,5 +27,6 @@ mod trust;
 
 pub use client::Client;
 pub use console::{Console, Heard};
+pub use disks::DiskWay;
 pub use error::{ClientError, ProtocolError};
 pub use pools::Content;

@@ -87,3 +87,6 @@ pub const JOIN_WITHIN: Duration = Duration::from_secs(120);
 /// How long making or removing a bridge may take, beyond the time in which it is to be confirmed: whatever configures the
 /// host's links does it.
 pub const BRIDGE_WITHIN: Duration = Duration::from_secs(60);
+
+/// Bytes of a disk that are held on their way, in each direction: enough for whole TLS records and few calls of the kernel.
+pub const DISK_WAY_BYTES: usize = 256 * 1024;

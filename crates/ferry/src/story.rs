@@ -3,7 +3,7 @@
 
 use anstyle::{AnsiColor, Style};
 use api::{
-    CopiedFile, CopyProgress, CopyReport, Migration, MigrationPhase, MigrationReport, Outcome, Progress,
+    CopyProgress, CopyReport, Migration, MigrationPhase, MigrationReport, MirroredDisk, Outcome, Progress,
     Role, Verified, Verify,
 };
 
@@ -136,7 +136,13 @@ pub(crate) fn report(report: &MigrationReport, width: usize) -> String {
     }
     if let Some(copied) = &report.copied {
         facts.add("copied", &copied_in_short(copied));
-        copied.files.iter().for_each(|file| facts.add("", &one_copied(file)));
+        copied.files.iter().for_each(|file| facts.add("", &from_to(&file.from, &file.to)));
+    }
+    if let Some(mirrored) = &report.mirrored {
+        let (sent, took) = (bytes(mirrored.sent_bytes), milliseconds(mirrored.took_ms));
+        facts.add("disks", &format!("{sent} sent in {took}; equal on both hosts when the guest stopped"));
+        let disk = |it: &MirroredDisk| format!("{} {}", it.disk, from_to(&it.from, &it.to));
+        mirrored.disks.iter().for_each(|it| facts.add("", &disk(it)));
     }
     facts.add("on the way", if report.encrypted { "encrypted" } else { "in plain text" });
     match (report.offline, report.suspended) {
@@ -174,9 +180,8 @@ fn copied_in_short(copied: &CopyReport) -> String {
     format!("{content} of content in {count} {files}, {sent} sent{resumed}; {proven}")
 }
 
-fn one_copied(file: &CopiedFile) -> String {
-    let from = &file.from;
-    if file.from == file.to { from.clone() } else { format!("{from} as {}", file.to) }
+fn from_to(from: &str, to: &str) -> String {
+    if from == to { from.to_owned() } else { format!("{from} as {to}") }
 }
 
 fn headline(report: &MigrationReport) -> (AnsiColor, String) {
@@ -279,7 +284,8 @@ mod tests {
     use anstream::adapter::strip_str;
     use api::{
         CopiedFile, CopyProgress, CopyReport, DiskSeen, Downtime, InterfaceSeen, Memory, Migration,
-        MigrationPhase, MigrationReport, Outcome, Progress, ResolveAs, Role, Verified, Verify,
+        MigrationPhase, MigrationReport, MirrorReport, MirroredDisk, Outcome, Progress, ResolveAs, Role,
+        Verified, Verify,
     };
     use insta::assert_snapshot;
     use uuid::Uuid;
@@ -316,6 +322,7 @@ mod tests {
             verified: None,
             offline: false,
             copied: None,
+            mirrored: None,
         }
     }
 
@@ -486,6 +493,22 @@ mod tests {
         let mut given = copied();
         given.outcome = Some(Outcome::Copied);
         given.copied = given.copied.map(|it| CopyReport { verify: Verify::Wire, resumed: 3, ..it });
+        assert_snapshot!(shown(&given));
+    }
+
+    #[test]
+    fn moved_with_its_disks() {
+        let disk = |disk: &str, from: &str, to: &str| MirroredDisk {
+            disk: disk.into(),
+            from: from.into(),
+            to: to.into(),
+        };
+        let disks = vec![
+            disk("vda", "/srv/images/web1.qcow2", "/mnt/fast/web1.qcow2"),
+            disk("vdb", "/srv/images/data.raw", "/srv/images/data.raw"),
+        ];
+        let mirrored = Some(MirrorReport { disks, sent_bytes: 2 << 30, took_ms: 6100 });
+        let given = MigrationReport { mirrored, ..ended(Some(Outcome::Moved), MigrationPhase::Moved) };
         assert_snapshot!(shown(&given));
     }
 

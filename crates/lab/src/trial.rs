@@ -17,7 +17,7 @@ use crate::apart::Apart;
 use crate::client::Pings;
 use crate::guest::{Guest, GuestOptions, Status};
 use crate::host::Host;
-use crate::limits::{GIVEN_BACK, GUEST_BOOT, HAPPENS, LOOK};
+use crate::limits::{GIVEN_BACK, GUEST_BOOT, HAPPENS, LOOK, PING_EVERY};
 use crate::network::HOST_LINKS;
 use crate::{Lab, LabOptions};
 
@@ -240,6 +240,19 @@ impl<'a> Trial<'a> {
         words.extend(options);
         source.ferry_output(&words)?;
         self.unharmed_on(target)
+    }
+
+    /// Every ping that was lost since `began` was lost in one time of silence.
+    ///
+    /// # Errors
+    /// When one was lost besides.
+    pub fn lost_pings_in_one_gap(&self, began: Instant) -> Result<()> {
+        let window = self.pings.window(began, Instant::now());
+        // One at either end of it, and as many more as the client itself was held up.
+        let silence = window.gap + window.pause + 2 * PING_EVERY;
+        let lost = PING_EVERY * u32::try_from(window.lost)?;
+        ensure!(lost <= silence, "pings were lost outside of the blackout: {window:?}");
+        Ok(())
     }
 
     /// Waits until `host` has no QEMU, tap or run directory of any domain.

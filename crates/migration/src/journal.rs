@@ -20,7 +20,7 @@ use crate::phase::Phase;
 #[serde(tag = "record", rename_all = "kebab-case")]
 pub enum Record {
     /// The migration began.
-    Opened(Opened),
+    Opened(Box<Opened>),
     /// One attempt begins: QEMU fixes some capabilities for an attempt, so another means is another attempt.
     Attempt {
         /// Counted from 1.
@@ -64,6 +64,9 @@ pub struct Opened {
     /// What goes with a domain that moves shut off; none for one that moves while its guest works.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offline: Option<Offline>,
+    /// The disks that go with a guest while it works, and how; none where both hosts see them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirrored: Option<Offline>,
     /// Whether the source keeps its definition, fenced.
     pub keep_definition: bool,
     /// Rules of the preflight that were left out by name.
@@ -75,7 +78,7 @@ pub struct Opened {
     pub at_ms: u64,
 }
 
-/// What goes with a domain that moves shut off, and how.
+/// What goes with a domain, and how: with one that moves shut off, or as disks of one whose guest works.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Offline {
     /// The files, by their numbers.
@@ -96,6 +99,14 @@ pub struct Offline {
     /// The domain's UUID on the source, where the target's is another one. On the source: its own is `Opened::domain`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub formerly: Option<Uuid>,
+}
+
+impl Offline {
+    /// The disks among the files, by the guest's names.
+    #[must_use]
+    pub fn disk_names(&self) -> Vec<String> {
+        self.files.iter().filter_map(|carried| carried.file.role.disk().cloned()).collect()
+    }
 }
 
 /// A file that is copied.
@@ -201,7 +212,7 @@ mod tests {
     use uuid::Uuid;
 
     fn opened() -> Record {
-        Record::Opened(Opened {
+        Record::Opened(Box::new(Opened {
             migration: Uuid::from_u128(7),
             side: Side::Source,
             domain: Uuid::from_u128(1),
@@ -211,11 +222,12 @@ mod tests {
             generation: 1,
             suspended: false,
             offline: None,
+            mirrored: None,
             keep_definition: false,
             skipped: Vec::new(),
             token: Uuid::nil(),
             at_ms: 0,
-        })
+        }))
     }
 
     fn file() -> (Vec<Record>, Vec<u8>) {

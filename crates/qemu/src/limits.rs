@@ -64,6 +64,9 @@ pub const GUEST_AGENT_LINE_BYTES_MAX: usize = 4096;
 /// Pause between two looks at how far a mirror is, where no event tells of what is waited for.
 pub const MIRROR_PAUSE: Duration = Duration::from_millis(20);
 
+/// Between two looks at whether a guest writes faster than its disks go over.
+pub const MIRROR_LOOK: Duration = Duration::from_millis(500);
+
 /// How long the last writes of all mirrors may take while the guest stands still. Mirrors that are equal have none but what
 /// the target's disk has not flushed yet.
 pub const MIRROR_FINISH_TIMEOUT: Duration = Duration::from_secs(20);

@@ -76,6 +76,8 @@ pub struct Means {
     pub multifd_channels: Option<u8>,
     /// Whether the target refuses a stream of another UUID; both ends need the capability.
     pub validate_uuid: bool,
+    /// Whether the dirty bitmaps of disks go over: where both ends do not open the same images, which hold them.
+    pub dirty_bitmaps: bool,
     /// Encryption; `None` sends memory in plain text.
     pub tls: Option<Tls>,
 }
@@ -188,6 +190,7 @@ fn wanted(
         (MigrationCapability::PauseBeforeSwitchover, true),
         (MigrationCapability::Multifd, means.multifd_channels.is_some()),
         (MigrationCapability::ValidateUuid, means.validate_uuid),
+        (MigrationCapability::DirtyBitmaps, means.dirty_bitmaps),
         (MigrationCapability::LateBlockActivate, side == Side::Target),
     ];
     let mut set = Vec::new();
@@ -378,7 +381,7 @@ pub enum What {
         /// QAPI `GuestPanicAction`.
         action: String,
     },
-    /// `BLOCK_JOB_READY`, `BLOCK_JOB_COMPLETED` or `BLOCK_JOB_CANCELLED` of a disk that goes over.
+    /// `BLOCK_JOB_READY`, `BLOCK_JOB_ERROR`, `BLOCK_JOB_COMPLETED` or `BLOCK_JOB_CANCELLED` of a disk that goes over.
     Mirror {
         /// Its target.
         disk: String,

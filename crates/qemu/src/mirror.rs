@@ -5,7 +5,8 @@
 //!                                                      export: the image opened once more, served over NBD
 //! Mirrors::add          ◄── a connection of the caller's making ──►
 //!   BLOCK_JOB_READY     it has come to the end once
-//! Mirrors::synchronize  from now on the guest's writes are answered when they are on both sides
+//! Mirrors::synchronize  from now on, or from when all has gone over once that was there at first,
+//!                       the guest's writes are answered when they are on both sides
 //!   (memory goes over, the CPUs stop)
 //! Mirrors::finish       the last writes, a flush: both sides are equal
 //!   BLOCK_JOB_COMPLETED
@@ -34,9 +35,9 @@ use tokio::time::{sleep, timeout};
 
 use crate::capabilities::Capabilities;
 use crate::command::{
-    BlockExportAdd, BlockJob, BlockJobCancel, BlockJobChange, BlockdevAdd, BlockdevDel, BlockdevMirror,
-    CloseFd, ExportType, GetFd, JobType, MirrorCopyMode, MirrorSync, NbdAddress, NbdServerStart,
-    NbdServerStop, QueryBlockJobs, QueryNamedBlockNodes,
+    BlockExportAdd, BlockJob, BlockJobCancel, BlockJobChange, BlockJobSetSpeed, BlockdevAdd, BlockdevDel,
+    BlockdevMirror, CloseFd, ExportType, GetFd, JobType, MirrorCopyMode, MirrorSync, NbdAddress,
+    NbdServerStart, NbdServerStop, QueryBlockJobs, QueryNamedBlockNodes,
 };
 use crate::command_line::{copy, top_node};
 use crate::limits;
@@ -169,7 +170,13 @@ pub enum MirrorError {
         #[source]
         source: QmpError,
     },
-    /// A read here, or a write or the connection there, failed.
+    /// A read here failed; QEMU does not tell where.
+    #[error("disk {disk} could not be read")]
+    Unreadable {
+        /// Its target.
+        disk: String,
+    },
+    /// A write or the connection there failed.
     #[error("the copy of disk {disk} broke off: {reason}")]
     Failed {
         /// Its target.
@@ -204,6 +211,8 @@ pub enum Told {
     Ready,
     /// It has ended, and both sides are equal.
     Equal,
+    /// Something of it could not be read, so that it breaks off.
+    Unreadable,
     /// It broke off.
     Failed {
         /// QEMU's words.
@@ -213,25 +222,39 @@ pub enum Told {
     Cancelled,
 }
 
+impl Told {
+    /// The error that it is for a disk that was to go over; none where it is [`Told::Ready`].
+    #[must_use]
+    pub fn error(self, disk: String) -> Option<MirrorError> {
+        match self {
+            Told::Ready => None,
+            Told::Unreadable => Some(MirrorError::Unreadable { disk }),
+            Told::Failed { reason } => Some(MirrorError::Failed { disk, reason }),
+            Told::Equal | Told::Cancelled => Some(MirrorError::Cancelled { disk }),
+        }
+    }
+}
+
 /// What an event says of which disk's mirror, if it is about one.
 pub(crate) fn told(event: &Event) -> Option<(String, Told)> {
     #[derive(Deserialize)]
     struct Job {
         device: String,
         error: Option<String>,
+        operation: Option<String>,
     }
-    let told: fn(Option<String>) -> Told = match event.name.as_str() {
-        "BLOCK_JOB_READY" => |_| Told::Ready,
-        "BLOCK_JOB_COMPLETED" => |error| match error {
-            None => Told::Equal,
-            Some(reason) => Told::Failed { reason },
-        },
-        "BLOCK_JOB_CANCELLED" => |_| Told::Cancelled,
-        _ => return None,
-    };
     let job: Job = serde_json::from_value(event.data.clone()).ok()?;
     let disk = job.device.strip_prefix(PREFIX)?.to_owned();
-    Some((disk, told(job.error)))
+    let told = match (event.name.as_str(), job.error) {
+        ("BLOCK_JOB_READY", _) => Told::Ready,
+        ("BLOCK_JOB_COMPLETED", None) => Told::Equal,
+        ("BLOCK_JOB_COMPLETED", Some(reason)) => Told::Failed { reason },
+        ("BLOCK_JOB_CANCELLED", _) => Told::Cancelled,
+        // Of a write that failed the end says more.
+        ("BLOCK_JOB_ERROR", _) if job.operation.as_deref() == Some("read") => Told::Unreadable,
+        _ => return None,
+    };
+    Some((disk, told))
 }
 
 /// How far one disk is.
@@ -250,20 +273,33 @@ pub struct Progress {
 pub struct Mirrors {
     qmp: Qmp,
     events: Events,
-    disks: Vec<String>,
+    disks: Vec<Mirrored>,
+    /// For all of them together; 0 is without limit.
+    speed: u64,
     /// Whether this QEMU can switch to [`MirrorCopyMode::WriteBlocking`] (from 8.2 on); else it does so from the start.
     can_change: bool,
+}
+
+/// A disk that goes over.
+#[derive(Debug)]
+struct Mirrored {
+    disk: String,
+    /// What was to be done when it was looked at for the first time.
+    first_bytes: Option<u64>,
+    /// Whether the guest's writes wait for the target.
+    blocks_writes: bool,
 }
 
 impl Mirrors {
     /// No disk yet.
     pub fn new(qmp: &Qmp, capabilities: &Capabilities) -> Self {
         let can_change = capabilities.has_command("block-job-change");
-        Self { qmp: qmp.clone(), events: Events::of(qmp), disks: Vec::new(), can_change }
+        Self { qmp: qmp.clone(), events: Events::of(qmp), disks: Vec::new(), speed: 0, can_change }
     }
 
     /// Lets a disk go over. `connection` leads to where the target serves it, and answers: QEMU agrees with the server
-    /// before it does anything else. `speed` is in bytes per second, 0 without limit. When a step fails nothing is left of it.
+    /// before it does anything else. `speed` is in bytes per second, 0 without limit; a disk that is ready leaves its own to
+    /// those that are not. When a step fails nothing is left of it.
     pub async fn add(&mut self, disk: &Disk, connection: OwnedFd, speed: u64) -> Result<(), MirrorError> {
         let device = top_node(disk).ok_or_else(|| MirrorError::Empty { disk: disk.target.clone() })?;
         let name = name(&disk.target);
@@ -291,31 +327,30 @@ impl Mirrors {
             }
             return Err(step("begin to copy")(source));
         }
-        self.disks.push(disk.target.clone());
+        self.speed += speed;
+        let blocks_writes = !self.can_change;
+        self.disks.push(Mirrored { disk: disk.target.clone(), first_bytes: None, blocks_writes });
         Ok(())
     }
 
     /// Waits until all disks have come to the end once, and until every write of the guest is answered only when it is on both
     /// sides. That takes as long as it takes: the caller gives up, not this. Not cancel safe: it cannot be waited for again.
     pub async fn synchronize(&mut self) -> Result<(), MirrorError> {
-        let mut waited: BTreeSet<_> = self.disks.iter().cloned().collect();
+        let mut waited = self.names();
         while !waited.is_empty() {
-            if let (disk, Told::Ready) = self.next().await? {
-                waited.remove(&disk);
+            match timeout(limits::MIRROR_LOOK, self.ready()).await {
+                Ok(disk) => {
+                    waited.remove(&disk?);
+                    self.share(&waited).await;
+                }
+                Err(_elapsed) => self.keep_up().await?,
             }
+        }
+        for mirrored in &mut self.disks {
+            block_writes(&self.qmp, mirrored).await?;
         }
         if !self.can_change {
             return Ok(());
-        }
-        for disk in &self.disks {
-            let change = BlockJobChange {
-                id: name(disk),
-                kind: JobType::Mirror,
-                copy_mode: MirrorCopyMode::WriteBlocking,
-            };
-            let step =
-                |source| MirrorError::Step { disk: disk.clone(), step: "keep both sides equal of", source };
-            self.qmp.execute(change).await.map_err(step)?;
         }
         // A job that is missing has ended, and an event says how.
         while self.jobs().await?.iter().filter(|job| job.actively_synced == Some(true)).count()
@@ -323,20 +358,38 @@ impl Mirrors {
         {
             tokio::select! {
                 () = sleep(limits::MIRROR_PAUSE) => {}
-                told = self.next() => { told?; }
+                ready = self.ready() => { ready?; }
             }
         }
         Ok(())
     }
 
-    /// How far all disks are.
-    pub async fn progress(&self) -> Result<Vec<Progress>, MirrorError> {
-        let progress = |job: BlockJob| Progress {
-            disk: job.device.trim_start_matches(PREFIX).to_owned(),
-            done_bytes: job.offset,
-            total_bytes: job.len,
-        };
-        Ok(self.jobs().await?.into_iter().map(progress).collect())
+    /// Divides all the speed among disks that are not ready.
+    async fn share(&self, waited: &BTreeSet<String>) {
+        let count = u64::try_from(waited.len()).unwrap_or(u64::MAX);
+        let Some(speed) = self.speed.checked_div(count).filter(|_| self.speed > 0) else { return };
+        for disk in waited {
+            // Refused where it has just ended, which an event tells.
+            _ = self.qmp.execute(BlockJobSetSpeed { device: name(disk), speed: speed.max(1) }).await;
+        }
+    }
+
+    /// A guest that writes faster than its disk goes over would keep it from ever being ready: once all has gone over that was
+    /// there at first, its writes wait for the target.
+    async fn keep_up(&mut self) -> Result<(), MirrorError> {
+        for job in self.jobs().await? {
+            let its = |mirrored: &&mut Mirrored| name(&mirrored.disk) == job.device;
+            let Some(mirrored) = self.disks.iter_mut().find(its) else { continue };
+            // Nothing is known before QEMU has looked where there is something.
+            if job.len > 0 && job.offset >= *mirrored.first_bytes.get_or_insert(job.len) {
+                block_writes(&self.qmp, mirrored).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn names(&self) -> BTreeSet<String> {
+        self.disks.iter().map(|mirrored| mirrored.disk.clone()).collect()
     }
 
     /// Makes both sides equal and lets go of the target. The CPUs have stopped, and [`synchronize`](Self::synchronize) has come
@@ -347,35 +400,31 @@ impl Mirrors {
     }
 
     async fn end(&mut self) -> Result<(), MirrorError> {
-        for disk in &self.disks {
+        for Mirrored { disk, .. } in &self.disks {
             let cancel = BlockJobCancel { device: name(disk), force: false };
             let step = |source| MirrorError::Step { disk: disk.clone(), step: "end the copy of", source };
             self.qmp.execute(cancel).await.map_err(step)?;
         }
-        let mut waited: BTreeSet<_> = self.disks.iter().cloned().collect();
+        let mut waited = self.names();
         while !waited.is_empty() {
-            let told = self.events.find(mirror).await?;
-            match told {
-                (disk, Told::Equal) => _ = waited.remove(&disk),
-                (_, Told::Ready) => {}
-                (disk, Told::Failed { reason }) => return Err(MirrorError::Failed { disk, reason }),
-                (disk, Told::Cancelled) => return Err(MirrorError::Cancelled { disk }),
+            let (disk, told) = self.events.find(mirror).await?;
+            if told == Told::Equal {
+                waited.remove(&disk);
+            } else if let Some(error) = told.error(disk) {
+                return Err(error);
             }
         }
-        for disk in &self.disks {
+        for Mirrored { disk, .. } in &self.disks {
             let step = |source| MirrorError::Step { disk: disk.clone(), step: "let go of", source };
             self.qmp.execute(BlockdevDel { node_name: name(disk) }).await.map_err(step)?;
         }
         Ok(())
     }
 
-    /// What is told next of a mirror that goes on; an end is an error. Cancel safe.
-    async fn next(&mut self) -> Result<(String, Told), MirrorError> {
-        match self.events.find(mirror).await? {
-            (disk, Told::Ready) => Ok((disk, Told::Ready)),
-            (disk, Told::Failed { reason }) => Err(MirrorError::Failed { disk, reason }),
-            (disk, Told::Equal | Told::Cancelled) => Err(MirrorError::Cancelled { disk }),
-        }
+    /// The disk that is ready next; an end is an error. Cancel safe.
+    async fn ready(&mut self) -> Result<String, MirrorError> {
+        let (disk, told) = self.events.find(mirror).await?;
+        told.error(disk.clone()).map_or(Ok(disk), Err)
     }
 
     async fn jobs(&self) -> Result<Vec<BlockJob>, MirrorError> {
@@ -383,11 +432,38 @@ impl Mirrors {
     }
 }
 
+/// From now on the guest's writes are answered when they are on both sides.
+async fn block_writes(qmp: &Qmp, mirrored: &mut Mirrored) -> Result<(), MirrorError> {
+    if mirrored.blocks_writes {
+        return Ok(());
+    }
+    let disk = &mirrored.disk;
+    let copy_mode = MirrorCopyMode::WriteBlocking;
+    let change = BlockJobChange { id: name(disk), kind: JobType::Mirror, copy_mode };
+    let step = |source| MirrorError::Step { disk: disk.clone(), step: "keep both sides equal of", source };
+    qmp.execute(change).await.map_err(step)?;
+    mirrored.blocks_writes = true;
+    Ok(())
+}
+
 fn mirror(happened: &crate::migrate::Happened) -> Option<(String, Told)> {
     match &happened.what {
         What::Mirror { disk, told } => Some((disk.clone(), told.clone())),
         _ => None,
     }
+}
+
+/// Source: how far all disks are.
+///
+/// # Errors
+/// As [`Qmp::execute`].
+pub async fn progress(qmp: &Qmp) -> Result<Vec<Progress>, QmpError> {
+    let progress = |job: BlockJob| Progress {
+        disk: job.device.trim_start_matches(PREFIX).to_owned(),
+        done_bytes: job.offset,
+        total_bytes: job.len,
+    };
+    Ok(jobs(qmp).await?.into_iter().map(progress).collect())
 }
 
 async fn jobs(qmp: &Qmp) -> Result<Vec<BlockJob>, QmpError> {

@@ -64,6 +64,7 @@ pub(crate) async fn run(begun: Begun, leaving: Leaving, wish: Wish, reply: Reply
         target: wish.request.to.clone(),
         reserved: None,
         offline: Some(offline),
+        mirrored: None,
     };
     live.begun.node.track(live.record.uuid, &live.begun.tracker);
     let (reserved, ticket) = match reserve(Planned::new(right, Box::new(live)), &wish, &placing).await {
@@ -178,6 +179,7 @@ async fn make_room(
         generation: live.record.generation,
         suspended: false,
         offline: Some(offline),
+        mirrored: None,
         keep_definition: wish.request.source_definition == SourceDefinition::Keep,
         skipped: wish.request.skip.clone(),
         token: ticket.token,

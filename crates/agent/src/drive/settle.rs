@@ -263,8 +263,9 @@ pub(crate) async fn moved(live: Box<Live>, generation: u64) -> Left {
     give_back(&live.begun.node, &live.record, live.process.as_ref()).await;
     nonvolatile::forget_tpm(&live.begun.node, live.record.uuid);
     hand(&live, generation + 1).await;
-    if let Some(offline) = live.offline.as_ref().filter(|it| it.source_disks == SourceDisks::Delete) {
-        delete(&live, offline).await;
+    let carried = live.offline.as_ref().or(live.mirrored.as_ref());
+    if let Some(carried) = carried.filter(|it| it.source_disks == SourceDisks::Delete) {
+        delete(&live, carried).await;
     }
     // All is done. What the target sees is asked by `verify::complete`, and not counted as the migration's time.
     tracker.enter(Phase::Moved);

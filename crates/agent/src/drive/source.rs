@@ -2,8 +2,8 @@
 //! the pledge keeps the guest here. After [`Stopped::pledge`] there is no `?`: only a verdict ends it.
 //!
 //! ```text
-//! reserve → stream → stop → complete → pledge → settle
-//!    └─────────┴───────┴────────┴→ stay            └→ moved | kept | lost | in doubt until one of them
+//! reserve → stream (disks that are not shared, then memory) → stop → complete → pledge → settle
+//!    └─────────┴────────────────────────────────────────────────┴────────┴→ stay   └→ moved | kept | lost | in doubt until one of them
 //! ```
 
 use std::sync::Arc;
@@ -14,8 +14,9 @@ use domain::Definition;
 use migration::RunRight;
 use migration::convergence::downtime_limit_ms;
 use migration::handover::{SourceQemu, SourceRecovery, recover_source};
-use migration::journal::{Offline, Opened, Record, Side};
+use migration::journal::{Carried, Offline, Opened, Record, Side};
 use migration::phase::Phase;
+use migration::placement::Placed;
 use migration::source::{Kept, Planned, Pledged, Reserved, Stopped, Streaming};
 use qemu::capabilities::cpu::unavailable_features;
 use qemu::command::{
@@ -30,6 +31,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::mirror::{Mirroring, broken_off, mirror};
 use super::settle::settle;
 use super::stay::{lose, stay};
 use super::watch::{Waited, Watch};
@@ -39,6 +41,7 @@ use crate::journal::{Journal, JournalError};
 use crate::keeper::Reply;
 use crate::limits::{ASK_QEMU_EVERY, FRESHEN_TIMEOUT, SWITCHOVER_TIMEOUT};
 use crate::node::Node;
+use crate::placement::Placing;
 use crate::tracker::{Begin, Tracker, unix_ms};
 
 /// What the task is told while it works.
@@ -74,6 +77,8 @@ pub(crate) struct Wish {
     pub(crate) inactive_xml: Option<String>,
     /// What its check found that does not forbid it.
     pub(crate) warnings: Vec<Finding>,
+    /// What a domain whose guest works is on the target, where something is called otherwise there or disks go with it.
+    pub(crate) placing: Option<Box<Placing>>,
 }
 
 /// A source that is taken up again by a new agent.
@@ -100,6 +105,8 @@ pub(crate) struct Live {
     pub(crate) reserved: Option<Room>,
     /// What goes with a domain that is shut off; none for one whose guest works.
     pub(crate) offline: Option<Offline>,
+    /// The disks that go with a guest while it works; none where both hosts see them.
+    pub(crate) mirrored: Option<Offline>,
 }
 
 impl Live {
@@ -163,6 +170,7 @@ pub(crate) async fn run(begun: Begun, guest: Guest, wish: Wish, reply: Reply<Uui
         target: wish.request.to.clone(),
         reserved: None,
         offline: None,
+        mirrored: mirrored(&wish),
     };
     live.begun.node.track(live.record.uuid, &live.begun.tracker);
     let (reserved, ticket) = match reserve(Planned::new(right, Box::new(live)), &wish).await {
@@ -206,6 +214,7 @@ pub(crate) async fn recover(begun: Begun, resumed: Resumed) -> Left {
         target: opened.target.clone(),
         reserved: Some(Room { token: opened.token, journal, word: word.ok() }),
         offline: opened.offline.clone(),
+        mirrored: opened.mirrored.clone(),
     };
     let qemu = live.qemu().await;
     let live = Box::new(live);
@@ -244,9 +253,27 @@ async fn towards_the_pledge(
     events: Events,
 ) -> Result<Stopped<Box<Live>>, Broken> {
     let mut watch = Watch::new(&reserved.live, events);
-    let streaming = stream(reserved, wish, ticket).await?;
+    let streaming = open_stream(reserved, wish).await?;
+    let (streaming, mirroring) = send_disks(streaming, &mut watch).await?;
+    let streaming = send_memory(streaming, wish, ticket).await?;
     let (stopped, ahead) = stop(streaming, wish, &mut watch).await?;
-    complete(stopped, ahead, &mut watch).await
+    complete(stopped, ahead, mirroring, &mut watch).await
+}
+
+fn carried(placed: &Placed) -> Carried {
+    Carried { from: placed.from.clone(), file: placed.file.clone(), over: false, kept: None }
+}
+
+/// The disks that go with the guest.
+fn mirrored(wish: &Wish) -> Option<Offline> {
+    let placing = wish.placing.as_ref().filter(|placing| !placing.files.is_empty())?;
+    let storage = wish.request.copy_storage.clone().unwrap_or_default();
+    Some(Offline {
+        files: placing.files.iter().map(carried).collect(),
+        source_disks: storage.source_disks,
+        bandwidth_bytes_per_s: wish.request.bandwidth_bytes_per_s,
+        ..Offline::default()
+    })
 }
 
 /// Asks the target to make room; every finding of both hosts comes back at once.
@@ -314,6 +341,7 @@ async fn make_room(live: &mut Live, generation: u64, wish: &Wish) -> Result<Tick
         generation,
         suspended,
         offline: None,
+        mirrored: live.mirrored.clone(),
         keep_definition: wish.request.source_definition == api::SourceDefinition::Keep,
         skipped: wish.request.skip.clone(),
         token: ticket.token,
@@ -334,7 +362,7 @@ async fn offer(node: &Node, live: &Live, generation: u64, wish: &Wish) -> Result
     Ok(Offer {
         migration: live.begun.tracker.id(),
         source: node.config.host.clone(),
-        xml: live.definition.xml().to_owned(),
+        xml: wish.placing.as_ref().map_or(&live.definition, |placing| &placing.definition).xml().to_owned(),
         generation: generation + 1,
         suspended: live.suspended,
         inactive_xml: wish.inactive_xml.clone(),
@@ -342,7 +370,7 @@ async fn offer(node: &Node, live: &Live, generation: u64, wish: &Wish) -> Result
         channels: wish.request.channels,
         skip: wish.request.skip.clone(),
         offline: false,
-        files: Vec::new(),
+        files: live.mirrored.iter().flat_map(|it| &it.files).map(|carried| carried.file.clone()).collect(),
         verify: api::Verify::default(),
         formerly: None,
         source_facts: SourceFacts {
@@ -356,13 +384,9 @@ async fn offer(node: &Node, live: &Live, generation: u64, wish: &Wish) -> Result
     })
 }
 
-/// Lets QEMU send memory.
-async fn stream(
-    reserved: Reserved<Box<Live>>,
-    wish: &Wish,
-    ticket: &Ticket,
-) -> Result<Streaming<Box<Live>>, Broken> {
-    match begin_stream(&reserved.live, wish, ticket).await {
+/// Writes down that something goes over from now on.
+async fn open_stream(reserved: Reserved<Box<Live>>, wish: &Wish) -> Result<Streaming<Box<Live>>, Broken> {
+    match announce_stream(&reserved.live, &wish.request).await {
         Ok(()) => {
             let streaming = reserved.streaming();
             streaming.live.begun.tracker.enter(Phase::Streaming);
@@ -372,19 +396,45 @@ async fn stream(
     }
 }
 
-async fn begin_stream(live: &Live, wish: &Wish, ticket: &Ticket) -> Result<(), Failure> {
-    let node = &live.begun.node;
+async fn announce_stream(live: &Live, request: &MigrationRequest) -> Result<(), Failure> {
     let room = live.reserved.as_ref().ok_or(Failure::Stopping)?;
-    let request = &wish.request;
     let attempt = Record::Attempt { number: 1, channels: request.channels, encrypted: !request.plaintext };
     room.journal.append(attempt).await?;
     room.journal.enter(Phase::Streaming, None).await?;
-    change_owner(live.record.owner_record.as_deref(), |record| Some(record.offer(&live.target))).await?;
+    change_owner(live.record.owner_record.as_deref(), |record| Some(record.offer(&live.target))).await
+}
+
+/// Lets the disks go over that are not shared, and waits until they are equal.
+async fn send_disks(
+    streaming: Streaming<Box<Live>>,
+    watch: &mut Watch,
+) -> Result<(Streaming<Box<Live>>, Option<Mirroring>), Broken> {
+    match mirror(&streaming.live, watch).await {
+        Ok(mirroring) => Ok((streaming, mirroring)),
+        Err(failure) => Err(Box::new((streaming.keep(), failure))),
+    }
+}
+
+/// Lets QEMU send memory.
+async fn send_memory(
+    streaming: Streaming<Box<Live>>,
+    wish: &Wish,
+    ticket: &Ticket,
+) -> Result<Streaming<Box<Live>>, Broken> {
+    match begin_memory(&streaming.live, &wish.request, ticket).await {
+        Ok(()) => Ok(streaming),
+        Err(failure) => Err(Box::new((streaming.keep(), failure))),
+    }
+}
+
+async fn begin_memory(live: &Live, request: &MigrationRequest, ticket: &Ticket) -> Result<(), Failure> {
+    let node = &live.begun.node;
     let process = live.process.as_ref().ok_or(Failure::SourceQemuGone)?;
     let capabilities = node.capabilities(&live.record.emulator).await?;
     let means = Means {
         multifd_channels: (request.channels > 1).then_some(request.channels),
         validate_uuid: true,
+        dirty_bitmaps: live.mirrored.is_some(),
         tls: (!request.plaintext).then(|| Tls {
             directory: node.config.tls_dir.clone(),
             hostname: Some(ticket.tls_hostname.clone()),
@@ -437,6 +487,11 @@ async fn stop(
             Waited::Qemu(What::Migration(status)) if has_failed(&status) => {
                 break Err(stream_failed(&streaming.live, &status).await);
             }
+            Waited::Qemu(What::Mirror { disk, told }) => {
+                if let Some(failure) = broken_off(&streaming.live, disk, told) {
+                    break Err(failure);
+                }
+            }
             Waited::Qemu(_) => {}
             Waited::Failed(failure) => break Err(failure),
         }
@@ -462,14 +517,18 @@ fn write_pledging(live: &Live) -> JoinHandle<Result<(), JournalError>> {
     })
 }
 
-/// Sends the rest; with the return path on, *completed* means that the target has loaded everything.
+/// Makes the disks equal for good and sends the rest; with the return path on, *completed* means that the target has loaded everything.
 async fn complete(
     stopped: Stopped<Box<Live>>,
     ahead: Ahead,
+    mirroring: Option<Mirroring>,
     watch: &mut Watch,
 ) -> Result<Stopped<Box<Live>>, Broken> {
     let completing = async {
         let process = stopped.live.process.as_ref().ok_or(Failure::SourceQemuGone)?;
+        if let Some(mirroring) = mirroring {
+            mirroring.finish(&stopped.live, watch).await?;
+        }
         process.qmp.execute(MigrateContinue { state: MigrationStatus::PreSwitchover }).await?;
         loop {
             match watch.next().await {

@@ -35,6 +35,15 @@ pub(crate) async fn go_back(kept: Kept<Box<Live>>, failure: Failure) -> Left {
     let Some(process) = live.process.clone().filter(living) else {
         return lose(live, right.generation(), failure).await;
     };
+    if live.mirrored.is_some()
+        && process.exit().is_none()
+        && let Err(error) = qemu::mirror::abort(&process.qmp).await
+    {
+        tracing::error!(
+            "QEMU keeps something of the disks that did not go over: {}",
+            crate::failure::chain(&error)
+        );
+    }
     stop_stream(&process).await;
     let shut_down = matches!(failure, Failure::GuestShutDown);
     if shut_down {

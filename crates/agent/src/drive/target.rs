@@ -7,6 +7,7 @@
 //! ```
 
 mod cold;
+mod known;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -24,7 +25,7 @@ use migration::phase::Phase;
 use migration::source::Pledge;
 use migration::target::{Offered, Receiving, Running};
 use network::Port;
-use qemu::command::{Cont, MigrationStatus, QueryStatus, RunState};
+use qemu::command::{Cont, MigrationStatus};
 use qemu::migrate::{Events, EventsError, Means, Side as End, Tls, What};
 use qemu::process::Process;
 use qemu::qmp::QmpError;
@@ -33,7 +34,8 @@ use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
-use super::source::ask_again;
+use self::known::target_qemu;
+use super::mirror::{self, came_with, make_images};
 use crate::failure::Failure;
 use crate::guest::{self, Guest, GuestRecord, frozen_uuid, give_back, launch, read_owner, watch_balloon};
 use crate::journal::Journal;
@@ -118,6 +120,8 @@ struct Live {
     landing: Option<Arc<Landing>>,
     /// Of such a domain: how far this side is, as the journal has it.
     reached: Phase,
+    /// Whether disks are still taken in that go with a guest that works.
+    taking_disks: bool,
 }
 
 impl Live {
@@ -186,6 +190,7 @@ pub(crate) async fn recover(begun: Begun, resumed: Resumed) -> Arrived {
             None
         }
     };
+    let taking_disks = !record.copied.is_empty();
     let live = Live {
         begun,
         opened,
@@ -196,6 +201,7 @@ pub(crate) async fn recover(begun: Begun, resumed: Resumed) -> Arrived {
         alive_since_prepared: false,
         landing,
         reached: last,
+        taking_disks,
     };
     let live = Box::new(live);
     match last {
@@ -235,7 +241,8 @@ async fn prepare(
         false => nonvolatile::made_by_arrival(&node, definition.domain(), record.uuid),
     };
     let offline = offer.offline.then(|| cold::carried(&node, record.uuid, &offer, &coming));
-    let opened = opened(&node, definition, &offer, offline);
+    let mirrored = mirror::coming(&node, &offer, &coming.older).await?;
+    let opened = opened(&node, definition, &offer, offline, mirrored);
     let (id, token) = (opened.migration, opened.token);
     let offered = Offered::new(opened.domain, ());
     let journal = Journal::create(node.store.journal_path(id), opened.clone()).await?;
@@ -247,8 +254,12 @@ async fn prepare(
             journal.enter(Phase::Receiving, None).await?;
             return Ok(Ready { process: None, address: String::new(), landing });
         }
+        if let Some(mirrored) = &opened.mirrored {
+            make_images(mirrored, &coming.older, &mut record).await?;
+        }
         let process = launch(&node, definition, &record, Port::Muted, true).await?;
         let opening = async {
+            mirror::take(&node, definition.domain(), &record, &process).await?;
             let address = open_door(&node, definition, &record, &process, &offer).await?;
             journal.enter(Phase::Receiving, None).await?;
             Ok(address)
@@ -272,6 +283,7 @@ async fn prepare(
         }
     };
     begun.tracker.enter(Phase::Prepared);
+    let taking_disks = !record.copied.is_empty();
     let prepared = offered.prepared(|()| {
         Box::new(Live {
             begun,
@@ -283,6 +295,7 @@ async fn prepare(
             alive_since_prepared: true,
             landing,
             reached: Phase::Receiving,
+            taking_disks,
         })
     });
     let receiving = prepared.receiving();
@@ -297,7 +310,13 @@ async fn prepare(
 }
 
 /// What the journal begins with.
-fn opened(node: &Node, definition: &Definition, offer: &Offer, offline: Option<Offline>) -> Opened {
+fn opened(
+    node: &Node,
+    definition: &Definition,
+    offer: &Offer,
+    offline: Option<Offline>,
+    mirrored: Option<Offline>,
+) -> Opened {
     Opened {
         migration: offer.migration,
         side: Side::Target,
@@ -308,10 +327,18 @@ fn opened(node: &Node, definition: &Definition, offer: &Offer, offline: Option<O
         generation: offer.generation.saturating_sub(1),
         suspended: offer.suspended,
         offline,
+        mirrored,
         keep_definition: false,
         skipped: offer.skip.clone(),
         token: Uuid::new_v4(),
         at_ms: unix_ms(),
+    }
+}
+
+/// The disks that came are the guest's alone from now on.
+async fn give_disks(live: &mut Live) {
+    if let Some(process) = live.process.as_ref().filter(|_| std::mem::take(&mut live.taking_disks)) {
+        mirror::give(process, live.coming.live.domain(), &live.record).await;
     }
 }
 
@@ -334,6 +361,7 @@ async fn open_door(
     let means = Means {
         multifd_channels: (offer.channels > 1).then_some(offer.channels),
         validate_uuid: true,
+        dirty_bitmaps: !record.copied.is_empty(),
         tls: offer.encrypted.then(|| Tls {
             directory: node.config.tls_dir.clone(),
             hostname: None,
@@ -391,7 +419,10 @@ async fn wait(mut receiving: Receiving<Box<Live>>) -> Arrived {
                     return give_up(receiving, failure.chain(), None).await;
                 }
             }
-            Came::Loaded => receiving.live.begun.tracker.enter(Phase::Loaded),
+            Came::Loaded => {
+                give_disks(&mut receiving.live).await;
+                receiving.live.begun.tracker.enter(Phase::Loaded);
+            }
             Came::Failed(reason) => return give_up(receiving, reason, None).await,
             Came::Source(Settlement::Open) => {}
             // The source has given its word durably and may be gone since: it is the pledge.
@@ -478,10 +509,11 @@ async fn ask_source(node: Arc<Node>, opened: Opened, tell: mpsc::Sender<Settleme
 
 /// The right to run is given to this host; also when the same pledge comes to a new agent.
 async fn pledged(
-    receiving: Receiving<Box<Live>>,
+    mut receiving: Receiving<Box<Live>>,
     events: Option<Events>,
     reply: Option<Reply<Verdict>>,
 ) -> Arrived {
+    give_disks(&mut receiving.live).await;
     let mut known = receiving.live.knowledge(false).await;
     if known.qemu == TargetQemu::Incoming {
         // The source hears *completed* a moment before this QEMU has tidied up after the load.
@@ -494,7 +526,7 @@ async fn pledged(
             refuse(receiving, proof, "memory had not come in whole".into(), reply).await
         }
         OnPledge::Answer(_running) => adopt(receiving, reply).await,
-        OnPledge::Lose => lost(receiving.live, reply).await,
+        OnPledge::Lose => died(receiving.live, reply).await,
     }
 }
 
@@ -533,7 +565,7 @@ async fn grant(
     if receiving.live.opened.suspended {
         return grant_suspended(receiving, reply).await;
     }
-    let Some(mut events) = events else { return lost(receiving.live, reply).await };
+    let Some(mut events) = events else { return died(receiving.live, reply).await };
     match let_go(&receiving.live, &mut events).await {
         Continued::Runs { resumed_at } => {
             answer(reply, Ok(Verdict::Running { resumed_at: resumed_at.clone() }));
@@ -543,7 +575,7 @@ async fn grant(
             settle_in(granted.running()).await
         }
         Continued::Refused { proof, reason } => refuse(receiving, proof, reason, reply).await,
-        Continued::Gone => lost(receiving.loaded().grant(pledge).lost().live, reply).await,
+        Continued::Gone => died(receiving.loaded().grant(pledge).lost().live, reply).await,
     }
 }
 
@@ -642,7 +674,7 @@ async fn settle_in(running: Running<Box<Live>>) -> Arrived {
 async fn own(live: &Live, generation: u64) -> bool {
     let host = live.begun.node.config.host.clone();
     let holder = OwnerRecord { domain: live.record.uuid, host, generation, offered: None };
-    let write = || guest::own(live.record.owner_record.as_deref(), &holder);
+    let write = || write_owner(live, &holder);
     let tries = backon::ExponentialBuilder::default().with_max_times(OWNER_TRIES_MAX);
     match write.retry(tries).await {
         Ok(()) => true,
@@ -653,6 +685,14 @@ async fn own(live: &Live, generation: u64) -> bool {
             );
             false
         }
+    }
+}
+
+async fn write_owner(live: &Live, holder: &OwnerRecord) -> Result<(), Failure> {
+    let path = live.record.owner_record.as_deref();
+    match path.filter(|path| came_with(live.coming.live.domain(), &live.record, path)) {
+        Some(path) => Ok(storage::write_record(path, &holder.to_bytes()).await?),
+        None => guest::own(path, holder).await,
     }
 }
 
@@ -694,6 +734,12 @@ async fn end(live: Box<Live>, phase: Phase, reason: String, reply: Option<Reply<
     Arrived::Gone
 }
 
+/// Its QEMU is gone after the pledge, and the guest may have run here. Disks that came with it are at least as new here as on
+/// the source, for their mirrors had ended before the pledge: the domain is this host's, shut off.
+async fn died(live: Box<Live>, reply: Option<Reply<Verdict>>) -> Arrived {
+    if live.record.copied.is_empty() { lost(live, reply).await } else { owned(live, reply).await }
+}
+
 async fn lost(live: Box<Live>, reply: Option<Reply<Verdict>>) -> Arrived {
     if is_owner(&live).await {
         return owned(live, reply).await;
@@ -733,29 +779,5 @@ fn answer(reply: Option<Reply<Verdict>>, verdict: Result<Verdict, Failure>) {
         && reply.send(verdict).is_err()
     {
         tracing::warn!("the source was gone before it heard the verdict; it will ask again");
-    }
-}
-
-/// What the target's QEMU is doing. One that lives and does not answer is asked until it does. `untouched`: nobody can have
-/// continued it, so a guest that stands for a reason of its own brought that from the source.
-async fn target_qemu(process: Option<&Process>, untouched: bool) -> TargetQemu {
-    let Some(process) = process else { return TargetQemu::Gone };
-    loop {
-        if process.exit().is_some() {
-            return TargetQemu::Gone;
-        }
-        match process.qmp.execute(QueryStatus).await {
-            Ok(status) => {
-                return match status.status {
-                    RunState::Running => TargetQemu::Ran,
-                    RunState::Paused => TargetQemu::Loaded,
-                    RunState::Prelaunch | RunState::Inmigrate => TargetQemu::Incoming,
-                    _ if untouched => TargetQemu::Incoming,
-                    _ => TargetQemu::Ran,
-                };
-            }
-            Err(error) => tracing::warn!("QEMU does not say what it does: {error}"),
-        }
-        ask_again(process).await;
     }
 }

@@ -11,8 +11,8 @@ pub(crate) enum CarryFailure {
     Transfer(#[from] TransferError),
     #[error(transparent)]
     Lock(#[from] LockError),
-    #[error("while its guest works, {wish} yet")]
-    GuestRuns { wish: &'static str },
+    #[error("a domain cannot become another one while its guest works")]
+    GuestRuns,
     #[error(transparent)]
     Export(#[from] ExportError),
     #[error("no file {number} comes with this domain")]
@@ -21,6 +21,18 @@ pub(crate) enum CarryFailure {
     NotAsked { number: usize },
     #[error("no files of this domain are expected here now")]
     NotLanding,
+    #[error(transparent)]
+    Mirror(#[from] qemu::mirror::MirrorError),
+    #[error("disk {disk} could not be read: {path}")]
+    Unreadable { disk: String, path: PathBuf },
+    #[error(transparent)]
+    NotExported(#[from] qemu::mirror::ExportError),
+    #[error("no connection for a disk could be made on this host")]
+    Way(#[source] std::io::Error),
+    #[error("the target's QEMU did not answer about disk {disk} within {after:?}")]
+    Silent { disk: String, after: std::time::Duration },
+    #[error("{path} cannot go over while the guest works")]
+    NotWhileRunning { path: PathBuf },
     #[error("{text:?} is not 64 hexadecimal digits")]
     Digits { text: String },
     #[error("{name:?} cannot be the name of a file of a TPM")]

@@ -108,6 +108,7 @@ fn between_agents() -> OpenApiRouter<Arc<Node>> {
         .routes(routes!(agents::offer::offer))
         .routes(routes!(agents::status::status, agents::abandon::abandon))
         .routes(routes!(agents::pledge::pledge))
+        .routes(routes!(agents::disks::disks))
         .routes(routes!(agents::files::held))
         .routes(routes!(agents::files::blocks))
         .routes(routes!(agents::files::complete))

@@ -19,7 +19,13 @@ use crate::tracker::{Tracker, now};
 use crate::verify;
 
 impl Keeper {
-    pub(super) fn migrate(&mut self, request: MigrationRequest, warnings: Vec<Finding>, reply: Reply<Uuid>) {
+    pub(super) fn migrate(
+        &mut self,
+        request: MigrationRequest,
+        warnings: Vec<Finding>,
+        placing: Option<Box<Placing>>,
+        reply: Reply<Uuid>,
+    ) {
         let refusal = self.active().map(|_| ()).and_then(|()| {
             if matches!(&self.state, State::Active { reboot: Some(_), .. }) {
                 return Err(self.wrong_state("rebooting", "migrate it when it has booted"));
@@ -40,21 +46,28 @@ impl Keeper {
             | State::Leaving { .. }
             | State::Arriving { .. } => Ok(()),
         });
-        if let Err(failure) = refusal {
-            _ = reply.send(Err(failure));
-            return;
-        }
+        let kept = self.definition.as_ref().filter(|_| !request.transient);
+        let inactive = kept.map(|definition| match &placing {
+            Some(placing) => definition.mapped(&placing.elsewhere).map_err(Failure::Definition),
+            None => Ok(definition.clone()),
+        });
+        let inactive = refusal.and_then(|()| inactive.transpose());
+        let inactive_xml = match inactive {
+            Ok(inactive) => inactive.map(|definition| definition.xml().to_owned()),
+            Err(failure) => {
+                _ = reply.send(Err(failure));
+                return;
+            }
+        };
         let State::Active { guest, .. } = std::mem::replace(&mut self.state, State::ShutOff { reason: None })
         else {
             unreachable!("active() has just said so");
         };
         let keep_definition = request.source_definition == SourceDefinition::Keep;
-        let kept = self.definition.as_ref().filter(|_| !request.transient);
-        let inactive_xml = kept.map(|definition| definition.xml().to_owned());
         let tracker = source::begin(&self.node, &self.name, self.uuid, &request);
         self.tell(EventKind::Leaving, format!("to {}", request.to));
         let (record, pid) = (guest.record.clone(), guest.process.pid());
-        let wish = source::Wish { request, inactive_xml, warnings };
+        let wish = source::Wish { request, inactive_xml, warnings, placing };
         self.leave(record, Some(pid), keep_definition, tracker, |begun| {
             source::run(begun, *guest, wish, reply)
         });
@@ -79,7 +92,7 @@ impl Keeper {
         let tracker = source::begin(&self.node, &self.name, self.uuid, &request);
         self.tell(EventKind::Leaving, format!("to {}", request.to));
         let record = leaving.record.clone();
-        let wish = source::Wish { request, inactive_xml: None, warnings };
+        let wish = source::Wish { request, inactive_xml: None, warnings, placing: None };
         self.leave(record, None, keep_definition, tracker, |begun| cold::run(begun, leaving, wish, reply));
     }
 

@@ -54,6 +54,7 @@ fn migration(id: u128, role: Role, phase: MigrationPhase, outcome: Option<Outcom
         verified: None,
         offline: false,
         copied: None,
+        mirrored: None,
     };
     Migration { role, report }
 }

@@ -67,6 +67,7 @@ fn mirroring() -> Vec<(&'static str, Value)> {
             kind: JobType::Mirror,
             copy_mode: MirrorCopyMode::WriteBlocking,
         }),
+        sent(BlockJobSetSpeed { device: "j".into(), speed: 1 }),
         sent(BlockJobCancel { device: "j".into(), force: true }),
         sent(QueryBlockJobs),
     ]

@@ -66,6 +66,8 @@ open_enum! {
         PostcopyPreempt = "postcopy-preempt",
         /// Devices agree before the CPUs stop.
         SwitchoverAck = "switchover-ack",
+        /// Dirty bitmaps of block nodes go over, too.
+        DirtyBitmaps = "dirty-bitmaps",
         /// Source memory is freed while it is sent.
         ReleaseRam = "release-ram",
     }

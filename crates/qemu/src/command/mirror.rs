@@ -129,6 +129,16 @@ pub struct BlockJobCancel {
 }
 command!(BlockJobCancel, "block-job-cancel", Done);
 
+/// QAPI `block-job-set-speed`.
+#[derive(Clone, Debug, Serialize)]
+pub struct BlockJobSetSpeed {
+    /// Id of the job.
+    pub device: String,
+    /// Bytes per second; 0 is without limit.
+    pub speed: u64,
+}
+command!(BlockJobSetSpeed, "block-job-set-speed", Done);
+
 /// QAPI `query-block-jobs`.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct QueryBlockJobs;

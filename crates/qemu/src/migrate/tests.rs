@@ -227,7 +227,7 @@ fn certificates() -> TempDir {
 
 fn encrypted(directory: &TempDir, hostname: &str, authorized: &str) -> (Means, Means) {
     let tls = Tls { directory: directory.path().to_owned(), hostname: None, authorized: None };
-    let means = Means { multifd_channels: Some(2), validate_uuid: true, tls: None };
+    let means = Means { multifd_channels: Some(2), validate_uuid: true, dirty_bitmaps: false, tls: None };
     let source = Tls { hostname: Some(hostname.into()), ..tls.clone() };
     let target = Tls { authorized: Some(authorized.into()), ..tls };
     (Means { tls: Some(source), ..means.clone() }, Means { tls: Some(target), ..means })

@@ -168,14 +168,14 @@ async fn both_sides_are_equal_when_the_guest_moves() {
     let mut mirrors = pair.mirror().await;
     pair.write("vda", "-P 3 40M 1M").await;
     mirrors.synchronize().await.unwrap();
-    let progress = mirrors.progress().await.unwrap();
+    let progress = progress(pair.source.qmp()).await.unwrap();
     assert_eq!(progress.len(), 2);
     for disk in &progress {
         assert!(disk.done_bytes >= 40 << 20 && disk.done_bytes == disk.total_bytes, "{disk:?}");
     }
     pair.write("vdb", "-P 4 60M 1M").await;
 
-    let means = Means::default();
+    let means = Means { dirty_bitmaps: true, ..Means::default() };
     let (source, target) = (pair.source.qmp(), pair.target.qmp());
     migrate::prepare(source, &pair.capabilities, Side::Source, &means).await.unwrap();
     migrate::prepare(target, &pair.capabilities, Side::Target, &means).await.unwrap();
@@ -214,6 +214,28 @@ async fn both_sides_are_equal_when_the_guest_moves() {
     let [here, there] = ["here", "there"].map(|side| path(side, "vdb").to_str().unwrap().to_owned());
     run("qemu-img", &["compare", "-f", "raw", "-F", "raw", &here, &there]);
     holds(&path("there", "vdb"), "raw", "-P 4 60M 1M");
+}
+
+#[tokio::test]
+async fn a_guest_that_writes_faster_than_its_disk_goes_over_is_slowed_down() {
+    let pair = Pair::start().await;
+    let mut mirrors = pair.mirrors();
+    // A disk of which all is written again and again, several times within the time that one pass takes.
+    mirrors.add(&pair.here.domain().disks[1], owned(pair.connect().await), 24 << 20).await.unwrap();
+    let writing = async {
+        loop {
+            for at in ["8M", "16M", "24M", "32M", "40M"] {
+                pair.write("vdb", &format!("-P 2 {at} 8M")).await;
+            }
+        }
+    };
+    let synchronized = tokio::select! {
+        synchronized = timeout(std::time::Duration::from_secs(120), mirrors.synchronize()) => synchronized,
+        () = writing => unreachable!("it writes for ever"),
+    };
+    synchronized.expect("it is never ready").unwrap();
+    abort(pair.source.qmp()).await.unwrap();
+    pair.ends_as_before().await;
 }
 
 #[tokio::test]
@@ -280,8 +302,8 @@ async fn a_disk_that_cannot_be_read_breaks_the_copy_off() {
     pair.target.qmp().execute(export).await.unwrap();
     mirrors.add(&disk, owned(pair.connect().await), 0).await.unwrap();
     let error = mirrors.synchronize().await.unwrap_err();
-    let MirrorError::Failed { disk, reason } = error else { panic!("{error}") };
-    assert_eq!((disk.as_str(), reason.as_str()), ("vdz", "Input/output error"));
+    let MirrorError::Unreadable { disk } = error else { panic!("{error}") };
+    assert_eq!(disk, "vdz");
     abort(source.qmp()).await.unwrap();
     assert!(!node_names(source.qmp()).await.unwrap().contains("mirror-vdz"));
     source.end().await;
@@ -311,7 +333,7 @@ async fn a_connection_that_stands_still_ends_when_it_is_closed() {
     mirrors.add(&pair.here.domain().disks[0], owned(qemus), 0).await.unwrap();
     stands.await.unwrap();
 
-    let [progress] = &mirrors.progress().await.unwrap()[..] else { panic!("there is one mirror") };
+    let [progress] = &progress(pair.source.qmp()).await.unwrap()[..] else { panic!("there is one mirror") };
     assert!(progress.done_bytes < progress.total_bytes, "{progress:?}");
     let stuck = abort(pair.source.qmp()).await.unwrap_err();
     assert!(matches!(stuck, AbortError::Stuck { .. }), "{stuck}");
@@ -361,6 +383,9 @@ fn events_are_of_a_disk_or_of_something_else() {
     let data = json!({"device": "mirror-sda", "error": "No space left on device"});
     check("BLOCK_JOB_COMPLETED", data, Some(("sda", failed)));
     check("BLOCK_JOB_CANCELLED", json!({"device": "mirror-vda"}), Some(("vda", Told::Cancelled)));
+    let error = |operation| json!({"device": "mirror-vda", "operation": operation, "action": "report"});
+    check("BLOCK_JOB_ERROR", error("read"), Some(("vda", Told::Unreadable)));
+    check("BLOCK_JOB_ERROR", error("write"), None);
     check("BLOCK_JOB_CANCELLED", json!({"device": "commit-vda"}), None);
     check("BLOCK_JOB_READY", Value::Null, None);
     check("STOP", Value::Null, None);

@@ -5,6 +5,7 @@ pub(super) mod abandon;
 pub(super) mod admit;
 pub(super) mod bridges;
 pub(super) mod check;
+pub(super) mod disks;
 pub(super) mod files;
 pub(super) mod offer;
 pub(super) mod pledge;

@@ -23,10 +23,8 @@ pub(crate) async fn migrate(
     Path(domain): Path<String>,
     Json(request): Json<MigrationRequest>,
 ) -> Result<(StatusCode, Json<MigrationStarted>), Refusal> {
-    if !request.offline
-        && let Some(wish) = only_shut_off(&request)
-    {
-        return Err(Failure::from(CarryFailure::GuestRuns { wish }).into());
+    if !request.offline && !request.identity.is_same() {
+        return Err(Failure::from(CarryFailure::GuestRuns).into());
     }
     let asked = CheckRequest {
         mode: Some(if request.offline { CheckMode::Offline } else { CheckMode::Live }),
@@ -47,19 +45,16 @@ pub(crate) async fn migrate(
             node.ask(&domain, |reply| Ask::MigrateOffline(request, warnings, placing, reply)).await?
         }
         (true, None) => return Err(silent(&node, &domain, &request.to).await.into()),
-        (false, _) => node.ask(&domain, |reply| Ask::Migrate(request, warnings, reply)).await?,
+        (false, None) if request.copy_storage.is_some() || !request.maps.is_empty() => {
+            return Err(silent(&node, &domain, &request.to).await.into());
+        }
+        (false, placing) => {
+            let changed = request.copy_storage.is_some() || !request.maps.is_empty();
+            let placing = placing.filter(|_| changed).map(Box::new);
+            node.ask(&domain, |reply| Ask::Migrate(request, warnings, placing, reply)).await?
+        }
     };
     Ok((StatusCode::ACCEPTED, Json(MigrationStarted { id })))
-}
-
-/// What a guest that works does not take along yet, or not change on its way.
-fn only_shut_off(request: &MigrationRequest) -> Option<&'static str> {
-    let wishes = [
-        (request.copy_storage.is_some(), "its disks cannot go along"),
-        (!request.maps.is_empty(), "its disks and bridges cannot be called otherwise on the target"),
-        (!request.identity.is_same(), "it cannot become another domain"),
-    ];
-    wishes.into_iter().find_map(|(wished, wish)| wished.then_some(wish))
 }
 
 /// Why a domain that is shut off could not be checked: it cannot move now, or its target gives no answer.

@@ -20,6 +20,10 @@ const NOT_ASKED: Row = row(409, NOT_ASKED_CODE, "ask what is held of it first");
 const NOT_LANDING: Row = row(409, "files-not-expected", "");
 const DIGITS: Row = row(400, "request-invalid", "`/api/v1/openapi.json` says what each endpoint takes");
 const NAME: Row = row(422, "tpm-file-name", "");
+const MIRROR_BROKE: Row =
+    row(502, "mirror-broke", "the guest works on with its own disks; see to what broke, and migrate again");
+const NOT_EXPORTED: Row = row(500, "disk-not-exported", "the target's log of the domain's QEMU says more");
+const NOT_LIVE: Row = row(422, "file-not-live", "migrate it shut off, with --offline");
 const NEVER_EQUAL: Row = row(
     502,
     "copy-never-equal",
@@ -50,8 +54,7 @@ const CUT: Row = row(400, CUT_CODE, "ask what is held of it, and send the rest")
 const BUSY: Row = row(409, BUSY_CODE, "ask again when that has ended");
 const SILENT: Row = row(504, "copy-storage-silent", "see that the storage of that file answers");
 
-const GUEST_RUNS: Row =
-    row(422, "only-offline", "shut it down and add --offline, or put its disks where both hosts see them");
+const GUEST_RUNS: Row = row(422, "only-offline", "shut it down, and add --offline");
 const NOT_SHOWN: Row = row(
     500,
     "image-not-shown",
@@ -66,11 +69,15 @@ pub(crate) fn row_of(failure: &CarryFailure) -> Row {
             LockError::Disk(_) | LockError::Io { .. } => UNREADABLE,
             LockError::InUse { .. } => IN_USE,
         },
-        CarryFailure::GuestRuns { .. } => GUEST_RUNS,
+        CarryFailure::GuestRuns => GUEST_RUNS,
         CarryFailure::Export(_) => NOT_SHOWN,
         CarryFailure::NoSuchFile { .. } => NO_SUCH_FILE,
         CarryFailure::NotAsked { .. } => NOT_ASKED,
         CarryFailure::NotLanding => NOT_LANDING,
+        CarryFailure::Mirror(_) | CarryFailure::Way(_) | CarryFailure::Silent { .. } => MIRROR_BROKE,
+        CarryFailure::Unreadable { .. } => UNREADABLE,
+        CarryFailure::NotExported(_) => NOT_EXPORTED,
+        CarryFailure::NotWhileRunning { .. } => NOT_LIVE,
         CarryFailure::Digits { .. } => DIGITS,
         CarryFailure::Name { .. } => NAME,
         CarryFailure::Directory { .. } | CarryFailure::Unnamed { .. } => UNWRITABLE,
