@@ -1,4 +1,4 @@
-//! Checks the handover of a live migration: every order of messages, losses, repetitions and crashes within a bound,
+//! Checks the handover, of a live migration and of a domain that is shut off: every order of messages, losses, repetitions and crashes within a bound,
 //! over the decisions of `migration::handover` and `migration::owner` themselves. `docs/handover.md` says what it
 //! covers. Never talks to a QEMU.
 //!
@@ -8,6 +8,7 @@
 
 mod properties;
 mod report;
+mod shut_off;
 mod source;
 mod surroundings;
 mod target;
@@ -15,6 +16,8 @@ mod world;
 
 use std::process::ExitCode;
 
+use crate::properties::Handover;
+use crate::shut_off::ShutOff;
 use crate::world::Faults;
 
 /// Two of each: about half a minute on two cores.
@@ -42,7 +45,9 @@ fn main() -> ExitCode {
         }
     };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let report = report::check(faults, threads);
-    println!("{report}");
-    if report.holds { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let live = report::check(|| Handover::new(faults), threads);
+    println!("{live}");
+    let shut_off = report::check(|| ShutOff { faults }, threads);
+    println!("\n{shut_off}");
+    if live.holds && shut_off.holds { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -1,13 +1,10 @@
 //! Runs the checker and says what it found. Main type: [`Report`].
 
 use std::fmt;
+use std::hash::Hash;
 use std::time::{Duration, Instant};
 
 use stateright::{Checker, Expectation, HasDiscoveries, Model};
-
-use crate::properties::Handover;
-use crate::surroundings::Action;
-use crate::world::{Faults, World};
 
 /// What the checker found.
 pub(crate) struct Report {
@@ -22,21 +19,32 @@ pub(crate) struct Report {
     ways: Vec<String>,
 }
 
-/// Checks every state that `faults` allow.
-pub(crate) fn check(faults: Faults, threads: usize) -> Report {
-    let mut report = explore(faults, threads, HasDiscoveries::All);
+/// What a state of a model can do.
+pub(crate) trait World: Clone + Eq + Hash + fmt::Debug + fmt::Display + Send + Sync + 'static {}
+
+impl<W: Clone + Eq + Hash + fmt::Debug + fmt::Display + Send + Sync + 'static> World for W {}
+
+/// Checks every state of a model. It is made anew each time that it is explored.
+pub(crate) fn check<M>(model: impl Fn() -> M, threads: usize) -> Report
+where
+    M: Model<State: World, Action: Clone + PartialEq + fmt::Debug> + Send + Sync + 'static,
+{
+    let mut report = explore(&model, threads, HasDiscoveries::All);
     if !report.ways.is_empty() {
         // Only one thread alone finds the shortest way, and one way is enough to read.
-        report.ways = explore(faults, 1, HasDiscoveries::AnyFailures).ways;
+        report.ways = explore(&model, 1, HasDiscoveries::AnyFailures).ways;
     }
     report
 }
 
-fn explore(faults: Faults, threads: usize, until: HasDiscoveries) -> Report {
+fn explore<M>(model: impl Fn() -> M, threads: usize, until: HasDiscoveries) -> Report
+where
+    M: Model<State: World, Action: Clone + PartialEq + fmt::Debug> + Send + Sync + 'static,
+{
     let began = Instant::now();
-    let checker = Handover::new(faults).checker().threads(threads).finish_when(until).spawn_bfs().join();
+    let checker = model().checker().threads(threads).finish_when(until).spawn_bfs().join();
     let found = checker.discoveries();
-    let results: Vec<_> = Handover::new(faults)
+    let results: Vec<_> = model()
         .properties()
         .into_iter()
         .map(|property| {
@@ -59,7 +67,7 @@ fn explore(faults: Faults, threads: usize, until: HasDiscoveries) -> Report {
     }
 }
 
-fn way(name: &str, steps: &[(World, Option<Action>)]) -> String {
+fn way(name: &str, steps: &[(impl fmt::Display, Option<impl fmt::Debug>)]) -> String {
     let mut text = format!("violated: {name}\n");
     for (number, (world, action)) in steps.iter().enumerate() {
         text += &format!("{number:>3}  {world}\n");
