@@ -1,5 +1,6 @@
 //! A sample of who dies, and when: each process and the network once, each moment at least once; of a domain that is shut off,
-//! some cells of the crash matrix. `all_crash` has the other cases, and the crash matrix every one that there is.
+//! and of a guest that takes its disks along, some cells of the crash matrix. `all_crash` has the other cases, and the crash
+//! matrix every one that there is.
 
 mod crash;
 
@@ -22,17 +23,35 @@ crash::cases! {
     source_agent_dies_after_the_pledge_over_nfs: SourceAgent at Pledged => ["moved"];
 }
 
-/// One lab for all of them, since most of each is its beginning.
+/// Plays cells of one kind, in one lab for all of them, since most of each would be its beginning.
+fn play(kind: Kind, sample: &[(Fault, Moment)]) -> Result<()> {
+    let chosen = cells().into_iter().filter(|cell| sample.contains(&(cell.fault, cell.moment)));
+    let chosen: Vec<_> = chosen.filter(|cell| cell.kind == kind).collect();
+    ensure!(chosen.len() >= sample.len(), "no such cells: {chosen:?}");
+    play_all(chosen, 1, |_| {}).into_iter().try_for_each(|played| played.result.map(drop))
+}
+
 #[test]
 fn what_is_shut_off_arrives_whoever_dies() -> Result<()> {
-    const SAMPLE: [(Fault, Moment); 4] = [
-        (Fault::TargetAgent, Moment::Copying),
-        (Fault::SourceAgent, Moment::Loaded),
-        (Fault::Cancel, Moment::Loaded),
-        (Fault::BothAgents, Moment::Pledged),
-    ];
-    let chosen = cells().into_iter().filter(|cell| SAMPLE.contains(&(cell.fault, cell.moment)));
-    let chosen: Vec<_> = chosen.filter(|cell| cell.kind == Kind::ShutOff).collect();
-    ensure!(chosen.len() >= SAMPLE.len(), "no such cells: {chosen:?}");
-    play_all(chosen, 1, |_| {}).into_iter().try_for_each(|played| played.result.map(drop))
+    play(
+        Kind::ShutOff,
+        &[
+            (Fault::TargetAgent, Moment::Copying),
+            (Fault::SourceAgent, Moment::Loaded),
+            (Fault::Cancel, Moment::Loaded),
+            (Fault::BothAgents, Moment::Pledged),
+        ],
+    )
+}
+
+#[test]
+fn a_guest_that_takes_its_disks_along_has_them_whoever_dies() -> Result<()> {
+    play(
+        Kind::WithDisks,
+        &[
+            (Fault::TargetAgent, Moment::Copying),
+            (Fault::Cancel, Moment::Streaming),
+            (Fault::BothAgents, Moment::Pledged),
+        ],
+    )
 }

@@ -8,15 +8,16 @@
 //!            the target's agent from then on
 //! copying    the link takes long for the files
 //! loaded     the source's agent is frozen until it hears nothing of the target's any more
-//! streaming  the link takes long for the first round
+//! streaming  the link takes long for the first round; with disks, from when all of them are equal
 //! stopped    the target's QEMU is frozen while the last memory goes over
 //! pledged    the target hears nothing of the source's agent
 //! granted    the source hears nothing of the target's agent
 //! moved      the source's QEMU is frozen before the verdict is heard
 //! ```
 //!
-//! Of a domain that is shut off, *pledged* and *granted* begin with messages that are dropped on one connection: the one that
-//! the offer went over, and the pledge will. At *moved* the source's agent is frozen right after the verdict.
+//! Where files or disks go over, *pledged* and *granted* begin with messages that are dropped on one connection: the one that
+//! the offer went over, and the pledge will. Of a domain that is shut off, the source's agent is frozen right after the verdict
+//! at *moved*.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -135,9 +136,9 @@ impl<'a> Attempt<'a> {
         match (kind, moment) {
             (_, Moment::Planned) | (Kind::Live, Moment::Reserved) => {}
             (_, Moment::Copying) => lab.shape(source, SLOW_COPY_BYTES_PER_S)?,
+            (_, Moment::Streaming) => lab.shape(source, SLOW_ROUND_BYTES_PER_S)?,
             (Kind::ShutOff, _) => lab.shape(source, SHORT_COPY_BYTES_PER_S)?,
-            (Kind::Live, Moment::Streaming) => lab.shape(source, SLOW_ROUND_BYTES_PER_S)?,
-            (Kind::Live, _) => lab.shape(source, SLOW_BLACKOUT_BYTES_PER_S)?,
+            (Kind::Live | Kind::WithDisks, _) => lab.shape(source, SLOW_BLACKOUT_BYTES_PER_S)?,
         }
         let at_once = || match moment {
             Moment::Planned => target.freeze_agent(),
@@ -156,17 +157,18 @@ impl<'a> Attempt<'a> {
         match moment {
             Moment::Reserved if kind == Kind::ShutOff => {}
             Moment::Planned | Moment::Reserved => attempt.watched.wait_for(moment.told(), HAPPENS)?,
+            Moment::Streaming if kind == Kind::WithDisks => {
+                attempt.watched.wait_for_note("all disks are equal", HAPPENS)?;
+            }
             Moment::Copying | Moment::Streaming => {
                 attempt.watched.wait_for_bytes(UNDER_WAY_BYTES, HAPPENS)?;
             }
             Moment::Loaded => attempt.hold_loaded()?,
-            Moment::Stopped | Moment::Pledged | Moment::Granted | Moment::Moved => match kind {
-                Kind::Live => {
-                    attempt.watched.wait_for("stopped", HAPPENS)?;
-                    attempt.hold_the_switchover(lab, moment)?;
-                }
-                Kind::ShutOff => attempt.hold_the_handover(lab, moment)?,
-            },
+            Moment::Stopped | Moment::Pledged | Moment::Granted | Moment::Moved => {
+                let first = if kind == Kind::ShutOff { "reserved" } else { "stopped" };
+                attempt.watched.wait_for(first, HAPPENS)?;
+                attempt.hold_the_handover(lab, kind, moment)?;
+            }
         }
         attempt.ensure_is_there()?;
         Ok(attempt)
@@ -181,25 +183,44 @@ impl<'a> Attempt<'a> {
         Ok(())
     }
 
-    /// The last part of the way of a domain that is shut off.
-    fn hold_the_handover(&self, lab: &Lab, moment: Moment) -> Result<()> {
-        self.watched.wait_for("reserved", HAPPENS)?;
-        let over = Unheard::Over(self.offered_over.clone());
-        if moment == Moment::Pledged {
-            lab.deafen(self.target, over)?;
-            self.watched.wait_for("pledged", HAPPENS)?;
-            return lab.deafen(self.target, Unheard::Words);
+    /// The last part of the way.
+    fn hold_the_handover(&self, lab: &Lab, kind: Kind, moment: Moment) -> Result<()> {
+        let (source, target, uuid) = (self.source, self.target, &self.trial.guest.uuid);
+        // Files and disks go over by the agents, too: only the pledge, or its answer, is not to be heard.
+        let pledge = match kind {
+            Kind::Live => Unheard::Words,
+            Kind::ShutOff | Kind::WithDisks => Unheard::Over(self.offered_over.clone()),
+        };
+        match moment {
+            Moment::Planned | Moment::Reserved | Moment::Copying | Moment::Loaded | Moment::Streaming => {
+                Ok(())
+            }
+            Moment::Stopped => target.freeze_qemu(uuid),
+            Moment::Pledged => {
+                lab.deafen(target, pledge)?;
+                self.watched.wait_for("pledged", HAPPENS)?;
+                lab.deafen(target, Unheard::Words)
+            }
+            Moment::Granted | Moment::Moved => {
+                lab.deafen(source, pledge)?;
+                self.watched.wait_for("pledged", HAPPENS)?;
+                lab.deafen(source, Unheard::Words)?;
+                until("the domain is the target's", || {
+                    Ok(["granted", "running"].contains(&report(target, &self.id)?.phase.as_str()))
+                })?;
+                if moment == Moment::Granted {
+                    return Ok(());
+                }
+                if kind == Kind::ShutOff {
+                    lab.hear(source)?;
+                    self.closely("the verdict is in the journal", source, Phase::Moved)?;
+                    return source.freeze_agent();
+                }
+                source.freeze_qemu(uuid)?;
+                lab.hear(source)?;
+                self.closely("the verdict is in the journal", source, Phase::Moved)
+            }
         }
-        lab.deafen(self.source, over)?;
-        self.watched.wait_for("pledged", HAPPENS)?;
-        lab.deafen(self.source, Unheard::Words)?;
-        until("the domain is the target's", || Ok(report(self.target, &self.id)?.phase == "running"))?;
-        if moment == Moment::Moved {
-            lab.hear(self.source)?;
-            self.closely("the verdict is in the journal", self.source, Phase::Moved)?;
-            self.source.freeze_agent()?;
-        }
-        Ok(())
     }
 
     /// Waits for a phase in a host's journal, and misses nothing of what follows.
@@ -210,36 +231,6 @@ impl<'a> Attempt<'a> {
             thread::sleep(LOOK_CLOSELY);
         }
         Ok(())
-    }
-
-    /// The guest stands still: the last part of its way.
-    fn hold_the_switchover(&self, lab: &Lab, moment: Moment) -> Result<()> {
-        let (source, target, uuid) = (self.source, self.target, &self.trial.guest.uuid);
-        match moment {
-            Moment::Planned | Moment::Reserved | Moment::Copying | Moment::Loaded | Moment::Streaming => {
-                Ok(())
-            }
-            Moment::Stopped => target.freeze_qemu(uuid),
-            Moment::Pledged => {
-                lab.deafen(target, Unheard::Words)?;
-                self.watched.wait_for("pledged", HAPPENS)
-            }
-            Moment::Granted | Moment::Moved => {
-                lab.deafen(source, Unheard::Words)?;
-                self.watched.wait_for("pledged", HAPPENS)?;
-                until("the guest runs on the target", || {
-                    Ok(["granted", "running"].contains(&report(target, &self.id)?.phase.as_str()))
-                })?;
-                if moment == Moment::Moved {
-                    source.freeze_qemu(uuid)?;
-                    lab.hear(source)?;
-                    until("the verdict is in the journal", || {
-                        Ok(last_phase(source, &self.id)? == Some(Phase::Moved))
-                    })?;
-                }
-                Ok(())
-            }
-        }
     }
 
     /// Whether the source has told nothing that lies beyond the moment, and the target has not gone further.
@@ -336,7 +327,7 @@ impl<'a> Attempt<'a> {
             Moment::Loaded | Moment::Granted => lab.hear(source).and_then(|()| lab.unshape(source)),
             Moment::Moved => {
                 match kind {
-                    Kind::Live => thaw(source)?,
+                    Kind::Live | Kind::WithDisks => thaw(source)?,
                     Kind::ShutOff if source.agent_runs() => source.thaw_agent()?,
                     Kind::ShutOff => {}
                 }
@@ -368,7 +359,7 @@ impl Drop for Attempt<'_> {
 /// Whether the source tells that it is at a moment. Of a domain that is shut off, nobody can say how much of the answer to the
 /// offer it has heard, or how much of its end it told, before it was held.
 fn is_told(kind: Kind, moment: Moment) -> bool {
-    kind == Kind::Live || !matches!(moment, Moment::Reserved | Moment::Moved)
+    kind != Kind::ShutOff || !matches!(moment, Moment::Reserved | Moment::Moved)
 }
 
 /// Has a host not hear the other one's agent any more, before it says another word.

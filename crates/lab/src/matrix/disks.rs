@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 
+use super::Kind;
 use crate::guest::Guest;
 use crate::host::Host;
 use crate::limits::{GIVEN_BACK, LOOK};
@@ -56,8 +57,8 @@ fn renew(path: &Path, number: u64) -> Result<()> {
 /// What there was before a migration.
 #[derive(Debug)]
 pub(super) struct Before {
-    /// Each disk by its path in the definition, with its content.
-    disks: Vec<(PathBuf, Vec<u8>)>,
+    /// Disks that nobody writes meanwhile, by their paths in the definition, with their content.
+    contents: Vec<(PathBuf, Vec<u8>)>,
     /// Where the domain was.
     source: String,
     /// The files beside the disks, on `kvm1` and on `kvm2`.
@@ -65,24 +66,30 @@ pub(super) struct Before {
 }
 
 impl Before {
-    /// Gives the second disk new content where the domain is, and remembers everything.
-    pub(super) fn renewed(trial: &Trial<'_>, source: &Host, number: u64) -> Result<Before> {
-        let data = trial.guest.disk.with_file_name(DATA);
-        renew(&trial.on(source, &data)?, number)?;
-        let disks =
-            [trial.guest.disk.clone(), data].map(|path| Ok((fs::read(trial.on(source, &path)?)?, path)));
-        let disks = disks.into_iter().map(|disk: Result<_>| disk.map(|(content, path)| (path, content)));
-        Ok(Before {
-            disks: disks.collect::<Result<_>>()?,
-            source: source.name.to_owned(),
-            names: names_on_both(trial)?,
-        })
+    /// Remembers everything where the domain is. A second disk that nobody has open gets new content before.
+    pub(super) fn of(trial: &Trial<'_>, source: &Host, kind: Kind, number: u64) -> Result<Before> {
+        let [first, second] = disks(trial);
+        let unwritten = match kind {
+            Kind::Live => vec![],
+            Kind::ShutOff => {
+                renew(&trial.on(source, &second)?, number)?;
+                vec![first, second]
+            }
+            // The guest writes to its first disk, and not to its second.
+            Kind::WithDisks => vec![second],
+        };
+        let mut contents = Vec::new();
+        for path in unwritten {
+            let content = fs::read(trial.on(source, &path)?)?;
+            contents.push((path, content));
+        }
+        Ok(Before { contents, source: source.name.to_owned(), names: names_on_both(trial)? })
     }
 
     /// The domain belongs to `host` now: its disks are there as they were, and neither host has anything half made. `deletes`:
     /// a source that it has left keeps none of them.
     pub(super) fn holds(&self, trial: &Trial<'_>, host: &Host, deletes: bool) -> Result<()> {
-        for (path, content) in &self.disks {
+        for (path, content) in &self.contents {
             let path = trial.on(host, path)?;
             let now = fs::read(&path).with_context(|| path.display().to_string())?;
             ensure!(now == *content, "{} is another one than before", path.display());
@@ -94,8 +101,7 @@ impl Before {
         let moved = self.source != host.name;
         let expected = trial.lab.hosts().iter().zip(&self.names).map(|(on, names)| {
             let mut names = names.clone();
-            let own = self.disks.iter().filter_map(|(path, _)| path.file_name());
-            let own = own.map(|name| name.to_string_lossy().into_owned()).chain([owner_name(trial)]);
+            let own = disks(trial).into_iter().chain([owner_record(trial)]).filter_map(name_of);
             match (moved, on.name == host.name) {
                 (true, true) => names.extend(own),
                 (true, false) if deletes => own.for_each(|name| _ = names.remove(&name)),
@@ -119,12 +125,21 @@ impl Before {
     }
 }
 
-fn owner_name(trial: &Trial<'_>) -> String {
-    format!("{}.qcow2.ferry", trial.name())
+/// Both disks, by their paths in the definition.
+fn disks(trial: &Trial<'_>) -> [PathBuf; 2] {
+    [trial.guest.disk.clone(), trial.guest.disk.with_file_name(DATA)]
 }
 
-/// The files beside the disks. What a start of the guest makes is not counted, and a source without a record is as good: one
-/// is made when it is needed.
+/// The owner record beside the first.
+fn owner_record(trial: &Trial<'_>) -> PathBuf {
+    format!("{}.ferry", trial.guest.disk.display()).into()
+}
+
+fn name_of(path: PathBuf) -> Option<String> {
+    Some(path.file_name()?.to_string_lossy().into_owned())
+}
+
+/// The files beside the disks, but for what a start of the guest makes.
 fn names_on_both(trial: &Trial<'_>) -> Result<[BTreeSet<String>; 2]> {
     let [kvm1, kvm2] = trial.lab.hosts().each_ref().map(|host| {
         let entries = fs::read_dir(trial.on(host, &trial.lab.shared)?)?;

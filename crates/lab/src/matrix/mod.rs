@@ -22,10 +22,12 @@ pub enum Kind {
     Live,
     /// The domain is shut off, and its disks are copied.
     ShutOff,
+    /// The guest works, and takes its disks along.
+    WithDisks,
 }
 
 /// All of them.
-pub const KINDS: [Kind; 2] = [Kind::Live, Kind::ShutOff];
+pub const KINDS: [Kind; 3] = [Kind::Live, Kind::ShutOff, Kind::WithDisks];
 
 /// How far the migration is when the fault comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,7 +36,7 @@ pub enum Moment {
     Planned,
     /// The target has made room, and QEMU has not begun to send.
     Reserved,
-    /// Files go over.
+    /// Files or disks go over.
     Copying,
     /// Every file is on the target's disk, proven, and the source has not heard of the last one.
     Loaded,
@@ -218,17 +220,19 @@ impl Kind {
             Kind::Live => &[Planned, Reserved, Streaming, Stopped, Pledged, Granted, Moved],
             // An offer is answered at once, since no QEMU is made, and nobody stands still.
             Kind::ShutOff => &[Reserved, Copying, Loaded, Pledged, Granted, Moved],
+            Kind::WithDisks => &[Copying, Streaming, Stopped, Pledged, Granted, Moved],
         }
     }
 
-    /// What `ferry migrate` is told besides where to. One that comes back leaves its disks behind and finds older copies when
-    /// it goes there again; so both are tried, with files that are made and with files that are brought up to date.
+    /// What `ferry migrate` is told besides where to. A domain that comes back shut off leaves its disks behind and finds older
+    /// copies when it goes there again: so both are tried, files that are made and files that are brought up to date.
     pub(crate) fn words(self, way: Way) -> &'static [&'static str] {
         match (self, way) {
             // The guest may stand still so long: the last round needs most of a second.
             (Kind::Live, _) => &["--max-blackout", "2s"],
             (Kind::ShutOff, Way::There) => &["--offline", "--copy-storage", "--source-disks", "delete"],
             (Kind::ShutOff, Way::Back) => &["--offline", "--copy-storage"],
+            (Kind::WithDisks, _) => &["--copy-storage", "--source-disks", "delete", "--max-blackout", "2s"],
         }
     }
 }
@@ -334,6 +338,7 @@ impl fmt::Display for Kind {
         formatter.pad(match self {
             Kind::Live => "live",
             Kind::ShutOff => "shut off",
+            Kind::WithDisks => "with disks",
         })
     }
 }

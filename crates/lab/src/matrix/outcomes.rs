@@ -16,6 +16,7 @@ pub fn outcomes(kind: Kind, fault: Fault, moment: Moment) -> &'static [Outcome] 
     match kind {
         Kind::Live => live(fault, moment),
         Kind::ShutOff => shut_off(fault, moment),
+        Kind::WithDisks => with_disks(fault, moment),
     }
 }
 
@@ -102,5 +103,47 @@ fn shut_off(fault: Fault, moment: Moment) -> &'static [Outcome] {
         | Fault::SourceHost
         | Fault::TargetHost
         | Fault::GuestOff => NONE,
+    }
+}
+
+/// Until the mirrors have ended, whatever dies or is cut ends the migration.
+fn with_disks(fault: Fault, moment: Moment) -> &'static [Outcome] {
+    let at = |before, stopped, pledged| match moment {
+        Copying | Streaming => before,
+        Stopped => stopped,
+        Pledged | Granted | Moved => pledged,
+        Planned | Reserved | Loaded => NONE,
+    };
+    match fault {
+        Fault::SourceAgent
+        | Fault::SourceAgentTwice
+        | Fault::TargetAgent
+        | Fault::TargetAgentTwice
+        | Fault::BothAgents
+        | Fault::Cancel => at(KEPT, EITHER, MOVED),
+        Fault::SourceQemu => at(LOST, LOST, MOVED),
+        Fault::SourceHost if moment == Pledged => &[Outcome::Moved, Outcome::Lost],
+        Fault::SourceHost => at(LOST, LOST, MOVED),
+        Fault::TargetQemu if moment == Pledged => KEPT,
+        Fault::BothQemus if moment == Pledged => LOST,
+        // Where nothing is proven after the pledge, the disks that came are the newer ones.
+        Fault::TargetQemu | Fault::TargetHost => at(KEPT, KEPT, DIED),
+        Fault::BothQemus => at(LOST, LOST, DIED),
+        Fault::Cut | Fault::SourceDeaf | Fault::TargetDeaf | Fault::Slow => at(EITHER, EITHER, MOVED),
+        Fault::Client
+        | Fault::SourceFull
+        | Fault::TargetFull
+        | Fault::SourceReadOnly
+        | Fault::TargetReadOnly
+        | Fault::ClockForwards
+        | Fault::ClockBackwards => at(MOVED, MOVED, MOVED),
+        // Later it is the guest that finds no room.
+        Fault::TargetStorageFull if moment == Copying => KEPT,
+        Fault::GuestOff if moment == Streaming => &[Outcome::ShutOff],
+        Fault::WordMoved if moment == Pledged => DIED,
+        Fault::WordKept if moment == Pledged => KEPT,
+        Fault::WordLost if moment == Pledged => LOST,
+        Fault::GuestOff | Fault::WordMoved | Fault::WordKept | Fault::WordLost => NONE,
+        Fault::TargetStorageFull | Fault::TargetStorageReadOnly => NONE,
     }
 }

@@ -110,15 +110,16 @@ impl<'a> Player<'a> {
         options.settings.rate_pages = 4000;
         let trial = match kind {
             Kind::Live => Trial::begin(lab, options)?,
-            Kind::ShutOff => {
+            Kind::ShutOff | Kind::WithDisks => {
                 Apart::bound(lab)?;
                 let mut guest = lab.guest(options)?;
                 disks::add(&mut guest)?;
-                let trial = Trial::of(lab, guest, Some(Apart::begin(lab)?))?;
-                lab.kvm1().ferry_output(["shutdown", trial.name()])?;
-                trial
+                Trial::of(lab, guest, Some(Apart::begin(lab)?))?
             }
         };
+        if kind == Kind::ShutOff {
+            lab.kvm1().ferry_output(["shutdown", trial.name()])?;
+        }
         Ok(Player { trial, kind, at: Way::There, number: 0 })
     }
 
@@ -170,67 +171,63 @@ impl<'a> Player<'a> {
         drop(attempt);
         let allowed = outcomes(cell.kind, cell.fault, cell.moment);
         ensure!(allowed.contains(&outcome), "to be {allowed:?}, and is {outcome:?}");
-        match before {
-            None => self.look_back(outcome)?,
-            Some(before) => self.look_back_at_disks(outcome, &before)?,
-        }
+        self.look_back_at_all(outcome, &before)?;
         Ok(outcome)
     }
 
     /// Moves without a fault: also the proof that the cell before left a guest that can be moved.
     fn move_on(&mut self) -> Result<()> {
-        let source = self.source();
-        let before = self.before()?;
-        match before {
-            None => {
-                self.trial.moves(source, self.trial.lab.other(source), self.words())?;
-                self.at = self.at.turned();
-                Ok(())
+        let (source, before) = (self.source(), self.before()?);
+        let words = ["migrate", self.trial.name(), "--to", self.trial.lab.other(source).name];
+        source.ferry_output(words.iter().chain(self.words()))?;
+        self.look_back_at_all(Outcome::Moved, &before)
+    }
+
+    /// What there is before a migration, with new content in what nobody has open.
+    fn before(&mut self) -> Result<Before> {
+        self.number += 1;
+        Before::of(&self.trial, self.source(), self.kind, self.number)
+    }
+
+    /// What must hold of the domain and of the files of both hosts.
+    fn look_back_at_all(&mut self, outcome: Outcome, before: &Before) -> Result<()> {
+        let deletes = self.words().contains(&"delete");
+        match self.kind {
+            Kind::Live => self.look_back(outcome),
+            Kind::WithDisks => {
+                self.look_back(outcome)?;
+                before.holds(&self.trial, self.source(), deletes)
             }
-            Some(before) => {
-                let words = ["migrate", self.trial.name(), "--to", self.trial.lab.other(source).name];
-                source.ferry_output(words.iter().chain(self.words()))?;
-                self.look_back_at_disks(Outcome::Moved, &before)
+            Kind::ShutOff => {
+                if outcome == Outcome::Moved {
+                    self.at = self.at.turned();
+                }
+                self.trial.lost_on(self.source())?;
+                before.holds(&self.trial, self.source(), deletes)?;
+                self.starts_here_alone()
             }
         }
     }
 
-    /// Disks with new content, where they go with the domain, and what there was before they do.
-    fn before(&mut self) -> Result<Option<Before>> {
-        self.number += 1;
-        match self.kind {
-            Kind::Live => Ok(None),
-            Kind::ShutOff => Before::renewed(&self.trial, self.source(), self.number).map(Some),
-        }
+    /// The host that has the domain starts it, and the other one refuses to.
+    fn starts_here_alone(&self) -> Result<()> {
+        let (host, name) = (self.source(), self.trial.name());
+        let refused = self.trial.lab.other(host).ferry_refusal(&["start", name])?;
+        ensure!(["moved-away", "domain-not-found"].contains(&refused.code.as_str()), "{refused:?}");
+        host.ferry_output(["start", name])?;
+        host.ferry_output(["destroy", name]).map(drop)
     }
 
     /// What must hold in the end: a guest that was shut off all the time boots, and has all of its records.
     fn end(&mut self) -> Result<()> {
         match self.kind {
-            Kind::Live => Ok(()),
+            Kind::Live | Kind::WithDisks => Ok(()),
             Kind::ShutOff => {
                 let host = self.source();
                 self.trial.starts_afresh_on(host)?;
                 host.ferry_output(["destroy", self.trial.name()]).map(drop)
             }
         }
-    }
-
-    /// What must hold of a domain that is shut off.
-    fn look_back_at_disks(&mut self, outcome: Outcome, before: &Before) -> Result<()> {
-        let deletes = self.words().contains(&"delete");
-        if outcome == Outcome::Moved {
-            self.at = self.at.turned();
-        }
-        let host = self.source();
-        self.trial.lost_on(host)?;
-        before.holds(&self.trial, host, deletes)?;
-        let name = self.trial.name();
-        let refused = self.trial.lab.other(host).ferry_refusal(&["start", name])?;
-        ensure!(["moved-away", "domain-not-found"].contains(&refused.code.as_str()), "{refused:?}");
-        host.ferry_output(["start", name])?;
-        host.ferry_output(["destroy", name])?;
-        Ok(())
     }
 
     /// What must hold after everything, by what has become of the guest; one that is gone is booted afresh.
