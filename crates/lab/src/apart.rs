@@ -40,14 +40,6 @@ impl<'a> Apart<'a> {
         Ok(apart)
     }
 
-    /// Starts the agent of `kvm2` again.
-    ///
-    /// # Errors
-    /// As [`Host::start_agent`].
-    pub fn start_kvm2(&self) -> Result<()> {
-        self.lab.kvm2().start_agent()
-    }
-
     /// Gives each storage a file system of its own, that can become full. Before anything lies there; the agent of `kvm1` is
     /// restarted, so that it sees it.
     ///

@@ -305,12 +305,12 @@ fn a_target_that_dies_costs_the_guest_nothing() -> Result<()> {
 
         let migration = scene.begin_to_move()?;
         kvm2.kill_agent()?;
-        scene.apart.start_kvm2()?;
+        kvm2.start_agent()?;
         scene.is_kept(&migration.wait_for_end(HAPPENS)?)?;
 
         let migration = scene.begin_to_move()?;
         scene.switch_off(kvm2)?;
-        scene.apart.start_kvm2()?;
+        kvm2.start_agent()?;
         scene.is_kept(&migration.wait_for_end(HAPPENS)?)?;
         scene.moves()
     })
