@@ -99,9 +99,6 @@ pub(crate) const DISK_WAY_BYTES: usize = 256 * 1024;
 /// How long QEMU may take until it has agreed with the target's QEMU about a disk; its guest stands still meanwhile.
 pub(crate) const MIRROR_BEGIN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Between two decisions about how much of a copy is compressed.
-pub(crate) const LEVEL_EVERY: Duration = Duration::from_millis(500);
-
 /// Shortest and longest pause before a copy that was cut is tried again.
 pub(crate) const CARRY_PAUSE_MIN: Duration = Duration::from_millis(250);
 /// See [`CARRY_PAUSE_MIN`].

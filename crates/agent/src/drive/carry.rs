@@ -20,8 +20,7 @@ use crate::failure::{CarryFailure, Failure};
 use crate::http::rows::carry::{NO_SPACE_CODE, TRY_AGAIN};
 use crate::landing::image_of;
 use crate::limits::{
-    CARRY_PAUSE_MAX, CARRY_PAUSE_MIN, CARRY_TRIES_MAX, COPY_STREAMS_MAX, CUT_TIMEOUT, LEVEL_EVERY,
-    PROGRESS_EVERY,
+    CARRY_PAUSE_MAX, CARRY_PAUSE_MIN, CARRY_TRIES_MAX, COPY_STREAMS_MAX, CUT_TIMEOUT, PROGRESS_EVERY,
 };
 
 /// Why a try ended.
@@ -65,6 +64,7 @@ pub(crate) async fn carry(live: &Live, offline: &Offline) -> Result<CopyReport, 
 /// `shown` are chains that become one image; they are read until this returns.
 async fn carry_all(live: &Live, offline: &Offline, shown: &mut Vec<Export>) -> Result<CopyReport, Failure> {
     let line = Arc::new(Line::new(offline.bandwidth_bytes_per_s));
+    line.set_level(Compression::default().level());
     // Nobody writes to them meanwhile; let go of when this returns, and the domain can be started.
     let mut locks = Vec::new();
     for carried in &offline.files {
@@ -304,7 +304,7 @@ struct Pace {
     /// Bytes that were done, and when, some seconds back.
     marks: std::collections::VecDeque<(Instant, u64)>,
     compression: Compression,
-    decided: (Instant, Figures, Option<ProcessorTime>),
+    decided: (Figures, Option<ProcessorTime>),
 }
 
 /// Marks that the rate is taken over: five seconds at [`PROGRESS_EVERY`].
@@ -312,7 +312,7 @@ const MARKS: usize = 20;
 
 impl Pace {
     fn new(line: &Line) -> Pace {
-        let decided = (Instant::now(), line.figures(), ProcessorTime::read());
+        let decided = (line.figures(), ProcessorTime::read());
         Pace { marks: std::collections::VecDeque::new(), compression: Compression::at(line.level()), decided }
     }
 
@@ -328,12 +328,9 @@ impl Pace {
     }
 
     fn compress(&mut self, line: &Line) {
-        let (at, before, processors) = self.decided;
-        if at.elapsed() < LEVEL_EVERY {
-            return;
-        }
+        let (before, processors) = self.decided;
         let (figures, now) = (line.figures(), ProcessorTime::read());
-        self.decided = (Instant::now(), figures, now);
+        self.decided = (figures, now);
         let (waited, worked) = (figures.waited - before.waited, figures.worked - before.worked);
         let all = (waited + worked).as_secs_f64();
         let idle = now.zip(processors).and_then(|(now, then)| now.idle_since(then));
