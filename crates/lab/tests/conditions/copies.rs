@@ -88,7 +88,10 @@ pub(crate) fn images(lab: &Lab, guest: &Guest) -> Result<()> {
 /// A chain that is to become one image.
 fn one_image(lab: &Lab, top: &Path) -> Result<()> {
     let map = format!("vda={}", lab.shared.join("one.qcow2").display());
-    let words = ["web1", "--offline", "--copy-storage", "--flatten", "--map-disk", &map];
+    // The guest's serial file is not proven to be shared there.
+    let skip = ["--skip", "local-character"];
+    let words =
+        [&["web1", "--offline", "--copy-storage", "--flatten", "--map-disk", &map], &skip[..]].concat();
     let snapshot =
         |verb| said(Command::new("qemu-img").args(["snapshot", verb, "before"]).arg(top)).map(drop);
     snapshot("-c")?;
