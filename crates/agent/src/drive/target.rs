@@ -283,19 +283,18 @@ async fn prepare(
         }
     };
     begun.tracker.enter(Phase::Prepared);
-    let taking_disks = !record.copied.is_empty();
     let prepared = offered.prepared(|()| {
         Box::new(Live {
             begun,
             opened,
             journal,
+            taking_disks: !record.copied.is_empty(),
             record,
             coming,
             process,
             alive_since_prepared: true,
             landing,
             reached: Phase::Receiving,
-            taking_disks,
         })
     });
     let receiving = prepared.receiving();
