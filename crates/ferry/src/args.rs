@@ -176,8 +176,9 @@ pub(crate) enum Command {
     ///
     /// Begins with everything that `ferry check` looks at, and changes nothing where that forbids it.
     ///
-    /// Both hosts see the disks, or --copy-storage takes them along: as the files that they are, with their snapshots and
-    /// holes, proven equal before the domain is handed over. A copy that is cut goes on where it was.
+    /// Both hosts see the disks, or --copy-storage takes them along. Shut off: as the files that they are, with their
+    /// snapshots and holes, proven equal before the domain is handed over; a copy that is cut goes on where it was. While it
+    /// runs: each into a new image, which is kept equal until the guest has moved.
     ///
     /// Watches the migration to its end and prints a short report. Ctrl-C asks the agent to cancel it; a second Ctrl-C
     /// stops watching and leaves it to itself.

@@ -27,7 +27,7 @@ pub(crate) struct Migrate {
     /// Parallel connections for memory; more than one needs --plaintext or QEMU 10.2 [default: 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..), conflicts_with = "offline")]
     pub(crate) channels: Option<u8>,
-    /// Send memory unencrypted; what is copied shut off is always encrypted
+    /// Send memory unencrypted; disks are always encrypted
     #[arg(long, conflicts_with = "offline")]
     pub(crate) plaintext: bool,
     /// Do not look at these rules of the preflight; the report names them
