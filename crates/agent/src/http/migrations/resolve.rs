@@ -8,6 +8,7 @@ use axum::extract::{Path, State};
 use uuid::Uuid;
 
 use super::ended;
+use crate::failure::Failure;
 use crate::http::problem::Refusal;
 use crate::keeper::Ask;
 use crate::node::Node;
@@ -23,6 +24,11 @@ pub(crate) async fn resolve(
 ) -> Result<Json<api::Migration>, Refusal> {
     let (domain, tracker) = node.migration(id)?;
     ended(&tracker)?;
-    node.ask(&domain.to_string(), |reply| Ask::Resolve(request.word, reply)).await?;
+    let told = node.ask(&domain.to_string(), |reply| Ask::Resolve(request.word, reply)).await;
+    if matches!(told, Err(Failure::DomainNotFound { .. })) {
+        // It may have ended by itself just now, and what was asked of it with it.
+        ended(&tracker)?;
+    }
+    told?;
     Ok(Json(tracker.migration()))
 }
