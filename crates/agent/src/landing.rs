@@ -20,6 +20,7 @@ use axum::body::BodyDataStream;
 use migration::journal::Carried;
 use storage::{Export, Held, ImageFormat, Opening, Proof, Replica, Root, Stamp, There, TransferError};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use self::converted::Converted;
@@ -66,6 +67,8 @@ pub(crate) struct Landing {
     slots: Vec<tokio::sync::Mutex<Slot>>,
     /// Which are here wholly.
     equal: watch::Sender<Vec<bool>>,
+    /// The journal says that all are, or that they are not wanted.
+    noted: CancellationToken,
 }
 
 /// What of a file is open.
@@ -120,7 +123,8 @@ impl Landing {
             Verify::Disk => Proof::Disk,
             Verify::Wire => Proof::Wire,
         };
-        Ok(Landing { migration, files, places, logs, converted, proof, slots, equal })
+        let noted = CancellationToken::new();
+        Ok(Landing { migration, files, places, logs, converted, proof, slots, equal, noted })
     }
 
     /// What is held of a file, of which the source has the version `stamp`.
@@ -139,7 +143,12 @@ impl Landing {
         let replica = self.replica(number, None).await?;
         match replica.complete(root).await {
             Ok(()) => {
+                drop(replica);
                 self.equal.send_modify(|equal| equal[number] = true);
+                if self.is_whole() {
+                    // The source gives its word on this: whoever dies before it is noted hears of the files again.
+                    self.noted.cancelled().await;
+                }
                 Ok(FileTaken::Equal)
             }
             Err(error @ (TransferError::Differs { .. } | TransferError::Mangled { .. })) => {
@@ -209,6 +218,11 @@ impl Landing {
         _ = seen.wait_for(|equal| equal.iter().all(|equal| *equal)).await;
     }
 
+    /// The journal says what has become of all files.
+    pub(crate) fn note(&self) {
+        self.noted.cancel();
+    }
+
     /// Gives the copies their names, and the images among them the names of what they stand on.
     pub(crate) async fn publish(&self) -> Result<(), Failure> {
         for (number, slot) in self.slots.iter().enumerate() {
@@ -268,6 +282,7 @@ impl Landing {
 
     /// The domain stays where it was: the copies go. An older copy that lay here stays, overwritten as far as it was.
     pub(crate) async fn discard(&self) {
+        self.note();
         for (number, log) in self.logs.iter().enumerate() {
             if let Err(failure) = self.let_go(number, Converted::discard).await {
                 tracing::warn!("a copy was left behind: {}", failure.chain());

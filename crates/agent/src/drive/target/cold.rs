@@ -24,6 +24,9 @@ use crate::node::Node;
 /// Takes up the arrival of a domain that is shut off.
 pub(super) async fn recover_shut_off(live: Box<Live>, last: Phase) -> Arrived {
     tracing::info!(migration = %live.opened.migration, ?last, "taken up again");
+    if let Some(landing) = live.landing.as_ref().filter(|_| live.reached != Phase::Receiving) {
+        landing.note();
+    }
     let receiving = Receiving::recovered(live.record.uuid, live);
     if last == Phase::Running {
         let pledge = receiving.live.pledge();
@@ -77,6 +80,7 @@ pub(super) async fn touch_down(live: &mut Live) -> Result<(), Failure> {
     if let Some(landing) = live.landing.as_ref().filter(|_| live.reached == Phase::Receiving) {
         landing.publish().await?;
         live.journal.enter(Phase::Loaded, None).await?;
+        landing.note();
         live.reached = Phase::Loaded;
         live.begun.tracker.enter(Phase::Loaded);
     }
