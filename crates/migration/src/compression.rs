@@ -28,15 +28,18 @@ const IDLE_MIN: f64 = 0.25;
 const IDLE_SCARCE: f64 = 0.1;
 
 /// The level, one step at a time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Compression {
     step: usize,
+    /// The mean of what was seen, in which each window weighs half as much as the one after it: where what compresses well and
+    /// what does not take turns, one window shows only one of them.
+    seen: Option<Window>,
 }
 
 /// The cheapest level: on a fast network it is given up at the first decision, a slow one has won until then.
 impl Default for Compression {
     fn default() -> Compression {
-        Compression { step: 1 }
+        Compression { step: 1, seen: None }
     }
 }
 
@@ -44,7 +47,7 @@ impl Compression {
     /// The step that has this level, or the next cheaper one.
     #[must_use]
     pub fn at(level: i32) -> Compression {
-        Compression { step: LEVELS.iter().rposition(|known| *known <= level).unwrap_or(0) }
+        Compression { step: LEVELS.iter().rposition(|known| *known <= level).unwrap_or(0), seen: None }
     }
 
     /// The level until the next decision; 0 does not compress.
@@ -55,7 +58,8 @@ impl Compression {
 
     /// Decides anew.
     #[must_use]
-    pub fn after(self, seen: Window) -> Compression {
+    pub fn after(self, now: Window) -> Compression {
+        let seen = self.seen.map_or(now, |before| before.mean(now));
         let step = if seen.idle < IDLE_SCARCE || seen.waited < WAITED_SCARCE {
             self.step.saturating_sub(1)
         } else if seen.waited > WAITED_MIN && seen.idle > IDLE_MIN {
@@ -63,7 +67,13 @@ impl Compression {
         } else {
             self.step
         };
-        Compression { step }
+        Compression { step, seen: Some(seen) }
+    }
+}
+
+impl Window {
+    fn mean(self, other: Window) -> Window {
+        Window { waited: f64::midpoint(self.waited, other.waited), idle: f64::midpoint(self.idle, other.idle) }
     }
 }
 
@@ -87,10 +97,12 @@ mod tests {
     fn it_compresses_while_the_network_is_waited_for_and_processors_are_idle() {
         check(&[(0.9, 0.8); 5], &[3, 5, 7, 7, 7]);
         check(&[(0.9, 0.05); 2], &[0, 0]);
-        check(&[(0.05, 0.5), (0.9, 0.8)], &[0, 2]);
-        check(&[(0.9, 0.8), (0.9, 0.8), (0.9, 0.2), (0.3, 0.8)], &[3, 5, 5, 5]);
-        check(&[(0.9, 0.8), (0.9, 0.8), (0.05, 0.5), (0.05, 0.5)], &[3, 5, 3, 2]);
-        check(&[(0.9, 0.8), (0.9, 0.05)], &[3, 2]);
+        check(&[(0.05, 0.5); 3], &[0, 0, 0]);
+        check(&[(0.05, 0.5), (0.9, 0.8), (0.9, 0.8)], &[0, 0, 2]);
+        check(&[(0.6, 0.8), (0.3, 0.8), (0.6, 0.2), (0.6, 0.2)], &[3, 3, 5, 7]);
+        check(&[(0.9, 0.8), (0.05, 0.05), (0.9, 0.8), (0.05, 0.05), (0.9, 0.8), (0.05, 0.05)], &[3, 3, 5, 5, 7, 7]);
+        check(&[(0.9, 0.8), (0.05, 0.5), (0.05, 0.5), (0.05, 0.5), (0.05, 0.5)], &[3, 3, 3, 3, 3]);
+        check(&[(0.9, 0.8), (0.01, 0.5), (0.01, 0.5), (0.01, 0.5), (0.01, 0.5)], &[3, 3, 3, 3, 2]);
         assert_eq!([-1, 0, 4, 9].map(|level| Compression::at(level).level()), [0, 0, 3, 7]);
     }
 }
