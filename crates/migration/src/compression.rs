@@ -9,6 +9,8 @@ pub struct Window {
     pub waited: f64,
     /// Share of this host's processors that had nothing to do, 0 to 1.
     pub idle: f64,
+    /// Bytes of content that were done, a second.
+    pub content_bytes_per_s: f64,
 }
 
 /// zstd's levels, the cheapest first. Pieces of 1 MiB become smaller at level 2 than at 1 for next to nothing; above level 7
@@ -31,15 +33,14 @@ const IDLE_SCARCE: f64 = 0.1;
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Compression {
     step: usize,
-    /// The mean of what was seen, in which each window weighs half as much as the one after it: where what compresses well and
-    /// what does not take turns, one window shows only one of them.
-    seen: Option<Window>,
+    /// What was seen at each level that was tried.
+    seen: [Option<Window>; LEVELS.len()],
 }
 
 /// The cheapest level: on a fast network it is given up at the first decision, a slow one has won until then.
 impl Default for Compression {
     fn default() -> Compression {
-        Compression { step: 1, seen: None }
+        Compression { step: 1, seen: [None; LEVELS.len()] }
     }
 }
 
@@ -47,7 +48,8 @@ impl Compression {
     /// The step that has this level, or the next cheaper one.
     #[must_use]
     pub fn at(level: i32) -> Compression {
-        Compression { step: LEVELS.iter().rposition(|known| *known <= level).unwrap_or(0), seen: None }
+        let step = LEVELS.iter().rposition(|known| *known <= level).unwrap_or(0);
+        Compression { step, ..Compression::default() }
     }
 
     /// The level until the next decision; 0 does not compress.
@@ -58,22 +60,37 @@ impl Compression {
 
     /// Decides anew.
     #[must_use]
-    pub fn after(self, now: Window) -> Compression {
-        let seen = self.seen.map_or(now, |before| before.mean(now));
-        let step = if seen.idle < IDLE_SCARCE || seen.waited < WAITED_SCARCE {
-            self.step.saturating_sub(1)
-        } else if seen.waited > WAITED_MIN && seen.idle > IDLE_MIN {
-            (self.step + 1).min(LEVELS.len() - 1)
-        } else {
-            self.step
-        };
-        Compression { step, seen: Some(seen) }
+    pub fn after(mut self, now: Window) -> Compression {
+        let seen = now.after(self.seen[self.step]);
+        self.seen[self.step] = Some(seen);
+        let cheaper = self.step.saturating_sub(1);
+        let dearer = (self.step + 1).min(LEVELS.len() - 1);
+        if seen.waited < WAITED_SCARCE || seen.idle < IDLE_SCARCE && !self.is_slower(cheaper) {
+            self.step = cheaper;
+        } else if seen.waited > WAITED_MIN && seen.idle > IDLE_MIN && !self.is_slower(dearer) {
+            self.step = dearer;
+        }
+        self
+    }
+
+    /// Whether less content went over at another step when that was tried. Where more goes over than without, compression is
+    /// worth all processors.
+    fn is_slower(&self, other: usize) -> bool {
+        let rate = |step: usize| self.seen[step].map(|seen| seen.content_bytes_per_s);
+        rate(other).is_some_and(|other| Some(other) < rate(self.step))
     }
 }
 
 impl Window {
-    fn mean(self, other: Window) -> Window {
-        Window { waited: f64::midpoint(self.waited, other.waited), idle: f64::midpoint(self.idle, other.idle) }
+    /// The mean with what was seen before, in which each window weighs half as much as the one after it: where what compresses
+    /// well and what does not take turns, one window shows only one of them.
+    fn after(self, before: Option<Window>) -> Window {
+        let Some(before) = before else { return self };
+        Window {
+            waited: f64::midpoint(self.waited, before.waited),
+            idle: f64::midpoint(self.idle, before.idle),
+            content_bytes_per_s: f64::midpoint(self.content_bytes_per_s, before.content_bytes_per_s),
+        }
     }
 }
 
@@ -81,12 +98,13 @@ impl Window {
 mod tests {
     use super::{Compression, Window};
 
-    fn check(windows: &[(f64, f64)], expect: &[i32]) {
+    /// Windows of what was waited, what was idle, and how much was done.
+    fn check(windows: &[(f64, f64, f64)], expect: &[i32]) {
         let mut compression = Compression::default();
         let levels: Vec<i32> = windows
             .iter()
-            .map(|&(waited, idle)| {
-                compression = compression.after(Window { waited, idle });
+            .map(|&(waited, idle, content_bytes_per_s)| {
+                compression = compression.after(Window { waited, idle, content_bytes_per_s });
                 compression.level()
             })
             .collect();
@@ -95,14 +113,30 @@ mod tests {
 
     #[test]
     fn it_compresses_while_the_network_is_waited_for_and_processors_are_idle() {
-        check(&[(0.9, 0.8); 5], &[3, 5, 7, 7, 7]);
-        check(&[(0.9, 0.05); 2], &[0, 0]);
-        check(&[(0.05, 0.5); 3], &[0, 0, 0]);
-        check(&[(0.05, 0.5), (0.9, 0.8), (0.9, 0.8)], &[0, 0, 2]);
-        check(&[(0.6, 0.8), (0.3, 0.8), (0.6, 0.2), (0.6, 0.2)], &[3, 3, 5, 7]);
-        check(&[(0.9, 0.8), (0.05, 0.05), (0.9, 0.8), (0.05, 0.05), (0.9, 0.8), (0.05, 0.05)], &[3, 3, 5, 5, 7, 7]);
-        check(&[(0.9, 0.8), (0.05, 0.5), (0.05, 0.5), (0.05, 0.5), (0.05, 0.5)], &[3, 3, 3, 3, 3]);
-        check(&[(0.9, 0.8), (0.01, 0.5), (0.01, 0.5), (0.01, 0.5), (0.01, 0.5)], &[3, 3, 3, 3, 2]);
+        check(&[(0.9, 0.8, 1.0); 5], &[3, 5, 7, 7, 7]);
+        check(&[(0.9, 0.05, 1.0); 2], &[0, 0]);
+        check(&[(0.05, 0.5, 1.0); 3], &[0, 0, 0]);
+        check(&[(0.05, 0.5, 1.0), (0.9, 0.8, 1.0), (0.9, 0.8, 1.0)], &[0, 2, 2]);
+        check(&[(0.6, 0.8, 1.0), (0.3, 0.8, 1.0), (0.6, 0.2, 1.0), (0.6, 0.2, 1.0)], &[3, 3, 3, 5]);
         assert_eq!([-1, 0, 4, 9].map(|level| Compression::at(level).level()), [0, 0, 3, 7]);
+    }
+
+    #[test]
+    fn one_window_decides_little() {
+        let (text, noise) = ((0.05, 0.05, 2.0), (0.9, 0.8, 1.0));
+        check(&[noise, text, noise, text, noise, text], &[3, 2, 3, 2, 3, 2]);
+        let quick = (0.01, 0.5, 1.0);
+        check(&[noise, quick, quick, quick, quick, quick], &[3, 2, 2, 2, 2, 0]);
+    }
+
+    #[test]
+    fn what_brings_more_is_kept_though_it_takes_all_processors() {
+        let (none, compressed) = ((0.9, 0.6, 1.0), (0.4, 0.02, 1.4));
+        check(&[compressed, none, compressed, compressed, compressed], &[0, 2, 2, 2, 2]);
+        let slower = (0.4, 0.02, 0.9);
+        check(&[slower, none, none, slower, none], &[0, 0, 0, 0, 0]);
+        // A network that has become fast is not waited for any more.
+        let fast = (0.02, 0.02, 1.4);
+        check(&[compressed, none, fast, fast, fast, fast], &[0, 2, 2, 2, 0, 0]);
     }
 }

@@ -304,7 +304,7 @@ struct Pace {
     /// Bytes that were done, and when, some seconds back.
     marks: std::collections::VecDeque<(Instant, u64)>,
     compression: Compression,
-    decided: (Figures, Option<ProcessorTime>),
+    decided: (Instant, Figures, Option<ProcessorTime>),
 }
 
 /// Marks that the rate is taken over: five seconds at [`PROGRESS_EVERY`].
@@ -312,7 +312,7 @@ const MARKS: usize = 20;
 
 impl Pace {
     fn new(line: &Line) -> Pace {
-        let decided = (line.figures(), ProcessorTime::read());
+        let decided = (Instant::now(), line.figures(), ProcessorTime::read());
         Pace { marks: std::collections::VecDeque::new(), compression: Compression::at(line.level()), decided }
     }
 
@@ -328,14 +328,17 @@ impl Pace {
     }
 
     fn compress(&mut self, line: &Line) {
-        let (before, processors) = self.decided;
+        let (then, before, processors) = self.decided;
         let (figures, now) = (line.figures(), ProcessorTime::read());
-        self.decided = (figures, now);
+        let elapsed = then.elapsed().as_secs_f64();
+        self.decided = (Instant::now(), figures, now);
         let (waited, worked) = (figures.waited - before.waited, figures.worked - before.worked);
         let all = (waited + worked).as_secs_f64();
         let idle = now.zip(processors).and_then(|(now, then)| now.idle_since(then));
         if let Some(idle) = idle.filter(|_| all > 0.0) {
-            self.compression = self.compression.after(Window { waited: waited.as_secs_f64() / all, idle });
+            let content_bytes_per_s = (figures.content_bytes - before.content_bytes) as f64 / elapsed;
+            let waited = waited.as_secs_f64() / all;
+            self.compression = self.compression.after(Window { waited, idle, content_bytes_per_s });
             line.set_level(self.compression.level());
         }
     }
