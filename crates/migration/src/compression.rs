@@ -23,6 +23,10 @@ const WAITED_MIN: f64 = 0.5;
 /// Below this share the workers themselves are what it waits for.
 const WAITED_SCARCE: f64 = 0.1;
 
+/// Above this share the cheapest level is kept even where processors are scarce: less on the network then is worth the little
+/// that it takes.
+const WAITED_CHEAP: f64 = 0.3;
+
 /// Processors that must be idle to take more of them.
 const IDLE_MIN: f64 = 0.25;
 
@@ -65,7 +69,9 @@ impl Compression {
         self.seen[self.step] = Some(seen);
         let cheaper = self.step.saturating_sub(1);
         let dearer = (self.step + 1).min(LEVELS.len() - 1);
-        if seen.waited < WAITED_SCARCE || seen.idle < IDLE_SCARCE && !self.is_slower(cheaper) {
+        let is_cheap = self.step == 1 && seen.waited > WAITED_CHEAP;
+        let takes_much = seen.idle < IDLE_SCARCE && !is_cheap && !self.is_slower(cheaper);
+        if seen.waited < WAITED_SCARCE || takes_much {
             self.step = cheaper;
         } else if seen.waited > WAITED_MIN && seen.idle > IDLE_MIN && !self.is_slower(dearer) {
             self.step = dearer;
@@ -114,7 +120,9 @@ mod tests {
     #[test]
     fn it_compresses_while_the_network_is_waited_for_and_processors_are_idle() {
         check(&[(0.9, 0.8, 1.0); 5], &[3, 5, 7, 7, 7]);
-        check(&[(0.9, 0.05, 1.0); 2], &[0, 0]);
+        check(&[(0.2, 0.05, 1.0); 2], &[0, 0]);
+        check(&[(0.4, 0.05, 1.0); 2], &[2, 2]);
+        check(&[(0.9, 0.8, 1.0), (0.4, 0.05, 1.0)], &[3, 2]);
         check(&[(0.05, 0.5, 1.0); 3], &[0, 0, 0]);
         check(&[(0.05, 0.5, 1.0), (0.9, 0.8, 1.0), (0.9, 0.8, 1.0)], &[0, 2, 2]);
         check(&[(0.6, 0.8, 1.0), (0.3, 0.8, 1.0), (0.6, 0.2, 1.0), (0.6, 0.2, 1.0)], &[3, 3, 3, 5]);
@@ -131,12 +139,12 @@ mod tests {
 
     #[test]
     fn what_brings_more_is_kept_though_it_takes_all_processors() {
-        let (none, compressed) = ((0.9, 0.6, 1.0), (0.4, 0.02, 1.4));
+        let (none, compressed) = ((0.9, 0.6, 1.0), (0.2, 0.02, 1.4));
         check(&[compressed, none, compressed, compressed, compressed], &[0, 2, 2, 2, 2]);
-        let slower = (0.4, 0.02, 0.9);
+        let slower = (0.2, 0.02, 0.9);
         check(&[slower, none, none, slower, none], &[0, 0, 0, 0, 0]);
         // A network that has become fast is not waited for any more.
         let fast = (0.02, 0.02, 1.4);
-        check(&[compressed, none, fast, fast, fast, fast], &[0, 2, 2, 2, 0, 0]);
+        check(&[compressed, none, fast, fast, fast, fast], &[0, 2, 2, 0, 0, 0]);
     }
 }
