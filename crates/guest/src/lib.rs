@@ -1,10 +1,11 @@
 //! What the test guest and the lab that watches it both know: the memory pattern, the records on the disk,
-//! the echo packets, the settings on the kernel's command line and the [`Status`] that the guest serves.
+//! the echo packets and beats, the settings on the kernel's command line and the [`Status`] that the guest serves.
 //!
 //! The guest's whole purpose is to notice what a migration could break: a page that went back to an older
 //! version, a record that never reached the disk, an answer that never came. Nothing here knows of hosts,
 //! agents or QEMU, and nothing here corrects what it finds: it counts.
 
+pub mod beat;
 pub mod echo;
 pub mod limits;
 pub mod memory;
@@ -27,6 +28,8 @@ pub struct Status {
     pub tpm_registers: Vec<String>,
     /// Pages that hold the pattern.
     pub memory_pages: u64,
+    /// Pages that got a new version, since boot.
+    pub memory_changed: u64,
     /// Pages compared with what they must hold, since boot.
     pub memory_checked: u64,
     /// Pages that did not hold what they must hold, since boot.

@@ -10,6 +10,7 @@ mod power;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::net::UdpSocket;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,6 +18,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use guest::Status;
+use guest::beat::{self, Beat};
 use guest::echo::{EchoSocket, Heard, Losses};
 use guest::limits::{CHECK_PAGES, ECHO_LOST_AFTER, ECHO_RECEIVE, HEARTBEAT, MEMORY_CATCH_UP, MEMORY_TICK};
 use guest::memory::{Memory, PAGE_BYTES};
@@ -32,6 +34,8 @@ pub(crate) struct Work {
     boot_id: String,
     booted: Instant,
     memory: Mutex<Memory>,
+    /// Beside the memory, since whoever reads it must not wait for that.
+    memory_changed: AtomicU64,
     records: Mutex<Records>,
     records_lost: AtomicU64,
     losses: Mutex<Losses>,
@@ -56,7 +60,12 @@ fn main() {
     let socket = Arc::new(EchoSocket::open(ECHO_ID).expect("init runs as root"));
     let (sending, receiving) = (Arc::clone(&socket), socket);
     start(&work, |work| change_memory(work));
-    start(&work, |work| write_records(work));
+    if work.settings.records_rate > 0 {
+        start(&work, |work| write_records(work));
+    }
+    if !work.settings.beat_every.is_zero() {
+        start(&work, |work| send_beats(work));
+    }
     start(&work, move |work| send_echoes(work, &sending));
     start(&work, move |work| receive_echoes(work, &receiving));
     start(&work, |work| http::serve(work));
@@ -100,7 +109,8 @@ fn prepare() -> io::Result<Work> {
     Ok(Work {
         boot_id: fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned(),
         booted: Instant::now() - uptime()?,
-        memory: Mutex::new(Memory::filled(pages)),
+        memory: Mutex::new(Memory::filled(pages, settings.rewrite)),
+        memory_changed: AtomicU64::new(0),
         records_lost: AtomicU64::new(audit.lost()),
         records: Mutex::new(Records { file: Some(file), last: audit.last, written: 0 }),
         losses: Mutex::new(Losses::new(ECHO_LOST_AFTER)),
@@ -139,6 +149,7 @@ impl Work {
             uefi: Path::new("/sys/firmware/efi").exists(),
             tpm_registers: lock(&self.tpm_registers).clone(),
             memory_pages,
+            memory_changed: self.memory_changed.load(Ordering::Relaxed),
             memory_checked,
             memory_errors,
             records_written,
@@ -191,12 +202,13 @@ fn change_memory(work: &Work) {
         owed += rate * now.duration_since(since).min(MEMORY_CATCH_UP).as_secs_f64();
         since = now;
         lock(&work.memory).change(owed as usize);
+        work.memory_changed.fetch_add(owed as u64, Ordering::Relaxed);
         owed = owed.fract();
     }
 }
 
 fn write_records(work: &Work) {
-    let pause = Duration::from_secs(1) / work.settings.records_rate.max(1);
+    let pause = Duration::from_secs(1) / work.settings.records_rate;
     loop {
         thread::sleep(pause);
         let mut records = lock(&work.records);
@@ -216,6 +228,24 @@ fn write_records(work: &Work) {
                 return;
             }
         }
+    }
+}
+
+fn send_beats(work: &Work) {
+    let settings = &work.settings;
+    let port = beat::port(settings.address);
+    let socket = match UdpSocket::bind((settings.address, port)) {
+        Ok(socket) => socket,
+        Err(error) => return say(&format!("no beats: {error}")),
+    };
+    let mut next = Instant::now();
+    for number in 0.. {
+        let beat = Beat { number, pages_changed: work.memory_changed.load(Ordering::Relaxed) };
+        // One that cannot be sent is not heard.
+        let _ = socket.send_to(&beat.to_bytes(), (settings.ping, port));
+        // What was missed is not sent in a burst.
+        next = (next + settings.beat_every).max(Instant::now());
+        thread::sleep(next.saturating_duration_since(Instant::now()));
     }
 }
 

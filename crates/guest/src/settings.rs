@@ -3,6 +3,8 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use crate::memory::Rewrite;
+
 /// What the guest is told to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -16,8 +18,12 @@ pub struct Settings {
     pub memory_mib: u32,
     /// `ferry.rate`: how many pages of 4 KiB are rewritten each second.
     pub rate_pages: u32,
-    /// `ferry.records`: how many records are written each second.
+    /// `ferry.rewrite`: how much of such a page, `word` or `page`.
+    pub rewrite: Rewrite,
+    /// `ferry.records`: how many records are written each second; 0: none.
     pub records_rate: u32,
+    /// `ferry.beat_ms`: the time from one [beat](crate::beat) to the next, in milliseconds; 0: none is sent.
+    pub beat_every: Duration,
 }
 
 impl Settings {
@@ -29,20 +35,25 @@ impl Settings {
             ping_every: Duration::from_millis(20),
             memory_mib: 64,
             rate_pages: 1000,
+            rewrite: Rewrite::Page,
             records_rate: 20,
+            beat_every: Duration::ZERO,
         }
     }
 
     /// The words for the kernel's command line.
     pub fn words(&self) -> String {
         format!(
-            "ferry.address={} ferry.ping={} ferry.ping_ms={} ferry.memory={} ferry.rate={} ferry.records={}",
+            "ferry.address={} ferry.ping={} ferry.ping_ms={} ferry.memory={} ferry.rate={} ferry.rewrite={} \
+             ferry.records={} ferry.beat_ms={}",
             self.address,
             self.ping,
             self.ping_every.as_millis(),
             self.memory_mib,
             self.rate_pages,
-            self.records_rate
+            self.rewrite,
+            self.records_rate,
+            self.beat_every.as_millis()
         )
     }
 
@@ -54,7 +65,9 @@ impl Settings {
             ping_every: Duration::from_millis(value(line, "ferry.ping_ms")?),
             memory_mib: value(line, "ferry.memory")?,
             rate_pages: value(line, "ferry.rate")?,
+            rewrite: value(line, "ferry.rewrite")?,
             records_rate: value(line, "ferry.records")?,
+            beat_every: Duration::from_millis(value(line, "ferry.beat_ms")?),
         })
     }
 }

@@ -17,7 +17,7 @@ use crate::namespace::Namespace;
 
 const ECHO_ID: u16 = 0x6c61;
 /// Nice value of the measuring threads: a busy machine must not look like a silent guest.
-const NICE: i32 = -15;
+pub(crate) const NICE: i32 = -15;
 
 /// One echo request and its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -198,16 +198,18 @@ fn window(echoes: &[Echo], from: Instant, to: Instant) -> Window {
         .iter()
         .filter(|echo| echo.answered.is_none_or(|at| at.duration_since(echo.sent) > PING_LOST_AFTER))
         .count() as u64;
-    window.pause = longest(sent.iter().map(|echo| echo.sent).collect(), from, to);
-    window.gap = longest(echoes.iter().filter_map(|echo| echo.answered).filter(inside).collect(), from, to);
+    (window.pause, _) = longest(sent.iter().map(|echo| echo.sent).collect(), from, to);
+    (window.gap, _) =
+        longest(echoes.iter().filter_map(|echo| echo.answered).filter(inside).collect(), from, to);
     window
 }
 
-/// The longest stretch of `from..to` without any of the moments.
-fn longest(mut moments: Vec<Instant>, from: Instant, to: Instant) -> Duration {
+/// The longest stretch of `from..to` without any of the moments, and when it begins.
+pub(crate) fn longest(mut moments: Vec<Instant>, from: Instant, to: Instant) -> (Duration, Instant) {
     moments.extend([from, to]);
     moments.sort_unstable();
-    moments.windows(2).map(|pair| pair[1].duration_since(pair[0])).max().unwrap_or_default()
+    let stretches = moments.windows(2).map(|pair| (pair[1].duration_since(pair[0]), pair[0]));
+    stretches.max().unwrap_or((Duration::ZERO, from))
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use std::{env, fs};
 
 pub use ::guest::Status;
+pub use ::guest::memory::Rewrite;
 pub use ::guest::record::Audit;
 pub use ::guest::settings::Settings;
 use anyhow::{Context, Result, bail, ensure};
@@ -20,8 +21,9 @@ use crate::network::{self, BRIDGE, CLIENT};
 use crate::nfs::SHARE;
 
 const PORT: u16 = 80;
-/// Words for Linux: the console, no waiting after a panic, no protection that costs time under emulation.
-const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 mitigations=off";
+/// Words for Linux: the console, no waiting after a panic, no protection that costs time under emulation, no doubt about
+/// timers on a busy machine.
+const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 mitigations=off no_timer_check";
 
 /// What a guest with UEFI and a TPM has besides: an attribute of `<os>`, an element in it, a device.
 const UEFI: (&str, &str, &str) = (
@@ -108,6 +110,19 @@ impl GuestOptions {
             over_nfs: false,
             devices: "",
         }
+    }
+
+    /// A guest of 1 GiB to be measured: it beats every 2 ms, writes no records, and rewrites `rate_pages` of its 192 MiB of
+    /// pattern each second.
+    pub fn measured(name: &str, rewrite: Rewrite, rate_pages: u32) -> GuestOptions {
+        let mut options = GuestOptions::small(name);
+        options.memory_mib = 1024;
+        options.settings.memory_mib = 192;
+        options.settings.rewrite = rewrite;
+        options.settings.rate_pages = rate_pages;
+        options.settings.records_rate = 0;
+        options.settings.beat_every = Duration::from_millis(2);
+        options
     }
 }
 

@@ -6,12 +6,14 @@
 //! judges, by what must hold for every guest after everything.
 
 pub mod apart;
+pub mod beats;
 pub mod client;
 pub mod device;
 pub mod guest;
 pub mod holder;
 pub mod host;
 pub mod kvm_host;
+pub mod libvirt;
 pub mod limits;
 pub mod matrix;
 pub mod migration;
@@ -20,6 +22,7 @@ pub mod network;
 pub mod nfs;
 pub mod preflight;
 pub mod previous;
+pub mod qemu;
 pub mod runs;
 pub mod shown;
 pub mod talk;

@@ -51,3 +51,9 @@ pub const FAULT_LASTS: Duration = Duration::from_secs(18);
 /// A connection that could not be made while the network was cut is made or given up within this time: TCP asks again
 /// after 1, 2, 4 … seconds.
 pub const LETS_GO: Duration = Duration::from_secs(140);
+/// A QEMU that is driven by hand says something within this time.
+pub const QMP_ANSWER: Duration = Duration::from_secs(30);
+/// How often it is looked whether such a QEMU has started or ended: what is measured must not wait for the lab.
+pub const QMP_LOOK: Duration = Duration::from_millis(1);
+/// libvirtd answers within this time after its start; the first time it asks QEMU for all that it can do.
+pub const LIBVIRT_START: Duration = Duration::from_secs(60);

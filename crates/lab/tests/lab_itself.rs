@@ -1,118 +1,25 @@
 //! Tests of the lab itself, with QEMUs that no agent drives: the guest boots, works, is moved by bare QMP and shuts
 //! down; what breaks is noticed; nothing is left.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::process::{Child, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use lab::client::Pings;
-use lab::guest::{Guest, GuestOptions, Images};
+use lab::guest::{GuestOptions, Images};
 use lab::host::Host;
-use lab::limits::{GUEST_BOOT, KILLED, LOOK};
+use lab::limits::{GUEST_BOOT, KILLED, LOOK, QMP_ANSWER};
+use lab::qemu::Qemu;
 use lab::{Lab, LabOptions, teardown};
-use serde_json::{Value, json};
-
-const TAP: &str = "tap0";
-const QMP_ANSWER: Duration = Duration::from_secs(30);
+use serde_json::json;
 
 fn lab(stp: bool) -> Result<Lab> {
     let ferry = PathBuf::from("no-agents-here");
     let images = Images::find()?;
     Lab::without_agents(LabOptions { stp, ferry, images, watched: false, nfs: false, bare: false })
-}
-
-/// A QEMU that listens for QMP on a socket in its host's directory.
-struct Qemu {
-    child: Child,
-    qmp: BufReader<UnixStream>,
-}
-
-impl Qemu {
-    fn start(lab: &Lab, host: &Host, guest: &Guest, incoming: bool) -> Result<Qemu> {
-        std::fs::create_dir_all(host.run())?;
-        let socket = host.run().join("qmp.sock");
-        let drive = format!(
-            "driver=qcow2,node-name=d,file.driver=file,file.filename={},cache.direct=on",
-            guest.disk.display()
-        );
-        let netdev = format!("tap,id=n,ifname={TAP},script=no,downscript=no");
-        let device = format!("virtio-net-pci,netdev=n,mac={}", guest.mac());
-        let console = format!("file,id=c,append=on,path={}", guest.console.display());
-        let memory = guest.options.memory_mib.to_string();
-        let boot = lab.shared.join("boot");
-        let mut command = host.namespace.command("qemu-system-x86_64");
-        command
-            .args(["-M", "q35", "-accel", "tcg", "-cpu", "qemu64", "-nodefaults", "-no-user-config"])
-            .args([
-                "-display",
-                "none",
-                "-m",
-                &memory,
-                "-blockdev",
-                &drive,
-                "-device",
-                "virtio-blk-pci,drive=d",
-            ])
-            .args(["-netdev", &netdev, "-device", &device, "-device", "virtio-rng-pci"])
-            .args(["-chardev", &console, "-serial", "chardev:c", "-append", &guest.command_line()])
-            .arg("-kernel")
-            .arg(boot.join("vmlinuz"))
-            .arg("-initrd")
-            .arg(boot.join("initramfs"))
-            .arg("-qmp")
-            .arg(format!("unix:{},server=on,wait=off", socket.display()))
-            .stdin(Stdio::null());
-        if incoming {
-            command.args(["-incoming", "defer"]);
-        }
-        let mut child = command.spawn()?;
-        let end = Instant::now() + QMP_ANSWER;
-        let stream = loop {
-            match UnixStream::connect(&socket) {
-                Ok(stream) => break stream,
-                Err(error) => {
-                    ensure!(child.try_wait()?.is_none() && Instant::now() < end, "no QEMU: {error}");
-                    thread::sleep(LOOK);
-                }
-            }
-        };
-        let mut qemu = Qemu { child, qmp: BufReader::new(stream) };
-        qemu.execute("qmp_capabilities", json!({}))?;
-        host.namespace
-            .command("ip")
-            .args(["link", "set", TAP, "master", "br0", "up"])
-            .status()?
-            .success()
-            .then_some(qemu)
-            .context("the tap does not join the bridge")
-    }
-
-    fn execute(&mut self, name: &str, arguments: Value) -> Result<Value> {
-        writeln!(self.qmp.get_mut(), "{}", json!({ "execute": name, "arguments": arguments }))?;
-        loop {
-            let mut line = String::new();
-            ensure!(self.qmp.read_line(&mut line)? > 0, "QEMU closed its monitor");
-            let message: Value = serde_json::from_str(&line)?;
-            if let Some(answer) = message.get("return") {
-                return Ok(answer.clone());
-            }
-            ensure!(message.get("error").is_none(), "{name}: {line}");
-        }
-    }
-
-    fn wait_for_end(mut self) -> Result<()> {
-        let end = Instant::now() + QMP_ANSWER;
-        while self.child.try_wait()?.is_none() {
-            ensure!(Instant::now() < end, "QEMU does not end");
-            thread::sleep(LOOK);
-        }
-        Ok(())
-    }
 }
 
 fn migrate(source: &mut Qemu, target: &mut Qemu, to: &Host) -> Result<f64> {
@@ -150,7 +57,7 @@ fn a_guest_boots_works_is_moved_and_shuts_down() -> Result<()> {
     let mut second = Qemu::start(&lab, lab.kvm2(), &guest, true)?;
     let downtime = migrate(&mut first, &mut second, lab.kvm2())?;
     first.execute("quit", json!({}))?;
-    first.wait_for_end()?;
+    first.end()?;
     let moved = pings.window(from, Instant::now());
     let after = guest.check()?;
     assert_eq!(after.boot_id, before.boot_id);
@@ -167,7 +74,7 @@ fn a_guest_boots_works_is_moved_and_shuts_down() -> Result<()> {
     );
 
     second.execute("system_powerdown", json!({}))?;
-    second.wait_for_end()?;
+    second.end()?;
     pings.stop()?;
     let audit = guest.records()?;
     assert_eq!(audit.lost(), 0, "{audit:?}");
