@@ -4,6 +4,7 @@
 //! useless; enums are open. A test holds every name against the schema of the installed QEMU. Nothing here talks to
 //! a socket: see [`crate::qmp::Qmp::execute`]. The main trait is [`Command`].
 
+mod dirty;
 mod look;
 mod machine;
 mod migration;
@@ -15,6 +16,7 @@ use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
 
+pub use self::dirty::*;
 pub use self::look::*;
 pub use self::machine::*;
 pub use self::migration::*;

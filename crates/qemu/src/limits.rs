@@ -73,3 +73,36 @@ pub const MIRROR_FINISH_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How long a mirror whose connection is closed may take to be gone. It is milliseconds.
 pub const MIRROR_ABORT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The short window in which a guest's writes are counted: long enough for a count, short enough for a set of pages that is
+/// written again and again not to be written wholly.
+pub const DIRTY_WINDOW_SHORT: Duration = Duration::from_millis(100);
+
+/// The long one: such a set shows its size in it.
+pub const DIRTY_WINDOW_LONG: Duration = Duration::from_secs(2);
+
+/// The windows of a QEMU that knows only seconds (before 8.2).
+pub const DIRTY_WINDOWS_S: [u64; 2] = [1, 3];
+
+/// Pages that QEMU hashes of a guest, all in all, within the bounds of [`DIRTY_SAMPLE_PAGES_MIN`] and
+/// [`DIRTY_SAMPLE_PAGES_MAX`] of each GiB: few milliseconds of one processor.
+pub const DIRTY_SAMPLE_PAGES: u64 = 8192;
+
+/// What QEMU takes least (`MIN_SAMPLE_PAGE_COUNT`).
+pub const DIRTY_SAMPLE_PAGES_MIN: u64 = 128;
+
+/// Most of each GiB; QEMU takes 16384. The time to hash them must be small beside the short window, of which it is a part.
+pub const DIRTY_SAMPLE_PAGES_MAX: u64 = 4096;
+
+/// Pause between two looks at whether QEMU has measured; no event tells.
+pub const DIRTY_RATE_PAUSE: Duration = Duration::from_millis(10);
+
+/// How much longer than its window a measurement may take: in a large guest many pages are hashed twice.
+pub const DIRTY_RATE_SLACK: Duration = Duration::from_secs(10);
+
+/// Pages of a guest that are read to learn what they hold: enough to tell a share of its memory to one per cent. Their 8 MiB are
+/// held until the look has ended.
+pub const LOOK_PAGES: usize = 2048;
+
+/// Mappings of a QEMU that can be its guest's memory, one for each NUMA node. Any number of small ones add up to any size.
+pub const MEMORY_MAPPINGS_MAX: usize = 64;

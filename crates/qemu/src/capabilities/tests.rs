@@ -138,6 +138,14 @@ fn everything() -> Vec<(&'static str, Value)> {
             ],
         }),
         sent(QueryYank),
+        sent(CalcDirtyRate {
+            calc_time: 100,
+            calc_time_unit: Some(TimeUnit::Millisecond),
+            sample_pages: Some(128),
+            mode: DirtyRateMode::PageSampling,
+        }),
+        sent(QueryDirtyRate),
+        sent(QueryMemorySizeSummary),
         sent(QueryMigrate),
         sent(QueryMigrateCapabilities),
         sent(MigrateSetCapabilities { capabilities }),
@@ -216,6 +224,7 @@ async fn everything_that_is_sent_is_in_the_schema() {
 async fn every_command_of_this_crate_is_in_that_list() {
     let sources = [
         include_str!("../command.rs"),
+        include_str!("../command/dirty.rs"),
         include_str!("../command/run.rs"),
         include_str!("../command/look.rs"),
         include_str!("../command/machine.rs"),
@@ -243,6 +252,8 @@ async fn known_values_of_open_enums_are_qemus() {
     };
     check("query-status", true, &["status"], RunState::KNOWN);
     check("query-migrate", true, &["status"], MigrationStatus::KNOWN);
+    check("query-dirty-rate", true, &["status"], DirtyRateStatus::KNOWN);
+    check("query-dirty-rate", true, &["mode"], DirtyRateMode::KNOWN);
     check("migrate-set-capabilities", false, &["capabilities", "capability"], MigrationCapability::KNOWN);
 }
 
