@@ -32,6 +32,7 @@ mod news;
 mod node;
 mod nonvolatile;
 mod placement;
+mod plan;
 mod pools;
 mod preflight;
 mod recovery;

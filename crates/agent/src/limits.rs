@@ -294,3 +294,23 @@ pub(crate) const BRIDGE_WITHIN_MAX: Duration = Duration::from_secs(60);
 
 /// How long whatever configures the host's links may take to give an uplink its addresses again.
 pub(crate) const NATIVE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// What is sent at most to learn how fast a link is, and for how long. A gigabit network carries it in that time; a faster one
+/// needs less.
+pub(crate) const LINK_PROBE_BYTES_MAX: usize = 32 << 20;
+/// See [`LINK_PROBE_BYTES_MAX`].
+pub(crate) const LINK_PROBE_TIME: Duration = Duration::from_millis(300);
+
+/// How long such a probe is listened to.
+pub(crate) const LINK_PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The same in passing, while a target makes room: processors have other things to do then.
+pub(crate) const LINK_GLANCE_BYTES_MAX: usize = 4 << 20;
+/// See [`LINK_GLANCE_BYTES_MAX`].
+pub(crate) const LINK_GLANCE_TIME: Duration = Duration::from_millis(60);
+
+/// Pauses between looks at a guest that is about to leave; both fit into the time in which a target makes room.
+pub(crate) const GLANCES: [Duration; 2] = [Duration::from_millis(60), Duration::from_millis(150)];
+
+/// How long it is taken to be known how a guest writes, once that was measured for a plan.
+pub(crate) const WRITES_KEPT_FOR: Duration = Duration::from_secs(10 * 60);

@@ -22,6 +22,7 @@ use crate::landing::Landings;
 use crate::limits::REPORTS_KEPT;
 use crate::neighbour::Neighbours;
 use crate::news::News;
+use crate::plan::Plans;
 use crate::pools::Pools;
 use crate::store::Store;
 use crate::tracker::Tracker;
@@ -37,6 +38,7 @@ pub(crate) struct Node {
     pub(crate) bridges: Bridges,
     pub(crate) pools: Pools,
     pub(crate) landings: Landings,
+    pub(crate) plans: Plans,
     capabilities: tokio::sync::Mutex<HashMap<PathBuf, Arc<Capabilities>>>,
     kvm: OnceCell<Result<(), String>>,
     cpus: tokio::sync::Mutex<HashMap<CpuAsked, Vec<String>>>,
@@ -78,6 +80,7 @@ impl Node {
             bridges,
             pools,
             landings: Landings::default(),
+            plans: Plans::default(),
             capabilities: tokio::sync::Mutex::default(),
             kvm: OnceCell::new(),
             cpus: tokio::sync::Mutex::default(),

@@ -71,6 +71,7 @@ impl Tracker {
             offline: begin.offline,
             copied: None,
             mirrored: None,
+            prediction: None,
         };
         let tracker = Tracker::new(begin.role, report, true);
         tracker.enter(begin.phase);

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::{CopyStorage, Finding, Identity, Maps};
+use crate::{CopyStorage, Finding, Identity, Maps, MigrationRequest};
 
 /// `POST /domains/{domain}/check`: what stands in the way of a migration. It changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -52,6 +52,21 @@ impl CheckRequest {
             copy_storage: None,
             maps: Maps::default(),
             identity: Identity::default(),
+        }
+    }
+
+    /// The check that a migration begins with.
+    #[must_use]
+    pub fn of(request: &MigrationRequest) -> Self {
+        Self {
+            mode: Some(if request.offline { CheckMode::Offline } else { CheckMode::Live }),
+            skip: request.skip.clone(),
+            channels: request.channels,
+            plaintext: request.plaintext,
+            copy_storage: request.copy_storage.clone(),
+            maps: request.maps.clone(),
+            identity: request.identity.clone(),
+            ..Self::to(&request.to)
         }
     }
 }

@@ -17,6 +17,7 @@ mod host;
 mod install;
 mod join;
 mod migration;
+mod plan;
 mod pool;
 mod problem;
 mod protocol;
@@ -49,6 +50,10 @@ pub use join::{
 pub use migration::{
     Downtime, Memory, Migration, MigrationEvent, MigrationPhase, MigrationReport, MigrationRequest,
     MigrationStarted, Outcome, Progress, ResolveAs, ResolveRequest, Role, SourceDefinition,
+};
+pub use plan::{
+    Accuracy, Convergence, Expected, FigureAccuracy, GuestWrites, Interval, LinkKnownBy, LinkProbed, Mean,
+    Need, Plan, PlanFacts, Prediction,
 };
 pub use pool::{
     HostPools, Pool, PoolKind, PoolOrder, PoolParts, PoolRequest, Volume, VolumeAsked, VolumeFormat,

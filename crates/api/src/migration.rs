@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::{CopyProgress, CopyReport, CopyStorage, Identity, Maps, MirrorReport, Verified};
+use crate::{CopyProgress, CopyReport, CopyStorage, Identity, Maps, MirrorReport, Prediction, Verified};
 
 /// `POST /domains/{domain}/migrations`: move a domain.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -225,6 +225,9 @@ pub struct Memory {
     pub normal_pages: u64,
     /// Pages that were zero.
     pub zero_pages: u64,
+    /// How long memory took to go over, in milliseconds; 0 where that is not known.
+    #[serde(default)]
+    pub streamed_ms: u64,
 }
 
 /// When the guest stood still, and for how long.
@@ -296,6 +299,9 @@ pub struct MigrationReport {
     /// The disks that went over while the guest worked; absent where none did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mirrored: Option<MirrorReport>,
+    /// What was expected of it before memory went over; absent where nobody knew enough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prediction: Option<Box<Prediction>>,
 }
 
 /// A migration as one host knows it.

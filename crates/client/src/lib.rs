@@ -17,6 +17,7 @@ mod files;
 mod handover;
 mod hosts;
 pub mod limits;
+mod link;
 mod migrations;
 mod pools;
 mod screen;

@@ -42,6 +42,9 @@ pub const MIGRATE_WITHIN: Duration = Duration::from_secs(120);
 /// How long a host may take to tell what a domain would find there; it bounds each of its own questions first.
 pub const CHECK_WITHIN: Duration = Duration::from_secs(30);
 
+/// How long the probe of a link may take until it is answered: what lies in buffers goes over after the last byte was sent.
+pub const LINK_WITHIN: Duration = Duration::from_secs(5);
+
 /// How long a target may take to make room for a domain.
 pub const OFFER_WITHIN: Duration = Duration::from_secs(90);
 

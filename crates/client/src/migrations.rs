@@ -1,8 +1,8 @@
 //! Endpoints of an agent about migrations. One method an endpoint, no decisions.
 
 use api::{
-    CheckReport, CheckRequest, Migration, MigrationEvent, MigrationRequest, MigrationStarted, ResolveAs,
-    ResolveRequest,
+    Accuracy, CheckReport, CheckRequest, Migration, MigrationEvent, MigrationRequest, MigrationStarted, Plan,
+    ResolveAs, ResolveRequest,
 };
 use futures_util::stream::Stream;
 use uuid::Uuid;
@@ -27,6 +27,16 @@ impl Client {
         request: &MigrationRequest,
     ) -> Result<MigrationStarted, ClientError> {
         self.json(Call::post(path(domain, "/migrations")).body(request).within(MIGRATE_WITHIN)).await
+    }
+
+    /// `POST /domains/{domain}/plan`: what a live migration would be like. It changes nothing.
+    pub async fn plan(&self, domain: &str, request: &MigrationRequest) -> Result<Plan, ClientError> {
+        self.json(Call::post(path(domain, "/plan")).body(request).within(MIGRATE_WITHIN)).await
+    }
+
+    /// `GET /report`: how good predictions were.
+    pub async fn accuracy(&self) -> Result<Accuracy, ClientError> {
+        self.json(Call::get("/report")).await
     }
 
     /// `GET /migrations`: all that this host took part in.

@@ -28,7 +28,7 @@ pub(crate) use domains::{
 };
 pub(crate) use hosts::{Host, HostJoin, HostToken};
 pub(crate) use install::{Card, Create, Graphics, Machine, NewDomain};
-pub(crate) use migrations::{Check, Migrate, Migrations, Resolve, Word};
+pub(crate) use migrations::{Check, Migrate, Migrations, Plan, Report, Resolve, Word};
 pub(crate) use pools::{DefinePool, FormatWord, KindWord, OneVolume, PoolCommand, Transfer, Vol};
 pub(crate) use screen::{Console, Events, Screenshot};
 pub(crate) use storage::{SourceDisksWord, Storage, VerifyWord};
@@ -166,6 +166,19 @@ pub(crate) enum Command {
     ///
     /// Ends with 0 where nothing forbids the migration, with 4 where something does. docs/preflight.md has all rules.
     Check(Check),
+    /// Find out what moving a guest would be like: how long, how long it stands still, and whether it comes to an end at all
+    ///
+    /// Begins with everything that `ferry check` looks at. Then it looks at the guest for some seconds and tries the way
+    /// between the agents, and changes nothing. Each figure comes with the range that four migrations of five stay within;
+    /// where the guest writes too fast, it tells what it would take. docs/prediction.md says what that rests on.
+    ///
+    /// Ends with 0 where nothing forbids the migration, with 4 where something does.
+    Plan(Plan),
+    /// Look at what was expected of migrations, and what came
+    ///
+    /// Every migration from this host keeps what was expected of it. All of them: how often the outcome lay in its range,
+    /// and how far it was from what was likely; with --json `coverage`, `median_error` and `runs` are those of the time.
+    Report(Report),
     /// Storage pools: directories and NFS exports that volumes lie in
     #[command(subcommand)]
     Pool(PoolCommand),

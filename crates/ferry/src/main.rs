@@ -19,6 +19,7 @@ mod args;
 mod command;
 mod device;
 mod failure;
+mod forecast;
 mod limits;
 mod measure;
 mod printer;

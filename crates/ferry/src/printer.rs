@@ -159,7 +159,7 @@ impl Facts {
     }
 }
 
-fn table<const N: usize>(header: [&str; N], rows: Vec<[String; N]>, width: usize) -> String {
+pub(crate) fn table<const N: usize>(header: [&str; N], rows: Vec<[String; N]>, width: usize) -> String {
     let mut table = Table::new();
     table
         .load_style(presets::NOTHING)

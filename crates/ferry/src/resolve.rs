@@ -3,6 +3,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use api::{
     CheckMode, CheckRequest, CopyStorage, Identity, Maps, MigrationRequest, ResolveAs, SourceDefinition,
@@ -11,7 +12,7 @@ use api::{
 use client::Client;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::args::{Check, Migrate, Reach, SourceDisksWord, Storage, VerifyWord, Word};
+use crate::args::{Check, Migrate, Plan, Reach, SourceDisksWord, Storage, VerifyWord, Word};
 
 /// Where an agent listens for its own host.
 pub(crate) const SOCKET: &str = "/run/ferry/ferry.sock";
@@ -156,6 +157,19 @@ pub(crate) fn check(typed: &Check) -> CheckRequest {
         copy_storage: copy(&typed.storage),
         maps: maps(&typed.storage),
         identity: identity(&typed.storage),
+        ..request
+    }
+}
+
+/// The migration that is to be planned. What was not typed is left to the interface's defaults.
+pub(crate) fn plan(typed: &Plan) -> MigrationRequest {
+    let request = MigrationRequest::to(&typed.to);
+    let blackout_ms = |blackout: Duration| u64::try_from(blackout.as_millis()).unwrap_or(u64::MAX);
+    MigrationRequest {
+        blackout_ms_max: typed.max_blackout.map_or(request.blackout_ms_max, blackout_ms),
+        bandwidth_bytes_per_s: typed.bandwidth.unwrap_or(request.bandwidth_bytes_per_s),
+        plaintext: typed.plaintext,
+        skip: typed.skip.clone(),
         ..request
     }
 }

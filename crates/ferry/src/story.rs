@@ -309,6 +309,7 @@ mod tests {
                 rounds: 3,
                 normal_pages: 300_000,
                 zero_pages: 10,
+                streamed_ms: 3_900,
             },
             downtime: Downtime {
                 qemu_ms: Some(18),
@@ -323,6 +324,7 @@ mod tests {
             offline: false,
             copied: None,
             mirrored: None,
+            prediction: None,
         }
     }
 

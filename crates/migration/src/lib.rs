@@ -10,6 +10,7 @@
 //! - [`owner`]: the owner record beside a disk;
 //! - [`journal`]: records to bytes and back;
 //! - [`placement`]: where a domain's files are on the target, and which of them are copied;
+//! - [`plan`]: what is expected of a live migration, and how good such expectations were;
 //! - [`pool`]: whether a storage pool is the same on two hosts;
 //! - [`preflight`]: every finding at once.
 #![forbid(unsafe_code)]
@@ -22,6 +23,7 @@ pub mod limits;
 pub mod owner;
 pub mod phase;
 pub mod placement;
+pub mod plan;
 pub mod pool;
 pub mod preflight;
 mod right;

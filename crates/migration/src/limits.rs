@@ -19,3 +19,19 @@ pub(crate) const STATE_BYTES_MIN: u64 = 64 << 20;
 /// How far the rates of two hosts' time stamp counters may be apart for a preflight to say nothing, in millionths. KVM
 /// itself takes a smaller difference for none (`tsc_tolerance_ppm` of its module).
 pub(crate) const TSC_PPM_MAX: u64 = 250;
+
+/// Rounds after which reckoning ahead gives up. Each means of convergence needs a few; a guest that outlasts all of them outlasts
+/// any number.
+pub(crate) const PLAN_ROUNDS_MAX: u64 = 200;
+
+/// Past migrations that correct a prediction, the latest ones: hosts, links and guests change.
+pub(crate) const PLAN_PAST_MAX: usize = 100;
+
+/// Past migrations between the same two hosts from which on only those count.
+pub(crate) const PLAN_PAIR_MIN: usize = 8;
+
+/// The longest blackout that is named as what a migration would need, in milliseconds; beyond it a guest is better moved shut off.
+pub(crate) const PLAN_BLACKOUT_MS_MAX: u64 = 60_000;
+
+/// How many times as fast a link is looked at, at most, as what a migration would need.
+pub(crate) const PLAN_LINK_TIMES_MAX: f64 = 1000.0;

@@ -253,6 +253,7 @@ pub(crate) async fn moved(live: Box<Live>, generation: u64) -> Left {
                         rounds: ram.dirty_sync_count.unwrap_or(0),
                         normal_pages: ram.normal.unwrap_or(0),
                         zero_pages: ram.duplicate.unwrap_or(0),
+                        streamed_ms: info.total_time.unwrap_or(0),
                     };
                 }
             });

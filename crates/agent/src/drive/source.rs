@@ -42,6 +42,7 @@ use crate::keeper::Reply;
 use crate::limits::{ASK_QEMU_EVERY, FRESHEN_TIMEOUT, SWITCHOVER_TIMEOUT};
 use crate::node::Node;
 use crate::placement::Placing;
+use crate::plan;
 use crate::tracker::{Begin, Tracker, unix_ms};
 
 /// What the task is told while it works.
@@ -173,6 +174,12 @@ pub(crate) async fn run(begun: Begun, guest: Guest, wish: Wish, reply: Reply<Uui
         mirrored: mirrored(&wish),
     };
     live.begun.node.track(live.record.uuid, &live.begun.tracker);
+    if live.mirrored.is_none()
+        && let Some(process) = live.process.clone()
+    {
+        let (node, tracker) = (Arc::clone(&live.begun.node), live.begun.tracker.clone());
+        plan::forecast(node, tracker, process, wish.request.clone());
+    }
     let (reserved, ticket) = match reserve(Planned::new(right, Box::new(live)), &wish).await {
         Ok(reserved) => reserved,
         Err(broken) => {

@@ -16,6 +16,7 @@ pub(crate) mod metrics;
 mod migrations;
 mod pools;
 pub(crate) mod problem;
+mod report;
 pub(crate) mod rows;
 mod snapshots;
 mod version;
@@ -75,6 +76,8 @@ fn endpoints() -> OpenApiRouter<Arc<Node>> {
         .routes(routes!(snapshots::delete::delete))
         .routes(routes!(snapshots::revert::revert))
         .routes(routes!(domains::check::check))
+        .routes(routes!(domains::plan::plan))
+        .routes(routes!(report::report))
         .merge(storage())
         .routes(routes!(domains::migrate::migrate))
         .routes(routes!(migrations::list::list))
@@ -105,6 +108,7 @@ fn endpoints() -> OpenApiRouter<Arc<Node>> {
 fn between_agents() -> OpenApiRouter<Arc<Node>> {
     OpenApiRouter::new()
         .routes(routes!(agents::check::check))
+        .routes(routes!(agents::link::link))
         .routes(routes!(agents::offer::offer))
         .routes(routes!(agents::status::status, agents::abandon::abandon))
         .routes(routes!(agents::pledge::pledge))

@@ -55,6 +55,7 @@ fn migration(id: u128, role: Role, phase: MigrationPhase, outcome: Option<Outcom
         offline: false,
         copied: None,
         mirrored: None,
+        prediction: None,
     };
     Migration { role, report }
 }

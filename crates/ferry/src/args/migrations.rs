@@ -91,6 +91,33 @@ pub(crate) struct Check {
     pub(crate) all: bool,
 }
 
+#[derive(Debug, Arguments)]
+pub(crate) struct Plan {
+    /// Name or UUID
+    pub(crate) domain: String,
+    /// Name of the host that it would go to, as the agent's configuration has it
+    #[arg(long, value_name = "HOST")]
+    pub(crate) to: String,
+    /// Longest time that the guest may stand still for its memory [default: 30ms]
+    #[arg(long, value_name = "TIME", value_parser = measure::blackout)]
+    pub(crate) max_blackout: Option<Duration>,
+    /// Bandwidth for memory, as in 100MiB/s or 1Gbit/s; 0 is without limit [default: 0]
+    #[arg(long, value_name = "RATE", value_parser = measure::bytes_per_s)]
+    pub(crate) bandwidth: Option<u64>,
+    /// As for memory that goes unencrypted
+    #[arg(long)]
+    pub(crate) plaintext: bool,
+    /// Do not look at these rules of the preflight
+    #[arg(long, value_name = "RULE", value_delimiter = ',')]
+    pub(crate) skip: Vec<String>,
+}
+
+#[derive(Debug, Arguments)]
+pub(crate) struct Report {
+    /// One migration in full
+    pub(crate) id: Option<Uuid>,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Migrations {
     /// List the migrations that this host took part in

@@ -25,7 +25,7 @@ pub(super) async fn check(desk: &Desk<'_>, typed: &Check) -> Result<Exit, Failur
 }
 
 /// What fails, what warns, and what is in order: all of it, or in a word.
-fn text(report: &CheckReport, all: bool, width: usize) -> String {
+pub(super) fn text(report: &CheckReport, all: bool, width: usize) -> String {
     let CheckReport { domain, source, target, .. } = report;
     let mode = match report.mode {
         CheckMode::Live => "live",

@@ -25,7 +25,7 @@ pub(super) async fn show(desk: &Desk<'_>, id: Uuid) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn text(migration: &Migration, width: usize) -> String {
+pub(super) fn text(migration: &Migration, width: usize) -> String {
     let mut facts = printer::Facts::default();
     facts.add("begun", &migration.report.started_at);
     let phase = story::phase(migration.report.phase, migration.report.offline);

@@ -21,8 +21,10 @@ mod inspect;
 mod install;
 mod migrate;
 mod migrations;
+mod plan;
 mod pools;
 mod power;
+mod report;
 mod screen;
 mod volumes;
 mod watch;
@@ -93,6 +95,11 @@ async fn ask(command: Command, place: &resolve::Agent, desk: &Desk<'_>) -> Resul
         Command::Screenshot(typed) => screen::screenshot(desk, &typed).await,
         Command::Events(typed) => events::events(desk, &typed).await,
         Command::Check(typed) => check::check(desk, &typed).await,
+        Command::Plan(typed) => plan::plan(desk, &typed).await,
+        Command::Report(typed) => match typed.id {
+            Some(id) => report::one(desk, id).await,
+            None => report::all(desk).await,
+        },
         Command::Pool(typed) => pools::pool(desk, &typed).await,
         Command::Vol(typed) => volumes::volume(desk, &typed).await,
         Command::Migrate(typed) => migrate::migrate(desk, &typed).await,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use api::{CheckMode, CheckRequest, MigrationRequest, MigrationStarted};
+use api::{CheckRequest, MigrationRequest, MigrationStarted};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -26,16 +26,7 @@ pub(crate) async fn migrate(
     if !request.offline && !request.identity.is_same() {
         return Err(Failure::from(CarryFailure::GuestRuns).into());
     }
-    let asked = CheckRequest {
-        mode: Some(if request.offline { CheckMode::Offline } else { CheckMode::Live }),
-        skip: request.skip.clone(),
-        channels: request.channels,
-        plaintext: request.plaintext,
-        copy_storage: request.copy_storage.clone(),
-        maps: request.maps.clone(),
-        identity: request.identity.clone(),
-        ..CheckRequest::to(&request.to)
-    };
+    let asked = CheckRequest::of(&request);
     let checked = finish(preflight::check_first(Arc::clone(&node), domain.clone(), asked)).await?;
     let (report, placing) = checked.map(|checked| (checked.report, checked.placing)).unzip();
     let warnings = report.map(preflight::permitted).transpose()?.unwrap_or_default();

@@ -10,6 +10,7 @@ pub(super) mod devices;
 pub(super) mod list;
 pub(super) mod media;
 pub(super) mod migrate;
+pub(super) mod plan;
 pub(super) mod reboot;
 pub(super) mod rename;
 pub(super) mod reset;
