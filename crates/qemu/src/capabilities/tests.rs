@@ -73,6 +73,20 @@ fn mirroring() -> Vec<(&'static str, Value)> {
     ]
 }
 
+/// The commands that measure a guest's memory.
+fn measuring() -> Vec<(&'static str, Value)> {
+    vec![
+        sent(CalcDirtyRate {
+            calc_time: 100,
+            calc_time_unit: Some(TimeUnit::Millisecond),
+            sample_pages: Some(128),
+            mode: DirtyRateMode::PageSampling,
+        }),
+        sent(QueryDirtyRate),
+        sent(QueryMemorySizeSummary),
+    ]
+}
+
 /// Every command with every argument that it can have here.
 fn everything() -> Vec<(&'static str, Value)> {
     let channel = |addr| MigrationChannel { channel_type: ChannelType::Main, addr };
@@ -138,14 +152,6 @@ fn everything() -> Vec<(&'static str, Value)> {
             ],
         }),
         sent(QueryYank),
-        sent(CalcDirtyRate {
-            calc_time: 100,
-            calc_time_unit: Some(TimeUnit::Millisecond),
-            sample_pages: Some(128),
-            mode: DirtyRateMode::PageSampling,
-        }),
-        sent(QueryDirtyRate),
-        sent(QueryMemorySizeSummary),
         sent(QueryMigrate),
         sent(QueryMigrateCapabilities),
         sent(MigrateSetCapabilities { capabilities }),
@@ -160,7 +166,7 @@ fn everything() -> Vec<(&'static str, Value)> {
         sent(MigrateRecover { uri: "u".into() }),
         sent(AnnounceSelf { initial: 1, max: 1, rounds: 1, step: 1 }),
     ];
-    [plugging(), mirroring(), others].concat()
+    [plugging(), mirroring(), measuring(), others].concat()
 }
 
 fn object(value: Value) -> serde_json::Map<String, Value> {
