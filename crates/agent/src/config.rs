@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -61,6 +62,15 @@ pub struct Config {
     /// libvirt's definitions of networks, one file each: read for the bridge of a network that `networks` lacks.
     #[serde(default = "network_dir")]
     pub network_dir: PathBuf,
+    /// Domains that may be on their way from this host at the same time.
+    #[serde(default = "transfers")]
+    pub transfers_out_max: NonZeroUsize,
+    /// Domains that may be on their way to this host at the same time.
+    #[serde(default = "transfers")]
+    pub transfers_in_max: NonZeroUsize,
+    /// Domains that may be on their way from this host to any one other at the same time.
+    #[serde(default = "transfers")]
+    pub transfers_to_host_max: NonZeroUsize,
     /// Other hosts by name, beside those that have joined.
     #[serde(default)]
     pub hosts: BTreeMap<String, HostConfig>,
@@ -74,6 +84,9 @@ pub struct HostConfig {
     pub address: String,
 }
 
+fn transfers() -> NonZeroUsize {
+    const { NonZeroUsize::new(2).unwrap() }
+}
 fn state_dir() -> PathBuf {
     "/var/lib/ferry".into()
 }

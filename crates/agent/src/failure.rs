@@ -3,6 +3,7 @@
 
 mod bridge;
 mod carry;
+mod drain;
 mod join;
 mod pool;
 mod request;
@@ -18,6 +19,7 @@ use uuid::Uuid;
 
 pub(crate) use self::bridge::BridgeFailure;
 pub(crate) use self::carry::CarryFailure;
+pub(crate) use self::drain::DrainFailure;
 pub(crate) use self::join::JoinFailure;
 pub(crate) use self::pool::PoolFailure;
 pub(crate) use self::request::RequestFailure;
@@ -172,6 +174,8 @@ pub(crate) enum Failure {
     Bridge(#[from] BridgeFailure),
     #[error(transparent)]
     Carry(#[from] CarryFailure),
+    #[error(transparent)]
+    Drain(#[from] DrainFailure),
     #[error(transparent)]
     Copy(#[from] CopyFailure),
     #[error(transparent)]

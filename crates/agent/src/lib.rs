@@ -10,8 +10,10 @@ mod clone;
 mod config;
 mod console;
 mod define;
+mod departure;
 mod disks;
 pub mod doctor;
+mod drain;
 mod drive;
 mod failure;
 mod fixes;
@@ -42,6 +44,7 @@ mod snapshot;
 mod statistics;
 mod store;
 mod tracker;
+mod turns;
 mod verify;
 mod volumes;
 

@@ -5,6 +5,17 @@ use std::time::Duration;
 /// Requests that wait for one domain's task.
 pub(crate) const KEEPER_QUEUE: usize = 32;
 
+/// How long a target lets a source wait for its turn before it says that it is not yet; the source asks again.
+pub(crate) const TURN_WAIT: Duration = Duration::from_secs(20);
+
+const _: () = assert!(TURN_WAIT.as_secs() < client::limits::REQUEST_WITHIN.as_secs());
+
+/// How long a source waits for its turn before it tells those who watch.
+pub(crate) const TURN_TOLD_AFTER: Duration = Duration::from_millis(300);
+
+/// Domains of a host that is emptied that are prepared while others are on their way: the next one begins at once.
+pub(crate) const DRAIN_PREPARED_AHEAD: usize = 2;
+
 /// Requests that wait for one migration's task.
 pub(crate) const DRIVE_QUEUE: usize = 8;
 

@@ -15,6 +15,7 @@ use uuid::Uuid;
 use crate::bridges::Bridges;
 use crate::config::{self, Config};
 use crate::console::Consoles;
+use crate::drain::Drains;
 use crate::failure::Failure;
 use crate::guest::accelerator;
 use crate::keeper::{Ask, KeeperHandle, Reply};
@@ -26,6 +27,7 @@ use crate::plan::Plans;
 use crate::pools::Pools;
 use crate::store::Store;
 use crate::tracker::Tracker;
+use crate::turns::Turns;
 
 /// One agent's shared parts.
 pub(crate) struct Node {
@@ -39,6 +41,8 @@ pub(crate) struct Node {
     pub(crate) pools: Pools,
     pub(crate) landings: Landings,
     pub(crate) plans: Plans,
+    pub(crate) drains: Drains,
+    pub(crate) turns: Turns,
     capabilities: tokio::sync::Mutex<HashMap<PathBuf, Arc<Capabilities>>>,
     kvm: OnceCell<Result<(), String>>,
     cpus: tokio::sync::Mutex<HashMap<CpuAsked, Vec<String>>>,
@@ -71,6 +75,8 @@ impl Node {
         pools: Pools,
     ) -> Arc<Node> {
         Arc::new(Node {
+            drains: Drains::default(),
+            turns: Turns::new(&config),
             config,
             store,
             network,

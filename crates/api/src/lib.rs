@@ -10,6 +10,7 @@ mod copy;
 mod definition;
 mod device;
 mod domain;
+mod drain;
 mod event;
 mod facts;
 mod handover;
@@ -32,6 +33,7 @@ pub use copy::{CloneRequest, ImportRequest, Imported, Snapshot, SnapshotRequest}
 pub use definition::{AutostartRequest, DefineRequest, EditRequest, Nvram, RenameRequest, SizeRequest};
 pub use device::{AttachRequest, DetachRequest, Device, MediaRequest, Scope};
 pub use domain::{Disk, Domain, DomainState, Interface, RebootRequest, ShutdownRequest};
+pub use drain::{Drain, DrainRequest, DrainState, DrainedDomain, NotThere, Room, StopDrain, Turn};
 pub use event::{DomainEvent, EventKind};
 pub use facts::{
     BridgeFacts, BridgeFault, BrokenChain, CertificateFacts, CheckOffer, DeviceLack, DiskFacts, FileFacts,

@@ -11,6 +11,7 @@ mod copies;
 mod devices;
 mod disks;
 mod domains;
+mod drain;
 mod error;
 mod events;
 mod files;

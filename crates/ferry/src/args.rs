@@ -5,6 +5,7 @@ mod ca;
 mod copies;
 mod devices;
 mod domains;
+mod drain;
 mod hosts;
 mod install;
 mod migrations;
@@ -26,6 +27,7 @@ pub(crate) use devices::{
 pub(crate) use domains::{
     Autostart, Define, Dumpxml, List, OneDomain, Reboot, Rename, Setmem, Setvcpus, Shutdown, Undefine,
 };
+pub(crate) use drain::Drain;
 pub(crate) use hosts::{Host, HostJoin, HostToken};
 pub(crate) use install::{Card, Create, Graphics, Machine, NewDomain};
 pub(crate) use migrations::{Check, Migrate, Migrations, Plan, Report, Resolve, Word};
@@ -201,6 +203,17 @@ pub(crate) enum Command {
     /// Look at migrations, stop them, end those in doubt
     #[command(subcommand)]
     Migrations(Migrations),
+    /// Empty a host: move every domain that runs there to others
+    ///
+    /// Each goes to the host with the most free memory that `ferry check` finds nothing against, and to the next one where its
+    /// migration fails. Some are prepared while others are on their way; how many go over at once is set in agent.toml
+    /// (transfers_out_max, transfers_in_max, transfers_to_host_max). Domains that are shut off stay. While it goes on, the host
+    /// takes no domains in.
+    ///
+    /// The first Ctrl-C begins with no further domain, the second cancels what is on its way, the third leaves it to itself.
+    ///
+    /// Exit codes are those of the gravest end: 0 where nothing runs there any more, 5 where a domain stays.
+    Drain(Drain),
     /// Let hosts join each other, look at them, remove them
     #[command(subcommand)]
     Host(Host),

@@ -18,6 +18,7 @@
 mod args;
 mod command;
 mod device;
+mod drained;
 mod failure;
 mod forecast;
 mod limits;

@@ -6,13 +6,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use api::{
-    CheckMode, CheckRequest, CopyStorage, Identity, Maps, MigrationRequest, ResolveAs, SourceDefinition,
-    SourceDisks, Verify,
+    CheckMode, CheckRequest, CopyStorage, DrainRequest, Identity, Maps, MigrationRequest, ResolveAs,
+    SourceDefinition, SourceDisks, Verify,
 };
 use client::Client;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::args::{Check, Migrate, Plan, Reach, SourceDisksWord, Storage, VerifyWord, Word};
+use crate::args::{self, Check, Migrate, Plan, Reach, SourceDisksWord, Storage, VerifyWord, Word};
 
 /// Where an agent listens for its own host.
 pub(crate) const SOCKET: &str = "/run/ferry/ferry.sock";
@@ -135,6 +135,26 @@ fn maps(typed: &Storage) -> Maps {
 
 fn identity(typed: &Storage) -> Identity {
     Identity { new_uuid: typed.new_uuid, name: typed.rename.clone(), keep_source: typed.keep_source }
+}
+
+/// What emptying a host is asked to do.
+pub(crate) fn drain(typed: &args::Drain) -> DrainRequest {
+    let mut migration = MigrationRequest::to("");
+    if let Some(blackout) = typed.max_blackout {
+        migration.blackout_ms_max = u64::try_from(blackout.as_millis()).unwrap_or(u64::MAX);
+    }
+    if let Some(rate) = typed.bandwidth {
+        migration.bandwidth_bytes_per_s = rate;
+    }
+    migration.plaintext = typed.plaintext;
+    migration.copy_storage = typed.copy_storage.then(CopyStorage::default);
+    DrainRequest {
+        host: typed.name.clone(),
+        to: typed.to.clone(),
+        dry_run: typed.dry_run,
+        at_once: typed.at_once,
+        migration,
+    }
 }
 
 /// What is to be checked. What was not typed is left to the domain's state.

@@ -5,6 +5,7 @@
 //! - [`source`] and [`target`]: the same as typestate, which own the live resources and the [`RunRight`];
 //! - [`compression`]: how much of a copy is compressed on its way;
 //! - [`convergence`]: when the last round may begin;
+//! - [`drain`]: where the domains of a host go that is to be emptied;
 //! - [`handover`]: what a side does with a pledge, an abandonment, a crash; the model checker runs these very
 //!   functions;
 //! - [`owner`]: the owner record beside a disk;
@@ -17,6 +18,7 @@
 
 pub mod compression;
 pub mod convergence;
+pub mod drain;
 pub mod handover;
 pub mod journal;
 pub mod limits;

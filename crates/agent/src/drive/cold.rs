@@ -23,6 +23,7 @@ use super::carry::carry;
 use super::settle::settle;
 use super::source::{Begun, Broken, Left, Live, Room, Wish};
 use super::stay::{abandon, stay};
+use super::turn::take_turn;
 use crate::failure::Failure;
 use crate::guest::{GuestRecord, change_owner};
 use crate::journal::Journal;
@@ -65,6 +66,7 @@ pub(crate) async fn run(begun: Begun, leaving: Leaving, wish: Wish, reply: Reply
         reserved: None,
         offline: Some(offline),
         mirrored: None,
+        leave: None,
     };
     live.begun.node.track(live.record.uuid, &live.begun.tracker);
     let (reserved, ticket) = match reserve(Planned::new(right, Box::new(live)), &wish, &placing).await {
@@ -101,7 +103,13 @@ pub(crate) async fn resume(live: Box<Live>, right: RunRight) -> Left {
 
 /// Everything after the target has made room.
 async fn go_on(reserved: Reserved<Box<Live>>) -> Left {
-    let streaming = match stream(reserved).await {
+    let cancelled = reserved.live.begun.cancelled.clone();
+    let broken = async {
+        cancelled.cancelled().await;
+        Failure::Cancelled
+    };
+    let begun = async { stream(take_turn(reserved, broken).await?).await };
+    let streaming = match begun.await {
         Ok(streaming) => streaming,
         Err(broken) => {
             let (kept, failure) = *broken;

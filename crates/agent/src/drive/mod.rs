@@ -9,4 +9,5 @@ mod settle;
 pub(crate) mod source;
 mod stay;
 pub(crate) mod target;
+mod turn;
 mod watch;

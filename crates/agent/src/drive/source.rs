@@ -34,6 +34,7 @@ use uuid::Uuid;
 use super::mirror::{Mirroring, broken_off, mirror};
 use super::settle::settle;
 use super::stay::{lose, stay};
+use super::turn::take_turn;
 use super::watch::{Waited, Watch};
 use crate::failure::Failure;
 use crate::guest::{Guest, GuestRecord, change_owner, mend_owner};
@@ -44,6 +45,7 @@ use crate::node::Node;
 use crate::placement::Placing;
 use crate::plan;
 use crate::tracker::{Begin, Tracker, unix_ms};
+use crate::turns::Leave;
 
 /// What the task is told while it works.
 pub(crate) enum Said {
@@ -108,6 +110,8 @@ pub(crate) struct Live {
     pub(crate) offline: Option<Offline>,
     /// The disks that go with a guest while it works; none where both hosts see them.
     pub(crate) mirrored: Option<Offline>,
+    /// Its place among those on their way, once it has one.
+    pub(crate) leave: Option<Leave>,
 }
 
 impl Live {
@@ -172,6 +176,7 @@ pub(crate) async fn run(begun: Begun, guest: Guest, wish: Wish, reply: Reply<Uui
         reserved: None,
         offline: None,
         mirrored: mirrored(&wish),
+        leave: None,
     };
     live.begun.node.track(live.record.uuid, &live.begun.tracker);
     if live.mirrored.is_none()
@@ -222,6 +227,7 @@ pub(crate) async fn recover(begun: Begun, resumed: Resumed) -> Left {
         reserved: Some(Room { token: opened.token, journal, word: word.ok() }),
         offline: opened.offline.clone(),
         mirrored: opened.mirrored.clone(),
+        leave: None,
     };
     let qemu = live.qemu().await;
     let live = Box::new(live);
@@ -260,6 +266,7 @@ async fn towards_the_pledge(
     events: Events,
 ) -> Result<Stopped<Box<Live>>, Broken> {
     let mut watch = Watch::new(&reserved.live, events);
+    let reserved = take_turn(reserved, watch.failed()).await?;
     let streaming = open_stream(reserved, wish).await?;
     let (streaming, mirroring) = send_disks(streaming, &mut watch).await?;
     let streaming = send_memory(streaming, wish, ticket).await?;

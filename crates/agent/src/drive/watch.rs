@@ -55,6 +55,15 @@ impl Watch {
         }
     }
 
+    /// What keeps it from going on, while nothing goes over yet. Cancel safe.
+    pub(crate) async fn failed(&mut self) -> Failure {
+        loop {
+            if let Waited::Failed(failure) = self.next().await {
+                return failure;
+            }
+        }
+    }
+
     /// What comes next. Cancel safe.
     pub(crate) async fn next(&mut self) -> Waited {
         let gone = async {

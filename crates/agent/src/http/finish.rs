@@ -3,7 +3,7 @@
 use crate::failure::Failure;
 
 /// Does it on a task of its own, and waits for that.
-pub(super) async fn finish<T: Send + 'static>(
+pub(crate) async fn finish<T: Send + 'static>(
     work: impl Future<Output = Result<T, Failure>> + Send + 'static,
 ) -> Result<T, Failure> {
     match tokio::spawn(work).await {

@@ -6,8 +6,9 @@ pub(crate) mod asker;
 mod bridges;
 mod content;
 mod domains;
+mod drain;
 mod events;
-mod finish;
+pub(crate) mod finish;
 mod host;
 mod hosts;
 mod import;
@@ -85,6 +86,9 @@ fn endpoints() -> OpenApiRouter<Arc<Node>> {
         .routes(routes!(migrations::events::events))
         .routes(routes!(migrations::cancel::cancel))
         .routes(routes!(migrations::resolve::resolve))
+        .routes(routes!(drain::begin::begin, drain::show::show))
+        .routes(routes!(drain::events::events))
+        .routes(routes!(drain::stop::stop))
         .routes(routes!(hosts::list::list))
         .routes(routes!(hosts::token::token))
         .routes(routes!(hosts::join::join))
@@ -111,6 +115,8 @@ fn between_agents() -> OpenApiRouter<Arc<Node>> {
         .routes(routes!(agents::link::link))
         .routes(routes!(agents::offer::offer))
         .routes(routes!(agents::status::status, agents::abandon::abandon))
+        .routes(routes!(agents::turn::turn))
+        .routes(routes!(agents::room::room))
         .routes(routes!(agents::pledge::pledge))
         .routes(routes!(agents::disks::disks))
         .routes(routes!(agents::files::held))

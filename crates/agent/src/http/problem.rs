@@ -144,6 +144,7 @@ fn row(failure: &Failure) -> Row {
         Failure::Bridge(failure) => rows::bridge::row(failure),
         Failure::Placement(error) => rows::NOT_PLACEABLE.say(error.mend()),
         Failure::Copy(failure) => copy(failure),
+        Failure::Drain(failure) => rows::drain::row_of(failure),
         Failure::Carry(failure) => rows::carry::row_of(failure),
         Failure::Pool(failure) => pool(failure),
         Failure::Import(failure) => import(failure),

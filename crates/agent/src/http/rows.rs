@@ -2,6 +2,7 @@
 
 pub(super) mod bridge;
 pub(crate) mod carry;
+pub(super) mod drain;
 
 use std::borrow::Cow;
 

@@ -54,6 +54,7 @@ impl Keeper {
     pub(super) async fn arrived(&mut self, arrived: Arrived) {
         let shut_off = State::ShutOff { reason: None };
         let State::Arriving { tracker, .. } = std::mem::replace(&mut self.state, shut_off) else { return };
+        self.node.turns.ended(tracker.id());
         match arrived {
             Arrived::Running { guest, inactive } => {
                 self.settle_in(inactive);

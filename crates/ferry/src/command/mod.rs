@@ -12,6 +12,7 @@ mod define;
 mod devices;
 mod dial;
 mod doctor;
+mod drain;
 mod edit;
 mod events;
 mod fix;
@@ -108,6 +109,7 @@ async fn ask(command: Command, place: &resolve::Agent, desk: &Desk<'_>) -> Resul
         Command::Migrations(Migrations::Watch(typed)) => migrations::watch(desk, typed.id).await,
         Command::Migrations(Migrations::Cancel(typed)) => migrations::cancel(desk, typed.id).await,
         Command::Migrations(Migrations::Resolve(typed)) => migrations::resolve(desk, &typed).await,
+        Command::Drain(typed) => drain::drain(desk, &typed).await,
         Command::Host(Host::Info) => inspect::host(desk).await,
         Command::Host(Host::Token(typed)) => hosts::token(desk, &typed).await,
         Command::Host(Host::Join(typed)) => hosts::join(desk, &typed).await,

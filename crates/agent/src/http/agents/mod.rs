@@ -13,9 +13,11 @@ pub(super) mod pledge;
 pub(super) mod pools;
 pub(super) mod relocate;
 pub(super) mod renew;
+pub(super) mod room;
 pub(super) mod roster;
 pub(super) mod settlement;
 pub(super) mod status;
+pub(super) mod turn;
 pub(super) mod verified;
 pub(super) mod volumes;
 

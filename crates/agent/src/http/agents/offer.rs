@@ -6,7 +6,7 @@ use api::{Offer, Ticket};
 use axum::extract::State;
 use axum::{Extension, Json};
 
-use crate::failure::{Failure, RequestFailure};
+use crate::failure::{DrainFailure, Failure, RequestFailure};
 use crate::guest::frozen_uuid;
 use crate::http::asker::Asker;
 use crate::http::problem::Refusal;
@@ -29,6 +29,9 @@ pub(crate) async fn offer(
 }
 
 async fn take_in(node: &Arc<Node>, offer: Offer) -> Result<Ticket, Failure> {
+    if node.drains.is_emptying() {
+        return Err(DrainFailure::TakesNone { host: node.config.host.clone() }.into());
+    }
     // A target must be able to ask its source what became of a migration.
     node.neighbours.client(&offer.source)?;
     if node.migration(offer.migration).is_ok() {

@@ -1,0 +1,75 @@
+//! A host is emptied with one command, while the guests work.
+
+use anyhow::{Context, Result, ensure};
+use lab::Lab;
+use lab::guest::GuestOptions;
+use lab::host::Host;
+use lab::trial::{Trial, play};
+use serde_json::Value;
+
+const GUESTS: u8 = 12;
+/// One that cannot leave: it is on a bridge that no other host has.
+const STUCK: &str = "web7";
+
+/// Empties `host` and gives the exit code and the last table.
+fn drain(host: &Host, options: &[&str]) -> Result<(i32, Value)> {
+    let mut command = host.ferry();
+    let output =
+        command.args(["--json", "drain", host.name]).args(options).output().context("ferry drain")?;
+    let printed = String::from_utf8(output.stdout)?;
+    let last =
+        printed.lines().last().with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
+    Ok((output.status.code().unwrap_or(-1), serde_json::from_str(last)?))
+}
+
+/// The domains that stand so.
+fn domains<'a>(table: &'a Value, state: &str) -> Vec<&'a Value> {
+    let rows = table["domains"].as_array().into_iter().flatten();
+    rows.filter(|row| row["state"] == state).collect()
+}
+
+fn begin(lab: &Lab) -> Result<Vec<Trial<'_>>> {
+    let options = |number: u8| {
+        let mut options = GuestOptions::small(&format!("web{number}"));
+        options.part += number;
+        options.settings.address = lab::network::guest(options.part);
+        options
+    };
+    (1..=GUESTS).map(|number| Trial::begin(lab, options(number))).collect()
+}
+
+#[test]
+fn all_guests_go_but_the_one_that_cannot_and_it_is_named() -> Result<()> {
+    play(|lab| {
+        let (kvm1, kvm2) = (lab.kvm1(), lab.kvm2());
+        let trials = begin(lab)?;
+        kvm1.ferry_output(["bridge", "create", "br7"])?;
+        kvm1.ferry_output(["attach-interface", STUCK, "bridge", "br7"])?;
+
+        // First in the mind only: nothing is changed.
+        let (exit, table) = drain(kvm1, &["--dry-run"])?;
+        ensure!((exit, domains(&table, "fits").len()) == (5, 11), "exit {exit}: {table}");
+        let shown: Vec<Value> = kvm2.ferry_json(&["list", "--all"])?;
+        ensure!(shown.is_empty(), "{shown:?}");
+
+        let wrong = kvm1.ferry_refusal(&["drain", kvm2.name])?;
+        ensure!((wrong.code.as_str(), wrong.exit) == ("drain-other-host", 4), "{wrong:?}");
+
+        let (exit, table) = drain(kvm1, &["--to", kvm2.name])?;
+        ensure!(exit == 5, "exit {exit}: {table}");
+        ensure!(domains(&table, "moved").len() == 11, "{table}");
+        let [stays] = domains(&table, "stays")[..] else { anyhow::bail!("{table}") };
+        ensure!(stays["domain"] == STUCK, "{stays}");
+        let why = &stays["not_there"][0];
+        let said = why["reason"].as_str().unwrap_or_default();
+        ensure!(
+            why["host"] == kvm2.name && said.contains("bridge-missing") && said.contains("br7"),
+            "{stays}"
+        );
+        for trial in &trials {
+            let host = if trial.name() == STUCK { kvm1 } else { kvm2 };
+            trial.unharmed_on(host).with_context(|| trial.name().to_owned())?;
+        }
+        Ok(())
+    })
+}
