@@ -86,12 +86,19 @@ impl Emptying {
         self.table.send_modify(|table| change(&mut table.domains[row]));
     }
 
-    fn stays(&self, row: usize, host: Option<String>, reason: String) {
+    /// It did not go there.
+    fn not_there(&self, row: usize, host: Option<String>, reason: String) {
+        self.change(row, |domain| domain.not_there.push(NotThere { host, reason }));
+    }
+
+    /// How it ended.
+    fn end(&self, row: usize, state: DrainState) {
         self.change(row, |domain| {
-            domain.not_there.push(NotThere { host, reason });
-            domain.state = DrainState::Stays;
-            domain.target = None;
+            domain.state = state;
             domain.progress = None;
+            if state == DrainState::Stays {
+                domain.target = None;
+            }
         });
     }
 }
@@ -157,12 +164,8 @@ async fn empty(node: Arc<Node>, emptying: Arc<Emptying>, request: DrainRequest, 
     let (node, emptying_of, request, rooms) = (&node, &emptying, &request, &rooms);
     stream::iter(0..count)
         .for_each_concurrent(at_once, |row| async move {
-            if emptying_of.stopped.is_cancelled() {
-                emptying_of.stays(row, None, "it was not begun with: somebody stopped the drain".to_owned());
-                return;
-            }
             let one = One { node, emptying: emptying_of, request, rooms, row };
-            one.go().await;
+            emptying_of.end(row, one.go().await);
         })
         .await;
     emptying.table.send_modify(|table| table.ended = true);
@@ -190,14 +193,15 @@ struct One<'a> {
 }
 
 impl One<'_> {
-    /// Tries one host after the other.
-    async fn go(&self) {
+    /// Tries one host after the other, until one takes it or somebody stops the drain.
+    async fn go(&self) -> DrainState {
         let (uuid, memory_bytes) = {
             let table = self.emptying.table.borrow();
             (table.domains[self.row].uuid, table.domains[self.row].memory_bytes)
         };
         let mut tried = BTreeSet::new();
-        while let Some(target) = self.rooms().take(memory_bytes, &tried) {
+        while !self.emptying.stopped.is_cancelled() {
+            let Some(target) = self.rooms().take(memory_bytes, &tried) else { return DrainState::Stays };
             self.emptying.change(self.row, |domain| {
                 domain.state = DrainState::Checking;
                 domain.target = Some(target.clone());
@@ -207,23 +211,19 @@ impl One<'_> {
                 false => self.moves(uuid, &target).await,
             };
             match went {
-                Ok(state) => {
-                    self.emptying.change(self.row, |domain| {
-                        domain.state = state;
-                        domain.progress = None;
-                    });
-                    return;
-                }
+                Ok(state) => return state,
                 Err(reason) => {
                     self.rooms().give_back(&target, memory_bytes);
-                    self.emptying.stays(self.row, Some(target.clone()), reason);
+                    self.emptying.not_there(self.row, Some(target.clone()), reason);
                     tried.insert(target);
                 }
             }
-            if self.emptying.stopped.is_cancelled() {
-                return;
-            }
         }
+        if tried.is_empty() {
+            let reason = "it was not begun with: somebody stopped the drain".to_owned();
+            self.emptying.not_there(self.row, None, reason);
+        }
+        DrainState::Stays
     }
 
     fn rooms(&self) -> MutexGuard<'_, Rooms> {
