@@ -243,7 +243,8 @@ impl One<'_> {
 
     /// Moves it, and waits for the end.
     async fn moves(&self, uuid: Uuid, target: &str) -> Result<DrainState, String> {
-        let departing = depart(self.node, &uuid.to_string(), self.migration(target));
+        let name = uuid.to_string();
+        let departing = depart(self.node, &name, self.migration(target));
         let id = tokio::select! {
             begun = departing => begun.map_err(|failure| reason(&failure))?,
             () = self.emptying.cancelled.cancelled() => return Err(Failure::Cancelled.to_string()),
@@ -262,7 +263,7 @@ impl One<'_> {
                 () = &mut cancelled, if !asked => {
                     asked = true;
                     // After the pledge it is too late: then it moves.
-                    _ = self.node.ask(&uuid.to_string(), Ask::Cancel).await;
+                    _ = self.node.ask(&name, Ask::Cancel).await;
                     continue;
                 }
             };

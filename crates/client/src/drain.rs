@@ -31,7 +31,7 @@ impl Client {
     }
 
     /// `POST /agent/migrations/{id}/turn`: whether what the domain has may go over now.
-    pub async fn turn(&self, id: Uuid) -> Result<Turn, ClientError> {
+    pub async fn await_turn(&self, id: Uuid) -> Result<Turn, ClientError> {
         self.json(Call::post(format!("/agent/migrations/{id}/turn")).between_agents()).await
     }
 }

@@ -56,7 +56,7 @@ async fn turn(live: &Live, broken: impl Future<Output = Failure>) -> Result<Leav
 /// is gone.
 async fn admitted(target: &Client, migration: Uuid) -> Result<(), ClientError> {
     loop {
-        match target.turn(migration).await {
+        match target.await_turn(migration).await {
             Ok(turn) if turn.granted => return Ok(()),
             Ok(_not_yet) => {}
             // An agent of a version that counts nothing.
