@@ -176,13 +176,25 @@ mod tests {
 
     #[test]
     fn what_is_under_way_is_a_table_below_the_summary() {
-        insta::assert_snapshot!(live(&drain(), 80), @"");
+        insta::assert_snapshot!(live(&drain(), 80), @r"
+        kvm1: 1 moved, 1 on their way, 1 waiting, 1 staying
+        DOMAIN  MEMORY    STATE                  FIGURES
+        web2    1.00 GiB  is on its way to kvm2  round 2  left 12.0 MiB  100 MiB/s
+        ");
         assert_eq!(summary(&Drain { host: "kvm1".into(), ..Drain::default() }), "kvm1: no domain runs there");
     }
 
     #[test]
     fn the_end_names_what_stays_and_why() {
-        insta::assert_snapshot!(table(&Drain { ended: true, ..drain() }, 80), @"");
+        insta::assert_snapshot!(table(&Drain { ended: true, ..drain() }, 80), @r"
+        DOMAIN  MEMORY    STATE                  MIGRATION
+        web1    1.00 GiB  has moved to kvm3      00000000-0000-0000-0000-000000000000
+        web2    1.00 GiB  is on its way to kvm2
+        db1     1.00 GiB  stays
+        web3    1.00 GiB  waits
+        db1 does not go to kvm2: bridge-missing: the bridge br7 is not on kvm2
+        kvm1: 1 moved, 1 on their way, 1 waiting, 1 staying
+        ");
     }
 
     #[test]
