@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Instant;
@@ -110,7 +110,7 @@ impl Drop for Qemu {
     }
 }
 
-fn command(lab: &Lab, host: &Host, guest: &Guest, socket: &PathBuf) -> Command {
+fn command(lab: &Lab, host: &Host, guest: &Guest, socket: &Path) -> Command {
     let drive = format!(
         "driver=qcow2,node-name=d,file.driver=file,file.filename={},cache.direct=on",
         guest.disk.display()

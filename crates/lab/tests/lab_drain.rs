@@ -77,7 +77,8 @@ fn all_guests_go_but_the_one_that_cannot_and_it_is_named() -> Result<()> {
     play(|lab| {
         let (kvm1, kvm2) = (lab.kvm1(), lab.kvm2());
         let guests = begin(lab)?;
-        kvm1.ferry_output(["bridge", "create", "br7"])?;
+        kvm1.run_line("ip link add br7 type bridge")?;
+        kvm1.run_line("ip link set br7 up")?;
         kvm1.ferry_output(["attach-interface", STUCK, "bridge", "br7"])?;
 
         // First in the mind only: nothing is changed.
