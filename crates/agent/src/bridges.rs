@@ -19,7 +19,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::BridgeRequest;
-use futures_util::future::join_all;
 use jiff::Timestamp;
 use network::{Carried, Link, Native, NetworkError, Takeover, Wanted};
 use tokio::time::timeout;
@@ -28,7 +27,6 @@ use self::admit::{Admitted, Facts, admit, link_of, named, refuse_beside, refuse_
 use self::record::{BridgeRecord, Deadline};
 pub(crate) use self::undo::Bridges;
 use crate::failure::{BridgeFailure, Failure};
-use crate::keeper::Ask;
 use crate::limits::{BRIDGE_WITHIN_MAX, CONFIRM_WITHIN_MAX, NEIGHBOUR_AGAIN_TIMEOUT};
 use crate::node::Node;
 
@@ -197,9 +195,7 @@ pub(crate) async fn delete(node: &Node, name: &str) -> Result<(), Failure> {
 
 /// Who needs the bridge: a domain, running or not, or a port that is not its uplink.
 async fn user(node: &Node, links: &[Link], record: &BridgeRecord) -> Option<String> {
-    let keepers = node.keepers();
-    let domains = join_all(keepers.iter().map(|keeper| keeper.ask(Ask::Show))).await;
-    for domain in domains.into_iter().flatten().flatten() {
+    for domain in node.domains().await {
         if domain.interfaces.iter().any(|interface| interface.bridge == record.name) {
             return Some(format!("domain {}", domain.name));
         }

@@ -130,12 +130,10 @@ fn targets(node: &Node, request: &DrainRequest) -> Result<Vec<String>, Failure> 
 
 /// The domains that have a QEMU here, the largest first.
 async fn domains(node: &Node) -> Vec<DrainedDomain> {
-    let keepers = node.keepers();
-    let shown = join_all(keepers.iter().map(|keeper| keeper.ask(Ask::Show))).await;
-    let mut domains: Vec<DrainedDomain> = shown
+    let mut domains: Vec<DrainedDomain> = node
+        .domains()
+        .await
         .into_iter()
-        .flatten()
-        .flatten()
         .filter(|domain| domain.pid.is_some())
         .map(|domain| DrainedDomain {
             domain: domain.name,

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use domain::Domain;
+use futures_util::future::join_all;
 use network::Network;
 use qemu::accelerator::Accelerator;
 use qemu::capabilities::{Capabilities, cpu};
@@ -180,6 +181,13 @@ impl Node {
         let mut keepers: Vec<KeeperHandle> = self.registry().domains.values().cloned().collect();
         keepers.sort_by(|one, other| one.name.cmp(&other.name));
         keepers
+    }
+
+    /// All domains as they are now, by name. One that has just been forgotten is not there.
+    pub(crate) async fn domains(&self) -> Vec<api::Domain> {
+        let keepers = self.keepers();
+        let shown = join_all(keepers.iter().map(|keeper| keeper.ask(Ask::Show))).await;
+        shown.into_iter().flatten().flatten().collect()
     }
 
     /// Adds a domain's task, unless its name or UUID is another's. Under one lock, so that two cannot both get in.

@@ -31,11 +31,7 @@ impl<'a> Display<'a> {
         if !std::io::stderr().is_terminal() {
             return Self::Lines { printer, thinner: Thinner::default() };
         }
-        let bar = ProgressBar::new_spinner();
-        let style = ProgressStyle::with_template("{spinner} {wide_msg}");
-        bar.set_style(style.expect("a constant template"));
-        bar.enable_steady_tick(LIVE_LINE_EVERY);
-        Self::Live { bar, width: printer.width().saturating_sub(2) }
+        Self::Live { bar: live("{spinner} {wide_msg}"), width: printer.width().saturating_sub(2) }
     }
 
     /// Shows one event of a migration, `offline` of a domain that is shut off.
@@ -76,6 +72,14 @@ impl<'a> Display<'a> {
             bar.finish_and_clear();
         }
     }
+}
+
+/// What changes on a terminal in its place, by a template of indicatif's.
+pub(crate) fn live(template: &'static str) -> ProgressBar {
+    let bar = ProgressBar::new_spinner();
+    bar.set_style(ProgressStyle::with_template(template).expect("a constant template"));
+    bar.enable_steady_tick(LIVE_LINE_EVERY);
+    bar
 }
 
 /// Keeps lines of figures a second apart.

@@ -88,15 +88,20 @@ pub(crate) fn since(text: &str, now: Timestamp) -> Result<String, ResolveError> 
     since.map(|since| since.to_string()).ok_or_else(|| ResolveError::Since { text: text.to_owned() })
 }
 
+/// A migration with these limits of its memory, where they were typed.
+fn within(to: &str, max_blackout: Option<Duration>, bandwidth: Option<u64>) -> MigrationRequest {
+    let request = MigrationRequest::to(to);
+    let blackout_ms = |blackout: Duration| u64::try_from(blackout.as_millis()).unwrap_or(u64::MAX);
+    MigrationRequest {
+        blackout_ms_max: max_blackout.map_or(request.blackout_ms_max, blackout_ms),
+        bandwidth_bytes_per_s: bandwidth.unwrap_or(request.bandwidth_bytes_per_s),
+        ..request
+    }
+}
+
 /// What a migration is asked to do. What was not typed is left to the interface's defaults.
 pub(crate) fn migration(typed: &Migrate) -> MigrationRequest {
-    let mut request = MigrationRequest::to(&typed.to);
-    if let Some(blackout) = typed.max_blackout {
-        request.blackout_ms_max = u64::try_from(blackout.as_millis()).unwrap_or(u64::MAX);
-    }
-    if let Some(rate) = typed.bandwidth {
-        request.bandwidth_bytes_per_s = rate;
-    }
+    let mut request = within(&typed.to, typed.max_blackout, typed.bandwidth);
     if let Some(channels) = typed.channels {
         request.channels = channels;
     }
@@ -139,13 +144,7 @@ fn identity(typed: &Storage) -> Identity {
 
 /// What emptying a host is asked to do.
 pub(crate) fn drain(typed: &args::Drain) -> DrainRequest {
-    let mut migration = MigrationRequest::to("");
-    if let Some(blackout) = typed.max_blackout {
-        migration.blackout_ms_max = u64::try_from(blackout.as_millis()).unwrap_or(u64::MAX);
-    }
-    if let Some(rate) = typed.bandwidth {
-        migration.bandwidth_bytes_per_s = rate;
-    }
+    let mut migration = within("", typed.max_blackout, typed.bandwidth);
     migration.plaintext = typed.plaintext;
     migration.copy_storage = typed.copy_storage.then(CopyStorage::default);
     DrainRequest {
@@ -183,14 +182,10 @@ pub(crate) fn check(typed: &Check) -> CheckRequest {
 
 /// The migration that is to be planned. What was not typed is left to the interface's defaults.
 pub(crate) fn plan(typed: &Plan) -> MigrationRequest {
-    let request = MigrationRequest::to(&typed.to);
-    let blackout_ms = |blackout: Duration| u64::try_from(blackout.as_millis()).unwrap_or(u64::MAX);
     MigrationRequest {
-        blackout_ms_max: typed.max_blackout.map_or(request.blackout_ms_max, blackout_ms),
-        bandwidth_bytes_per_s: typed.bandwidth.unwrap_or(request.bandwidth_bytes_per_s),
         plaintext: typed.plaintext,
         skip: typed.skip.clone(),
-        ..request
+        ..within(&typed.to, typed.max_blackout, typed.bandwidth)
     }
 }
 

@@ -31,7 +31,9 @@ struct Heard {
 }
 
 /// Sends the pledge and waits for the verdict.
-pub(crate) async fn settle(pledged: Pledged<Box<Live>>) -> Left {
+pub(crate) async fn settle(mut pledged: Pledged<Box<Live>>) -> Left {
+    // Everything is over; a doubt, which may last for days, keeps no other domain from leaving.
+    pledged.live.leave = None;
     pledged.live.begun.tracker.enter(Phase::Pledged);
     let word = pledged.live.reserved.as_ref().and_then(|room| room.word.clone());
     let first = match &word {

@@ -3,12 +3,12 @@
 
 use client::{Client, ClientError};
 use migration::source::Reserved;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::source::{Broken, Live};
 use crate::failure::Failure;
-use crate::limits::{SETTLE_PAUSE_MIN, TURN_TOLD_AFTER};
+use crate::limits::TURN_TOLD_AFTER;
 use crate::turns::Leave;
 
 /// Waits until it is this migration's turn; `broken` is what may keep it from going on meanwhile.
@@ -52,8 +52,8 @@ async fn turn(live: &Live, broken: impl Future<Output = Failure>) -> Result<Leav
     }
 }
 
-/// Asks the target until it has a place. What breaks on the way is asked again: it is for others to find out that a target
-/// is gone.
+/// Asks the target until it has a place. Where it cannot be heard, its places are not waited for: what follows finds out
+/// whether it is gone, and how long it may be.
 async fn admitted(target: &Client, migration: Uuid) -> Result<(), ClientError> {
     loop {
         match target.await_turn(migration).await {
@@ -64,7 +64,7 @@ async fn admitted(target: &Client, migration: Uuid) -> Result<(), ClientError> {
                 return Ok(());
             }
             Err(error @ ClientError::Problem(_)) => return Err(error),
-            Err(_cut) => sleep(SETTLE_PAUSE_MIN).await,
+            Err(_cut) => return Ok(()),
         }
     }
 }

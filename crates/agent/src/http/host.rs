@@ -5,11 +5,9 @@ use std::sync::Arc;
 use api::{Accelerator, Cpu, Host};
 use axum::Json;
 use axum::extract::State;
-use futures_util::future::join_all;
 
 use crate::failure::Failure;
 use crate::http::problem::Refusal;
-use crate::keeper::Ask;
 use crate::node::Node;
 
 /// Facts about this host. The first answer takes a few seconds where KVM has to be tried out.
@@ -23,9 +21,7 @@ async fn facts(node: &Node) -> Result<Host, Failure> {
     let facts = host::Facts::read()?;
     let capabilities = node.capabilities(node.default_emulator()).await?;
     let kvm = node.kvm().await;
-    let keepers = node.keepers();
-    let shown = join_all(keepers.iter().map(|keeper| keeper.ask(Ask::Show))).await;
-    let domains_active = shown.into_iter().flatten().flatten().filter(|domain| domain.pid.is_some()).count();
+    let domains_active = node.domains().await.iter().filter(|domain| domain.pid.is_some()).count();
     Ok(Host {
         name: node.config.host.clone(),
         kernel: facts.kernel,

@@ -2,20 +2,16 @@
 
 use api::MacUse;
 use domain::Domain;
-use futures_util::future::join_all;
 use network::Learned;
 
 use crate::failure::Failure;
-use crate::keeper::Ask;
 use crate::node::Node;
 
 /// The guest's MAC addresses that another guest of this host has, or that a bridge here has learned on a tap.
 pub(super) async fn taken(node: &Node, domain: &Domain) -> Result<Vec<MacUse>, Failure> {
     let mut taken = Vec::new();
     let macs: Vec<_> = domain.interfaces.iter().filter_map(|interface| interface.mac).collect();
-    let keepers = node.keepers();
-    let shown = join_all(keepers.iter().map(|keeper| keeper.ask(Ask::Show))).await;
-    for other in shown.into_iter().flatten().flatten() {
+    for other in node.domains().await {
         if Some(other.uuid) == domain.uuid || other.pid.is_none() {
             continue;
         }

@@ -6,14 +6,14 @@ use std::pin::pin;
 use anyhow::Context;
 use api::{Drain, StopDrain};
 use futures_util::TryStreamExt;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Desk;
 use crate::args;
 use crate::drained;
 use crate::failure::{Exit, Failure};
-use crate::limits::LIVE_LINE_EVERY;
+use crate::progress::live;
 use crate::resolve;
 
 pub(super) async fn drain(desk: &Desk<'_>, typed: &args::Drain) -> Result<Exit, Failure> {
@@ -88,13 +88,8 @@ struct Shown<'a> {
 
 impl<'a> Shown<'a> {
     fn new(desk: &'a Desk<'a>) -> Self {
-        let live = !desk.printer.json() && std::io::stderr().is_terminal();
-        let bar = live.then(|| {
-            let bar = ProgressBar::new_spinner();
-            bar.set_style(ProgressStyle::with_template("{spinner} {msg}").expect("a constant template"));
-            bar.enable_steady_tick(LIVE_LINE_EVERY);
-            bar
-        });
+        let is_live = !desk.printer.json() && std::io::stderr().is_terminal();
+        let bar = is_live.then(|| live("{spinner} {msg}"));
         Shown { desk, bar, before: Drain::default() }
     }
 

@@ -5,10 +5,8 @@ use std::sync::Arc;
 use api::DomainState;
 use axum::Json;
 use axum::extract::{Query, State};
-use futures_util::future::join_all;
 use serde::Deserialize;
 
-use crate::keeper::Ask;
 use crate::node::Node;
 
 /// Which domains.
@@ -26,10 +24,7 @@ pub(crate) async fn list(
     State(node): State<Arc<Node>>,
     Query(which): Query<Which>,
 ) -> Json<Vec<api::Domain>> {
-    let keepers = node.keepers();
-    let shown = join_all(keepers.iter().map(|keeper| keeper.ask(Ask::Show))).await;
-    // A domain that has just been forgotten is not there.
-    let mut domains: Vec<api::Domain> = shown.into_iter().flatten().flatten().collect();
+    let mut domains = node.domains().await;
     domains.retain(|domain| which.all || !matches!(domain.state, DomainState::ShutOff | DomainState::Moved));
     Json(domains)
 }

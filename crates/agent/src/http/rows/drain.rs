@@ -4,7 +4,7 @@ use super::{Row, row};
 use crate::failure::DrainFailure;
 
 const OTHER_HOST: Row = row(422, "drain-other-host", "");
-const RUNS: Row = row(409, "drain-runs", "`ferry drain --watch` shows it; Ctrl-C there stops it");
+const RUNS: Row = row(409, "drain-runs", "`ferry drain HOST --watch` shows it");
 const NONE: Row = row(404, "drain-not-found", "`ferry drain HOST` begins one");
 const NO_TARGETS: Row =
     row(409, "drain-no-targets", "let another host join: `ferry host token` and `ferry host join`");
