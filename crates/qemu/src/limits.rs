@@ -106,3 +106,6 @@ pub const LOOK_PAGES: usize = 2048;
 
 /// Mappings of a QEMU that can be its guest's memory, one for each NUMA node. Any number of small ones add up to any size.
 pub const MEMORY_MAPPINGS_MAX: usize = 64;
+
+/// How long a QEMU may take to let go of a connection that is broken on purpose (`migrate-pause`), and to listen again.
+pub const PAUSE_TIMEOUT: Duration = Duration::from_secs(10);

@@ -23,6 +23,8 @@
 //! Here is no policy: when to switch over, whom to continue and what to do after a failure is decided elsewhere. The
 //! main types are [`Means`] and [`Events`].
 
+pub mod postcopy;
+
 use std::net::{AddrParseError, IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::ParseIntError;
 use std::path::{Path, PathBuf};
@@ -78,6 +80,10 @@ pub struct Means {
     pub validate_uuid: bool,
     /// Whether the dirty bitmaps of disks go over: where both ends do not open the same images, which hold them.
     pub dirty_bitmaps: bool,
+    /// Whether the guest may be continued on the target before all its memory is there. Both ends need the capability and,
+    /// on the target, the kernel's userfaultfd: QEMU refuses the capability without. Before 10.1 it refuses it beside
+    /// [`multifd_channels`](Self::multifd_channels), too.
+    pub postcopy: bool,
     /// Encryption; `None` sends memory in plain text.
     pub tls: Option<Tls>,
 }
@@ -191,6 +197,7 @@ fn wanted(
         (MigrationCapability::Multifd, means.multifd_channels.is_some()),
         (MigrationCapability::ValidateUuid, means.validate_uuid),
         (MigrationCapability::DirtyBitmaps, means.dirty_bitmaps),
+        (MigrationCapability::PostcopyRam, means.postcopy),
         (MigrationCapability::LateBlockActivate, side == Side::Target),
     ];
     let mut set = Vec::new();
@@ -288,23 +295,27 @@ pub async fn listen(
     qmp.execute(incoming).await.map_err(refused)?;
     let asked = async {
         loop {
-            let info = qmp.execute(QueryMigrate).await.map_err(refused)?;
-            let sockets = info.socket_address.unwrap_or_default();
-            let inet = sockets.into_iter().find_map(|socket| match socket {
-                SocketAddress::Inet { host, port } => Some((host, port)),
-                SocketAddress::Unix { .. } | SocketAddress::Fd { .. } | SocketAddress::Other => None,
-            });
-            if let Some(found) = inet {
+            if let Some(found) = listens(qmp, address).await? {
                 return Ok(found);
             }
             // QEMU 10.0 knows it at once; nothing tells when another one does.
             sleep(limits::QUERY_MIGRATE_PAUSE).await;
         }
     };
-    let (host, port) =
-        timeout(limits::INCOMING_TIMEOUT, asked).await.map_err(|_| ListenError::NoPort { address })??;
+    timeout(limits::INCOMING_TIMEOUT, asked).await.map_err(|_| ListenError::NoPort { address })?
+}
+
+/// Where a target says that it listens, or listened last.
+async fn listens(qmp: &Qmp, address: IpAddr) -> Result<Option<SocketAddr>, ListenError> {
+    let refused = |source| ListenError::Refused { address, source };
+    let sockets = qmp.execute(QueryMigrate).await.map_err(refused)?.socket_address.unwrap_or_default();
+    let inet = sockets.into_iter().find_map(|socket| match socket {
+        SocketAddress::Inet { host, port } => Some((host, port)),
+        SocketAddress::Unix { .. } | SocketAddress::Fd { .. } | SocketAddress::Other => None,
+    });
+    let Some((host, port)) = inet else { return Ok(None) };
     let host: IpAddr = host.parse().map_err(ListenError::Address)?;
-    Ok(SocketAddr::new(host, port.parse().map_err(ListenError::Port)?))
+    Ok(Some(SocketAddr::new(host, port.parse().map_err(ListenError::Port)?)))
 }
 
 /// Starts a migration to where a target listens. It returns at once; events tell the rest.

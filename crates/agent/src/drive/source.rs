@@ -449,6 +449,7 @@ async fn begin_memory(live: &Live, request: &MigrationRequest, ticket: &Ticket) 
         multifd_channels: (request.channels > 1).then_some(request.channels),
         validate_uuid: true,
         dirty_bitmaps: live.mirrored.is_some(),
+        postcopy: false,
         tls: (!request.plaintext).then(|| Tls {
             directory: node.config.tls_dir.clone(),
             hostname: Some(ticket.tls_hostname.clone()),

@@ -361,6 +361,7 @@ async fn open_door(
         multifd_channels: (offer.channels > 1).then_some(offer.channels),
         validate_uuid: true,
         dirty_bitmaps: !record.copied.is_empty(),
+        postcopy: false,
         tls: offer.encrypted.then(|| Tls {
             directory: node.config.tls_dir.clone(),
             hostname: None,

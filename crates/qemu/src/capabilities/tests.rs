@@ -176,6 +176,7 @@ fn object(value: Value) -> serde_json::Map<String, Value> {
 fn all_parameters() -> MigrationParameters {
     MigrationParameters {
         max_bandwidth: Some(1),
+        max_postcopy_bandwidth: Some(1),
         avail_switchover_bandwidth: Some(1),
         downtime_limit: Some(1),
         multifd_channels: Some(1),

@@ -116,6 +116,9 @@ pub struct MigrationParameters {
     /// Bytes per second; 0 is no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_bandwidth: Option<u64>,
+    /// The same after switching to post-copy; pages that the guest waits for are not counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_postcopy_bandwidth: Option<u64>,
     /// Bytes per second that QEMU reckons with at switchover; 0 means it uses what it measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub avail_switchover_bandwidth: Option<u64>,

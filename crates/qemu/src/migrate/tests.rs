@@ -21,6 +21,9 @@ use crate::command_line::{CommandLine, Plain};
 const EMULATOR: &str = "/usr/bin/qemu-system-x86_64";
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
+#[path = "tests/postcopy.rs"]
+mod postcopy;
+
 struct Pair {
     source: Probe,
     target: Probe,
@@ -30,12 +33,22 @@ struct Pair {
 impl Pair {
     /// Two empty machines with 128 MiB; the source's runs.
     async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// The same; `source_only` is in the source's command line and not in the target's.
+    async fn start_with(source_only: &[Plain<'_>]) -> Self {
         let emulator = Path::new(EMULATOR);
-        let mut line = CommandLine::probe("q35", Accelerator::Tcg, None);
-        line.push(&Plain("-m", "size=128M"));
-        let source = Probe::start(emulator, &line).await.unwrap();
-        line.push(&Plain("-incoming", "defer"));
-        let target = Probe::start(emulator, &line).await.unwrap();
+        let both = || {
+            let mut line = CommandLine::probe("q35", Accelerator::Tcg, None);
+            line.push(&Plain("-m", "size=128M"));
+            line
+        };
+        let (mut at_source, mut at_target) = (both(), both());
+        source_only.iter().for_each(|switch| at_source.push(switch));
+        at_target.push(&Plain("-incoming", "defer"));
+        let source = Probe::start(emulator, &at_source).await.unwrap();
+        let target = Probe::start(emulator, &at_target).await.unwrap();
         let capabilities = probe(emulator, Accelerator::Tcg).await.unwrap();
         source.qmp().execute(Cont).await.unwrap();
         Self { source, target, capabilities }
@@ -227,7 +240,7 @@ fn certificates() -> TempDir {
 
 fn encrypted(directory: &TempDir, hostname: &str, authorized: &str) -> (Means, Means) {
     let tls = Tls { directory: directory.path().to_owned(), hostname: None, authorized: None };
-    let means = Means { multifd_channels: Some(2), validate_uuid: true, dirty_bitmaps: false, tls: None };
+    let means = Means { multifd_channels: Some(2), validate_uuid: true, ..Means::default() };
     let source = Tls { hostname: Some(hostname.into()), ..tls.clone() };
     let target = Tls { authorized: Some(authorized.into()), ..tls };
     (Means { tls: Some(source), ..means.clone() }, Means { tls: Some(target), ..means })
