@@ -154,6 +154,8 @@ pub(crate) enum Failure {
     Prepare(#[from] qemu::migrate::PrepareError),
     #[error("QEMU on the target does not listen")]
     Listen(#[from] qemu::migrate::ListenError),
+    #[error("a broken connection for memory was not taken up again")]
+    Recover(#[from] qemu::migrate::postcopy::RecoverError),
     #[error("the target's address {address} is none")]
     TicketAddress { address: String },
     #[error("this agent talks to no other host: it has no certificate, or no address for them")]

@@ -114,6 +114,7 @@ mod tests {
             target: "kvm2".into(),
             generation: 1,
             suspended: false,
+            postcopy: false,
             offline: None,
             mirrored: None,
             keep_definition: false,

@@ -41,6 +41,9 @@ pub(crate) const PULSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a guest may stand still between QEMU's stop and its *completed* before the source takes it back.
 pub(crate) const SWITCHOVER_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Between two looks at a QEMU that loads in post-copy, of which no event tells. It lies in the blackout.
+pub(crate) const LOADED_PAUSE: Duration = Duration::from_millis(2);
+
 /// How long a target waits, at a pledge, for its QEMU to say that everything is loaded.
 pub(crate) const LOADED_TIMEOUT: Duration = Duration::from_secs(5);
 

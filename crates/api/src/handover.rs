@@ -49,6 +49,9 @@ pub struct Offer {
     pub encrypted: bool,
     /// Parallel connections for memory.
     pub channels: u8,
+    /// Whether the guest may be handed over before all its memory has come.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub postcopy: bool,
     /// Facts of the source that the target checks against its own.
     pub source_facts: SourceFacts,
     /// Rules of the preflight that are not to be looked at.
@@ -110,6 +113,16 @@ pub struct Ticket {
     pub token: Uuid,
     /// Findings that do not forbid the migration.
     pub warnings: Vec<Finding>,
+    /// Whether the target's QEMU takes a guest before all its memory has come. An agent that does not know of it says nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub postcopy: bool,
+}
+
+/// `POST /agent/migrations/{id}/listen`: where the rest of the memory is to be sent, after a connection broke.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Listening {
+    /// As in [`Ticket::address`].
+    pub address: String,
 }
 
 /// `POST /agent/migrations/{id}/pledge`: the source's irrevocable word.
@@ -117,6 +130,9 @@ pub struct Ticket {
 pub struct Pledge {
     /// The ticket's token.
     pub token: Uuid,
+    /// That the source has nothing left to serve a guest with that still needs memory.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub nothing_left: bool,
 }
 
 /// Where the target stands, as its agent knows.
@@ -151,6 +167,14 @@ pub enum Verdict {
         /// Time stamp of the RESUME event, RFC 3339 with microseconds; absent for a suspended domain.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         resumed_at: Option<String>,
+    },
+    /// The guest runs on the target, or ran, and needs memory that the source still has.
+    Filling {
+        /// Time stamp of the RESUME event, RFC 3339 with microseconds.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        resumed_at: Option<String>,
+        /// Whether the target has noticed that the connection for memory is broken.
+        cut: bool,
     },
     /// The guest never ran on the target and never will in this migration.
     Refused {

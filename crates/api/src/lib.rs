@@ -40,8 +40,8 @@ pub use facts::{
     HostFacts, HugepageFacts, MacUse, NfsFacts, NonceSeen, PlaceFacts, TargetFacts, UnknownFact,
 };
 pub use handover::{
-    DISK_PROTOCOL, Finding, Offer, Pledge, Settlement, SourceFacts, TargetPhase, TargetStatus, Ticket,
-    Verdict,
+    DISK_PROTOCOL, Finding, Listening, Offer, Pledge, Settlement, SourceFacts, TargetPhase, TargetStatus,
+    Ticket, Verdict,
 };
 pub use host::{Accelerator, Cpu, Host, Neighbour, Version};
 pub use install::{Chipset, InstallDisk, InstallInterface, InstallNetwork, InstallRequest};

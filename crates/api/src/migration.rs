@@ -28,6 +28,11 @@ pub struct MigrationRequest {
     /// `plaintext`, or a QEMU that does not die when such a migration ends early (before 10.0, or from 10.2 on).
     #[serde(default = "default_channels")]
     pub channels: u8,
+    /// Where memory does not go over with the blackout that was wished: let the guest go on at the target before all its memory
+    /// is there. Until it is, the guest is lost where either QEMU ends. Not for several connections, nor for disks that go
+    /// with it. QEMU: `postcopy-ram`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_postcopy: bool,
     /// Send memory unencrypted.
     #[serde(default)]
     pub plaintext: bool,
@@ -67,6 +72,7 @@ impl MigrationRequest {
             blackout_ms_max: default_blackout_ms_max(),
             bandwidth_bytes_per_s: 0,
             channels: default_channels(),
+            allow_postcopy: false,
             plaintext: false,
             skip: Vec::new(),
             offline: false,

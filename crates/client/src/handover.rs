@@ -3,12 +3,15 @@
 //! all a pledge. The order of the calls is in [`api`]'s handover types.
 
 use api::{
-    CheckOffer, Offer, Pledge, Protocols, Settlement, TargetFacts, TargetStatus, Ticket, Verdict, Verified,
+    CheckOffer, Listening, Offer, Pledge, Protocols, Settlement, TargetFacts, TargetStatus, Ticket, Verdict,
+    Verified,
 };
 use uuid::Uuid;
 
 use crate::client::Call;
-use crate::limits::{ABANDON_WITHIN, CHECK_WITHIN, OFFER_WITHIN, PLEDGE_WITHIN, TARGET_STATUS_WITHIN};
+use crate::limits::{
+    ABANDON_WITHIN, CHECK_WITHIN, LISTEN_WITHIN, OFFER_WITHIN, PLEDGE_WITHIN, TARGET_STATUS_WITHIN,
+};
 use crate::{Client, ClientError};
 
 /// Every method fails with [`ClientError`]; a refusal of the agent is [`ClientError::Problem`].
@@ -38,8 +41,22 @@ impl Client {
     /// An error of which [`ClientError::may_have_arrived`] says `true` decides nothing: the migration is in doubt.
     /// Call [`Client::connect`] beforehand, so that no handshake lies in the blackout.
     pub async fn pledge(&self, id: Uuid, token: Uuid) -> Result<Verdict, ClientError> {
-        let pledge = Pledge { token };
+        let pledge = Pledge { token, nothing_left: false };
         let call = Call::post(format!("/agent/migrations/{id}/pledge")).body(&pledge).within(PLEDGE_WITHIN);
+        self.json(call.between_agents()).await
+    }
+
+    /// The pledge once more, of a source that has nothing left to serve the guest with.
+    pub async fn nothing_left(&self, id: Uuid, token: Uuid) -> Result<Verdict, ClientError> {
+        let pledge = Pledge { token, nothing_left: true };
+        let call = Call::post(format!("/agent/migrations/{id}/pledge")).body(&pledge).within(PLEDGE_WITHIN);
+        self.json(call.between_agents()).await
+    }
+
+    /// `POST /agent/migrations/{id}/listen`: asks a target whose connection for memory is broken for a new address.
+    pub async fn listen_again(&self, id: Uuid, token: Uuid) -> Result<Listening, ClientError> {
+        let pledge = Pledge { token, nothing_left: false };
+        let call = Call::post(format!("/agent/migrations/{id}/listen")).body(&pledge).within(LISTEN_WITHIN);
         self.json(call.between_agents()).await
     }
 

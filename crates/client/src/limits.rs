@@ -93,3 +93,6 @@ pub const BRIDGE_WITHIN: Duration = Duration::from_secs(60);
 
 /// Bytes of a disk that are held on their way, in each direction: enough for whole TLS records and few calls of the kernel.
 pub const DISK_WAY_BYTES: usize = 256 * 1024;
+
+/// How long a target's QEMU may take to let go of a broken connection and to listen again; it is given ten seconds there.
+pub const LISTEN_WITHIN: Duration = Duration::from_secs(15);

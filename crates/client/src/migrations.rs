@@ -55,6 +55,12 @@ impl Client {
         self.done(Call::post(format!("/migrations/{id}/cancel"))).await
     }
 
+    /// `POST /migrations/{id}/postcopy`: asks the source to hand the guest over now, and to send the rest of its memory
+    /// afterwards.
+    pub async fn switch_to_postcopy(&self, id: Uuid) -> Result<(), ClientError> {
+        self.done(Call::post(format!("/migrations/{id}/postcopy"))).await
+    }
+
     /// `POST /migrations/{id}/resolve`: an operator's word about a migration in doubt.
     pub async fn resolve_migration(&self, id: Uuid, word: ResolveAs) -> Result<Migration, ClientError> {
         self.json(Call::post(format!("/migrations/{id}/resolve")).body(&ResolveRequest { word })).await

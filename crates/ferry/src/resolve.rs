@@ -117,6 +117,7 @@ pub(crate) fn migration(typed: &Migrate) -> MigrationRequest {
         Some(SourceDisksWord::Keep) | None => SourceDisks::Keep,
     };
     MigrationRequest {
+        allow_postcopy: typed.allow_postcopy,
         plaintext: typed.plaintext,
         skip: typed.skip.clone(),
         transient: typed.transient,

@@ -9,6 +9,10 @@
 //!    ([`TargetQemu::Loaded`]): `cont` sent to a QEMU that still takes memory in succeeds, and starts the guest
 //!    after the load by itself.
 //!
+//! In post-copy the guest is handed over while the source still has memory that the target lacks. The same rules hold, with
+//! the pledge after QEMU's `postcopy-active` and *filling* as a verdict that ends nothing: the source goes on serving until it
+//! hears *running*, and where either QEMU ends before that, the guest is lost.
+//!
 //! No function here is told the time: nobody decides by a time-out who may run.
 
 use crate::phase::Phase;
@@ -18,6 +22,8 @@ use crate::phase::Phase;
 pub enum Verdict {
     /// The guest runs there, or ran.
     Running,
+    /// The guest runs there, or ran, and memory still comes from the source. Not an end.
+    Filling,
     /// The guest never ran there and never will in this migration.
     Refused,
     /// The target's QEMU is gone, and the guest may have run.
@@ -32,8 +38,11 @@ pub enum TargetQemu {
     /// It waits for memory or takes it in: `prelaunch`, `inmigrate`. Without a QEMU, of a domain that is shut off: its
     /// files are not all here.
     Incoming,
-    /// It has loaded everything and never ran: `paused`. Shut off: every file is here, proven.
+    /// It has loaded everything and never ran: `paused`. In post-copy: everything but memory that is still to come. Shut off:
+    /// every file is here, proven.
     Loaded,
+    /// Post-copy: its guest runs, or ran, and memory is still to come.
+    Filling,
     /// Any other status: its guest runs, or ran. Shut off: the right was taken over.
     Ran,
 }
@@ -47,6 +56,9 @@ pub struct TargetKnowledge {
     pub alive_since_prepared: bool,
     /// Whether this agent process has sent `cont`.
     pub continued: bool,
+    /// Whether its QEMU, while it is [`TargetQemu::Incoming`], may be about to load what has been sent: post-copy is allowed,
+    /// where the source does not wait for the target, and QEMU does not say that it failed.
+    pub may_still_load: bool,
     /// The end that its journal holds, if any.
     pub ended: Option<Verdict>,
 }
@@ -66,7 +78,7 @@ impl TargetKnowledge {
         match self.qemu {
             TargetQemu::Incoming | TargetQemu::Loaded => Some(NeverRan(())),
             TargetQemu::Gone if self.alive_since_prepared => Some(NeverRan(())),
-            TargetQemu::Gone | TargetQemu::Ran => None,
+            TargetQemu::Gone | TargetQemu::Filling | TargetQemu::Ran => None,
         }
     }
 }
@@ -76,6 +88,8 @@ impl TargetKnowledge {
 pub enum OnPledge {
     /// Send `cont` now.
     Continue,
+    /// Decide when QEMU has loaded, or failed.
+    Wait,
     /// Give everything back, write *refused* to the journal, then answer it.
     Refuse(NeverRan),
     /// Answer this; there is nothing left to do here.
@@ -92,8 +106,10 @@ pub fn on_pledge(known: &TargetKnowledge) -> OnPledge {
     }
     match known.qemu {
         TargetQemu::Ran => OnPledge::Answer(Verdict::Running),
+        TargetQemu::Filling => OnPledge::Answer(Verdict::Filling),
         // Even where a `cont` was sent before: it is repeated until QEMU says that the guest ran.
         TargetQemu::Loaded => OnPledge::Continue,
+        TargetQemu::Incoming if known.may_still_load => OnPledge::Wait,
         TargetQemu::Incoming | TargetQemu::Gone => match known.never_ran() {
             Some(proof) => OnPledge::Refuse(proof),
             None => OnPledge::Lose,
@@ -109,8 +125,26 @@ pub fn on_abandon(known: &TargetKnowledge) -> OnPledge {
     }
     match (known.qemu, known.never_ran()) {
         (TargetQemu::Ran, _) => OnPledge::Answer(Verdict::Running),
+        // Whoever says so may be wrong, and the guest runs here.
+        (TargetQemu::Filling, _) => OnPledge::Answer(Verdict::Filling),
         (_, Some(proof)) => OnPledge::Refuse(proof),
         (_, None) => OnPledge::Lose,
+    }
+}
+
+/// Whether a target's guest needs memory that nobody has any more: its source says that nothing is left there to serve it.
+/// Then its QEMU is ended, and *lost* answered: until that the guest runs, and nobody may boot the domain elsewhere.
+#[must_use]
+pub fn is_cut_off(qemu: TargetQemu, nothing_left: bool) -> bool {
+    qemu == TargetQemu::Filling && nothing_left
+}
+
+/// Whether a source that was told *filling* has nothing left to serve the guest with. One that has completed has sent it all.
+#[must_use]
+pub fn has_nothing_left(qemu: SourceQemu) -> bool {
+    match qemu {
+        SourceQemu::Serving | SourceQemu::Completed => false,
+        SourceQemu::Gone | SourceQemu::Here | SourceQemu::Migrating | SourceQemu::ShutOff => true,
     }
 }
 
@@ -123,6 +157,8 @@ pub enum SourceQemu {
     Here,
     /// A migration is under way and has not completed.
     Migrating,
+    /// Post-copy: `postcopy-active`, or its connection is broken and can be taken up again. The guest stands here for good.
+    Serving,
     /// The migration has completed: `postmigrate`.
     Completed,
     /// There is none and there was none: the domain moves shut off, and nothing of it is in anybody's memory.
@@ -156,13 +192,15 @@ pub fn recover_source(last: Phase, qemu: SourceQemu) -> SourceRecovery {
             SourceQemu::Gone => SourceRecovery::Lose,
             SourceQemu::ShutOff => SourceRecovery::Resume,
             SourceQemu::Here | SourceQemu::Migrating | SourceQemu::Completed => SourceRecovery::Keep,
+            // There is no way back: QEMU neither cancels nor continues. What the target lacks is here, unchanged.
+            SourceQemu::Serving => SourceRecovery::Settle,
         },
         // A pledge follows only after QEMU has completed. So one that has not completed was never pledged.
         Phase::Pledging => match qemu {
             SourceQemu::Here | SourceQemu::Migrating => SourceRecovery::Keep,
-            // It completed and nobody continued it, so what the target holds is what the disk goes with. A domain that is
-            // shut off is written by nobody.
-            SourceQemu::Completed | SourceQemu::ShutOff => SourceRecovery::Settle,
+            // It completed and nobody continued it, so what the target holds is what the disk goes with; the same where it
+            // serves. A domain that is shut off is written by nobody.
+            SourceQemu::Completed | SourceQemu::Serving | SourceQemu::ShutOff => SourceRecovery::Settle,
             // It may have completed and been pledged. Or the stream broke after the target had loaded everything,
             // QEMU resumed the guest by itself, the guest wrote to its disk, and then QEMU died: a pledge now would
             // start memory on the target that is older than the disk.
@@ -186,9 +224,11 @@ pub fn recover_source(last: Phase, qemu: SourceQemu) -> SourceRecovery {
 pub enum Settled {
     /// End its QEMU; the domain belongs to the target.
     Moved,
+    /// Leave its QEMU alone: the target's guest still needs memory from it. Not an end; the pledge is said again later.
+    Serving,
     /// Continue its QEMU.
     Kept,
-    /// End its QEMU; the domain is shut off here and may be booted afresh.
+    /// End its QEMU; the domain is shut off and may be booted afresh where the owner record says.
     Lost,
 }
 
@@ -197,11 +237,15 @@ pub enum Settled {
 pub fn settle(verdict: Verdict, qemu: SourceQemu) -> Settled {
     match (verdict, qemu) {
         (Verdict::Running, _) => Settled::Moved,
+        // Whatever is left here: the guest runs there until the target says otherwise. A source that has nothing to give any
+        // more tells it so ([`is_cut_off`]), and hears *lost* once it runs there no more.
+        (Verdict::Filling, _) => Settled::Serving,
         (
             Verdict::Refused,
             SourceQemu::Here | SourceQemu::Migrating | SourceQemu::Completed | SourceQemu::ShutOff,
         ) => Settled::Kept,
-        (Verdict::Refused, SourceQemu::Gone) | (Verdict::Lost, _) => Settled::Lost,
+        // One that serves cannot be continued.
+        (Verdict::Refused, SourceQemu::Gone | SourceQemu::Serving) | (Verdict::Lost, _) => Settled::Lost,
     }
 }
 
@@ -220,7 +264,7 @@ pub enum TargetRecovery {
 #[must_use]
 pub fn recover_target(qemu: TargetQemu) -> TargetRecovery {
     match qemu {
-        TargetQemu::Ran => TargetRecovery::Adopt,
+        TargetQemu::Ran | TargetQemu::Filling => TargetRecovery::Adopt,
         TargetQemu::Incoming | TargetQemu::Loaded => TargetRecovery::Wait,
         TargetQemu::Gone => TargetRecovery::AskSource,
     }
@@ -250,6 +294,12 @@ pub enum WordRefused {
     /// There is no memory left to go on with.
     #[error("the source's QEMU is gone, so the guest cannot go on here; it can only be booted afresh")]
     NothingToKeep,
+    /// Post-copy: what the target lacks is here, and the source's QEMU can do nothing but serve it.
+    #[error(
+        "the source's QEMU still has memory that the guest needs on the target, and cannot continue it here: the only word that \
+         ends this is that the guest is lost"
+    )]
+    Serves,
 }
 
 /// An operator's word about a migration in doubt. `heard` is the target's verdict where it could be reached just
@@ -270,29 +320,36 @@ pub fn resolve(word: Word, heard: Option<Verdict>, qemu: SourceQemu) -> Result<S
             Err(WordRefused::TargetSays { verdict })
         };
     }
-    if meant == Settled::Kept && qemu == SourceQemu::Gone {
-        return Err(WordRefused::NothingToKeep);
+    match (meant, qemu) {
+        (Settled::Kept, SourceQemu::Gone) => Err(WordRefused::NothingToKeep),
+        (Settled::Kept | Settled::Moved, SourceQemu::Serving) => Err(WordRefused::Serves),
+        (Settled::Moved | Settled::Kept | Settled::Lost | Settled::Serving, _) => Ok(meant),
     }
-    Ok(meant)
 }
 
 #[cfg(test)]
 mod tests {
     use super::{
         OnPledge, Settled, SourceQemu, SourceRecovery, TargetKnowledge, TargetQemu, Verdict, Word,
-        WordRefused, on_abandon, on_pledge, recover_source, resolve, settle,
+        WordRefused, has_nothing_left, is_cut_off, on_abandon, on_pledge, recover_source, resolve, settle,
     };
     use crate::phase::Phase;
 
     fn known(qemu: TargetQemu, alive_since_prepared: bool, continued: bool) -> TargetKnowledge {
-        TargetKnowledge { qemu, alive_since_prepared, continued, ended: None }
+        TargetKnowledge { qemu, alive_since_prepared, continued, may_still_load: false, ended: None }
     }
 
     #[test]
     fn a_target_continues_only_what_is_loaded() {
         for alive in [true, false] {
             for continued in [true, false] {
-                for qemu in [TargetQemu::Gone, TargetQemu::Incoming, TargetQemu::Loaded, TargetQemu::Ran] {
+                for qemu in [
+                    TargetQemu::Gone,
+                    TargetQemu::Incoming,
+                    TargetQemu::Loaded,
+                    TargetQemu::Filling,
+                    TargetQemu::Ran,
+                ] {
                     let answer = on_pledge(&known(qemu, alive, continued));
                     assert_eq!(answer == OnPledge::Continue, qemu == TargetQemu::Loaded, "{qemu:?}");
                     assert_ne!(on_abandon(&known(qemu, alive, continued)), OnPledge::Continue);
@@ -313,6 +370,45 @@ mod tests {
         check(TargetQemu::Loaded, false, false, true);
         check(TargetQemu::Loaded, true, true, false);
         check(TargetQemu::Ran, true, false, false);
+        check(TargetQemu::Filling, true, false, false);
+    }
+
+    #[test]
+    fn a_guest_that_still_needs_memory_is_served_or_lost() {
+        for alive in [true, false] {
+            let filling = known(TargetQemu::Filling, alive, !alive);
+            assert_eq!(on_pledge(&filling), OnPledge::Answer(Verdict::Filling));
+            assert_eq!(on_abandon(&filling), OnPledge::Answer(Verdict::Filling));
+        }
+        for last in [Phase::Stopped, Phase::Pledging, Phase::Pledged, Phase::Serving, Phase::InDoubt] {
+            assert_eq!(recover_source(last, SourceQemu::Serving), SourceRecovery::Settle, "{last:?}");
+        }
+        assert_eq!(recover_source(Phase::Serving, SourceQemu::Gone), SourceRecovery::Settle);
+        for qemu in [SourceQemu::Serving, SourceQemu::Completed, SourceQemu::Gone] {
+            assert_eq!(settle(Verdict::Filling, qemu), Settled::Serving);
+            assert_eq!(has_nothing_left(qemu), qemu == SourceQemu::Gone);
+        }
+        assert_eq!(settle(Verdict::Running, SourceQemu::Serving), Settled::Moved);
+        assert_eq!(settle(Verdict::Refused, SourceQemu::Serving), Settled::Lost);
+        assert!(is_cut_off(TargetQemu::Filling, true) && !is_cut_off(TargetQemu::Filling, false));
+        assert!(!is_cut_off(TargetQemu::Ran, true));
+        for word in [Word::Moved, Word::Kept] {
+            assert_eq!(resolve(word, None, SourceQemu::Serving), Err(WordRefused::Serves));
+        }
+        assert_eq!(resolve(Word::Lost, None, SourceQemu::Serving), Ok(Settled::Lost));
+        let filling = Err(WordRefused::TargetSays { verdict: Verdict::Filling });
+        assert_eq!(resolve(Word::Lost, Some(Verdict::Filling), SourceQemu::Serving), filling);
+    }
+
+    #[test]
+    fn a_pledge_in_post_copy_waits_for_the_load() {
+        let check = |qemu, expect| {
+            let known = TargetKnowledge { may_still_load: true, ..known(qemu, true, false) };
+            assert_eq!(on_pledge(&known), expect);
+            assert_ne!(on_abandon(&known), OnPledge::Wait);
+        };
+        check(TargetQemu::Incoming, OnPledge::Wait);
+        check(TargetQemu::Loaded, OnPledge::Continue);
     }
 
     #[test]

@@ -61,6 +61,9 @@ pub struct Opened {
     pub generation: u64,
     /// Whether the domain is suspended and stays so.
     pub suspended: bool,
+    /// Whether the guest may be handed over before all its memory is on the target.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub postcopy: bool,
     /// What goes with a domain that moves shut off; none for one that moves while its guest works.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offline: Option<Offline>,
@@ -221,6 +224,7 @@ mod tests {
             target: "kvm2".into(),
             generation: 1,
             suspended: false,
+            postcopy: false,
             offline: None,
             mirrored: None,
             keep_definition: false,

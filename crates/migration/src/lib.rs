@@ -27,6 +27,7 @@ pub mod phase;
 pub mod placement;
 pub mod plan;
 pub mod pool;
+pub mod postcopy;
 pub mod preflight;
 mod right;
 pub mod source;

@@ -38,7 +38,7 @@ impl RunRight {
     pub fn from_verdict(domain: Uuid, generation: u64, verdict: &Verdict) -> Option<Self> {
         match verdict {
             Verdict::Refused => Some(Self { domain, generation }),
-            Verdict::Running | Verdict::Lost => None,
+            Verdict::Running | Verdict::Filling | Verdict::Lost => None,
         }
     }
 

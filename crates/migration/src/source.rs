@@ -4,11 +4,12 @@
 //!
 //! ```text
 //! Planned → Reserved → Streaming → Stopped → Pledged → Moved
-//!    └─────────┴───────────┴──────────┴→ Kept    └──→ Kept | Lost, by the verdict alone
+//!    └─────────┴───────────┴──────────┴→ Kept    ├──→ Kept | Lost, by the verdict alone
+//!                                     post-copy:  └──→ Serving → Moved | Lost
 //! ```
 //!
 //! `Pledged` has no way back of its own: only [`Pledged::settle`], which needs the target's verdict or an operator's
-//! word. Main type: [`Pledged`].
+//! word. `Serving` has none at all. Main type: [`Pledged`].
 
 use crate::RunRight;
 use crate::handover::{Settled, SourceQemu, Verdict, settle};
@@ -75,6 +76,14 @@ pub struct Pledged<R> {
     pub live: R,
 }
 
+/// Post-copy: the guest runs on the target, and memory that it still needs is here. The guest cannot go on here any more.
+#[derive(Debug)]
+pub struct Serving<R> {
+    generation: u64,
+    /// The live resources.
+    pub live: R,
+}
+
 /// The end *moved*: the domain belongs to the target.
 #[derive(Debug)]
 pub struct Moved<R> {
@@ -98,9 +107,11 @@ pub struct Lost<R> {
     pub live: R,
 }
 
-/// The ends after a pledge.
+/// What comes of a pledge: an end, or the service before one.
 #[derive(Debug)]
 pub enum End<R> {
+    /// The target's guest needs memory from here.
+    Serving(Serving<R>),
     /// The domain belongs to the target.
     Moved(Moved<R>),
     /// The guest never ran on the target: it goes on here.
@@ -111,6 +122,9 @@ pub enum End<R> {
 
 impl<R> State for Pledged<R> {
     const PHASE: Phase = Phase::Pledged;
+}
+impl<R> State for Serving<R> {
+    const PHASE: Phase = Phase::Serving;
 }
 impl<R> State for Moved<R> {
     const PHASE: Phase = Phase::Moved;
@@ -190,6 +204,7 @@ impl<R> Pledged<R> {
     fn end(self, settled: Settled) -> End<R> {
         match settled {
             Settled::Moved => End::Moved(Moved { live: self.live }),
+            Settled::Serving => End::Serving(Serving { generation: self.generation, live: self.live }),
             Settled::Lost => End::Lost(Lost { live: self.live }),
             Settled::Kept => {
                 let right = RunRight::from_verdict(self.domain, self.generation, &Verdict::Refused)
@@ -200,9 +215,49 @@ impl<R> Pledged<R> {
     }
 }
 
+/// What comes of serving.
+#[derive(Debug)]
+pub enum Served<R> {
+    /// The target has everything.
+    Moved(Moved<R>),
+    /// Not yet.
+    Serving(Serving<R>),
+    /// The target's QEMU has ended before it had everything.
+    Lost(Lost<R>),
+}
+
+impl<R> Serving<R> {
+    /// The generation of the right that was given away.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The target answered the pledge once more.
+    pub fn settle(self, verdict: Verdict, qemu: SourceQemu) -> Served<R> {
+        self.end(settle(verdict, qemu))
+    }
+
+    /// An operator's word ends it, after [`crate::handover::resolve`] allowed that word.
+    pub fn resolved(self, settled: Settled) -> Served<R> {
+        self.end(settled)
+    }
+
+    fn end(self, settled: Settled) -> Served<R> {
+        match settled {
+            Settled::Moved => Served::Moved(Moved { live: self.live }),
+            Settled::Serving => Served::Serving(self),
+            // A guest that ran on the target never goes on here, whatever anybody says.
+            Settled::Lost | Settled::Kept => Served::Lost(Lost { live: self.live }),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{End, Kept, Lost, Moved, Planned, Pledged, Reserved, State, Stopped, Streaming};
+    use super::{
+        End, Kept, Lost, Moved, Planned, Pledged, Reserved, Served, Serving, State, Stopped, Streaming,
+    };
     use crate::RunRight;
     use crate::handover::{SourceQemu, Verdict};
     use crate::phase::Phase;
@@ -221,6 +276,10 @@ mod tests {
         for end in [Moved::<()>::PHASE, Kept::<()>::PHASE, Lost::<()>::PHASE] {
             check(Pledged::<()>::PHASE, end);
         }
+        check(Pledged::<()>::PHASE, Serving::<()>::PHASE);
+        check(Serving::<()>::PHASE, Moved::<()>::PHASE);
+        check(Serving::<()>::PHASE, Lost::<()>::PHASE);
+        assert!(!Serving::<()>::PHASE.next().contains(&Kept::<()>::PHASE));
         for before in
             [Planned::<()>::PHASE, Reserved::<()>::PHASE, Streaming::<()>::PHASE, Stopped::<()>::PHASE]
         {
@@ -245,5 +304,24 @@ mod tests {
         assert!(matches!(pledged().settle(Verdict::Running, SourceQemu::Completed), End::Moved(_)));
         assert!(matches!(pledged().settle(Verdict::Lost, SourceQemu::Completed), End::Lost(_)));
         assert!(matches!(pledged().settle(Verdict::Refused, SourceQemu::Gone), End::Lost(_)));
+    }
+    #[test]
+    fn a_source_that_serves_goes_on_until_the_target_has_everything() {
+        let serving = || {
+            let pledged = Pledged::recovered(Uuid::from_u128(1), 3, ());
+            let End::Serving(serving) = pledged.settle(Verdict::Filling, SourceQemu::Serving) else {
+                panic!("filling is served");
+            };
+            assert_eq!(serving.generation(), 3);
+            serving
+        };
+        let settle = |verdict, qemu| serving().settle(verdict, qemu);
+        assert!(matches!(settle(Verdict::Filling, SourceQemu::Serving), Served::Serving(_)));
+        assert!(matches!(settle(Verdict::Filling, SourceQemu::Gone), Served::Serving(_)));
+        assert!(matches!(settle(Verdict::Running, SourceQemu::Completed), Served::Moved(_)));
+        assert!(matches!(settle(Verdict::Lost, SourceQemu::Serving), Served::Lost(_)));
+        for qemu in [SourceQemu::Here, SourceQemu::Completed, SourceQemu::Serving, SourceQemu::Gone] {
+            assert!(matches!(settle(Verdict::Refused, qemu), Served::Lost(_)), "{qemu:?}");
+        }
     }
 }

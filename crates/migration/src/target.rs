@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! Offered → Prepared → Receiving → Loaded → Granted → Running
-//!    └──────────┴──────────┴──────────┴→ Refused, with a proof   └→ Lost
+//!    └──────────┴──────────┴──────────┴→ Refused, with a proof  ├→ Lost
+//!                                                    post-copy:  └→ Filling → Running | Lost
 //! ```
 //!
 //! Main type: [`Loaded`], the only state that takes a pledge.
@@ -56,6 +57,14 @@ pub struct Granted<R> {
     pub live: R,
 }
 
+/// Post-copy: the guest runs here, and memory is still to come.
+#[derive(Debug)]
+pub struct Filling<R> {
+    right: RunRight,
+    /// The live resources.
+    pub live: R,
+}
+
 /// The end *running*.
 #[derive(Debug)]
 pub struct Running<R> {
@@ -81,6 +90,9 @@ pub struct Lost<R> {
 
 impl<R> State for Granted<R> {
     const PHASE: Phase = Phase::Granted;
+}
+impl<R> State for Filling<R> {
+    const PHASE: Phase = Phase::Filling;
 }
 impl<R> State for Running<R> {
     const PHASE: Phase = Phase::Running;
@@ -136,7 +148,29 @@ impl<R> Granted<R> {
         Running { right: self.right, live: self.live }
     }
 
+    /// QEMU has resumed the guest, and memory is still to come.
+    pub fn filling(self) -> Filling<R> {
+        Filling { right: self.right, live: self.live }
+    }
+
     /// QEMU died before it said that the guest runs.
+    pub fn lost(self) -> Lost<R> {
+        Lost { live: self.live }
+    }
+}
+
+impl<R> Filling<R> {
+    /// The generation of the right to run.
+    pub fn generation(&self) -> u64 {
+        self.right.generation()
+    }
+
+    /// Everything is here.
+    pub fn running(self) -> Running<R> {
+        Running { right: self.right, live: self.live }
+    }
+
+    /// Its QEMU ended, or the source's did: what has not come never comes.
     pub fn lost(self) -> Lost<R> {
         Lost { live: self.live }
     }
@@ -144,7 +178,7 @@ impl<R> Granted<R> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Granted, Loaded, Lost, Offered, Prepared, Receiving, Refused, Running};
+    use super::{Filling, Granted, Loaded, Lost, Offered, Prepared, Receiving, Refused, Running};
     use crate::phase::Phase;
     use crate::source::{Pledge, State};
     use uuid::Uuid;
@@ -161,6 +195,10 @@ mod tests {
         check(Loaded::<()>::PHASE, Granted::<()>::PHASE);
         check(Granted::<()>::PHASE, Running::<()>::PHASE);
         check(Granted::<()>::PHASE, Lost::<()>::PHASE);
+        check(Granted::<()>::PHASE, Filling::<()>::PHASE);
+        check(Filling::<()>::PHASE, Running::<()>::PHASE);
+        check(Filling::<()>::PHASE, Lost::<()>::PHASE);
+        assert!(!Filling::<()>::PHASE.next().contains(&Refused::<()>::PHASE));
         for before in
             [Offered::<()>::PHASE, Prepared::<()>::PHASE, Receiving::<()>::PHASE, Loaded::<()>::PHASE]
         {
@@ -175,5 +213,9 @@ mod tests {
         let loaded = Offered::new(Uuid::from_u128(1), ()).prepared(|()| "qemu").receiving().loaded();
         let running = loaded.grant(Pledge { generation: 8 }).running();
         assert_eq!((running.right.generation(), running.live), (8, "qemu"));
+        let filling =
+            Receiving::recovered(Uuid::from_u128(1), ()).loaded().grant(Pledge { generation: 8 }).filling();
+        assert_eq!(filling.generation(), 8);
+        assert_eq!(filling.running().right.generation(), 8);
     }
 }

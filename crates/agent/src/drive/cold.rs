@@ -186,6 +186,7 @@ async fn make_room(
         target: live.target.clone(),
         generation: live.record.generation,
         suspended: false,
+        postcopy: false,
         offline: Some(offline),
         mirrored: None,
         keep_definition: wish.request.source_definition == SourceDefinition::Keep,
@@ -215,6 +216,7 @@ fn offer(
         inactive_xml: Some(placing.definition.xml().to_owned()),
         encrypted: true,
         channels: 1,
+        postcopy: false,
         skip: wish.request.skip.clone(),
         offline: true,
         files: offline.files.iter().map(|carried| carried.file.clone()).collect(),
@@ -285,7 +287,7 @@ async fn hand_out(streaming: Streaming<Box<Live>>) -> Left {
     };
     let kept = streaming.keep();
     match verdict {
-        Verdict::Running { .. } => copied(kept).await,
+        Verdict::Running { .. } | Verdict::Filling { .. } => copied(kept).await,
         Verdict::Refused { reason } | Verdict::Lost { reason } => {
             let host = kept.live.target.clone();
             stay(kept, Failure::VerdictRefused { host, reason }).await

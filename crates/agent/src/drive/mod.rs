@@ -5,6 +5,7 @@
 mod carry;
 pub(crate) mod cold;
 pub(crate) mod mirror;
+pub(crate) mod postcopy;
 mod settle;
 pub(crate) mod source;
 mod stay;

@@ -14,6 +14,7 @@ use qemu::command::{QueryMigrate, Quit};
 use storage::DiskKind;
 use tokio::time::timeout;
 
+use super::postcopy::serve;
 use super::source::{Left, Live, Said};
 use super::stay::{enter, go_back, lose};
 use crate::failure::{Failure, chain};
@@ -24,10 +25,12 @@ use crate::nonvolatile;
 use crate::volumes::users::others;
 
 /// What a target answered, and when its guest resumed.
-struct Heard {
-    verdict: Verdict,
+pub(super) struct Heard {
+    pub(super) verdict: Verdict,
     resumed_at: Option<String>,
-    reason: Option<String>,
+    pub(super) reason: Option<String>,
+    /// Of *filling*: the target knows that the connection for memory is broken.
+    pub(super) cut: bool,
 }
 
 /// Sends the pledge and waits for the verdict.
@@ -52,9 +55,11 @@ pub(crate) async fn settle(mut pledged: Pledged<Box<Live>>) -> Left {
 
 /// What the target is asked, until it answers.
 #[derive(Debug, Clone, Copy)]
-enum Question {
+pub(super) enum Question {
     /// The pledge stands: it is given again.
     Pledge,
+    /// The same, of a source that has nothing left to serve the guest with.
+    NothingLeft,
     /// The source's QEMU is gone and nobody knows whether a pledge was given: only what already happened counts.
     Abandon,
 }
@@ -67,12 +72,13 @@ pub(crate) async fn ask(pledged: Pledged<Box<Live>>) -> Left {
 }
 
 /// Asks once. An error decides nothing.
-async fn put(question: Question, target: &Client, live: &Live) -> Result<Heard, String> {
+pub(super) async fn put(question: Question, target: &Client, live: &Live) -> Result<Heard, String> {
     let Some(room) = &live.reserved else { return Err("there is no ticket".to_owned()) };
     let id = live.begun.tracker.id();
     let asked = async {
         match question {
             Question::Pledge => target.pledge(id, room.token).await,
+            Question::NothingLeft => target.nothing_left(id, room.token).await,
             Question::Abandon => target.abandon(id).await,
         }
     };
@@ -84,15 +90,24 @@ async fn put(question: Question, target: &Client, live: &Live) -> Result<Heard, 
 }
 
 fn heard(verdict: api::Verdict) -> Heard {
-    match verdict {
-        api::Verdict::Running { resumed_at } => Heard { verdict: Verdict::Running, resumed_at, reason: None },
-        api::Verdict::Refused { reason } => {
-            Heard { verdict: Verdict::Refused, resumed_at: None, reason: Some(reason) }
-        }
-        api::Verdict::Lost { reason } => {
-            Heard { verdict: Verdict::Lost, resumed_at: None, reason: Some(reason) }
-        }
+    let (verdict, resumed_at, reason, cut) = match verdict {
+        api::Verdict::Running { resumed_at } => (Verdict::Running, resumed_at, None, false),
+        api::Verdict::Filling { resumed_at, cut } => (Verdict::Filling, resumed_at, None, cut),
+        api::Verdict::Refused { reason } => (Verdict::Refused, None, Some(reason), false),
+        api::Verdict::Lost { reason } => (Verdict::Lost, None, Some(reason), false),
+    };
+    Heard { verdict, resumed_at, reason, cut }
+}
+
+/// What the owner record says: the target wrote it when the guest ran there, which is before it has everything.
+async fn handed(live: &Live, generation: u64) -> Option<Heard> {
+    if !is_handed(live, generation).await {
+        return None;
     }
+    Some(heard(match live.qemu().await {
+        SourceQemu::Serving => api::Verdict::Filling { resumed_at: None, cut: false },
+        _nothing_to_serve => api::Verdict::Running { resumed_at: None },
+    }))
 }
 
 /// Shows the doubt to people.
@@ -124,8 +139,8 @@ async fn doubt(mut pledged: Pledged<Box<Live>>, question: Question) -> Left {
         {
             return end(pledged, heard).await;
         }
-        if is_handed(&pledged.live, pledged.generation()).await {
-            return end(pledged, heard(api::Verdict::Running { resumed_at: None })).await;
+        if let Some(heard) = handed(&pledged.live, pledged.generation()).await {
+            return end(pledged, heard).await;
         }
         let wait = tokio::time::sleep(pause.next().unwrap_or(SETTLE_PAUSE_MAX));
         let said = tokio::select! {
@@ -150,7 +165,7 @@ async fn is_handed(live: &Live, generation: u64) -> bool {
 }
 
 /// An operator's word, held against what the target says now.
-async fn take_word(
+pub(super) async fn take_word(
     live: &Live,
     generation: u64,
     question: Question,
@@ -166,9 +181,7 @@ async fn take_word(
         Err(_not_in_the_configuration) => None,
     };
     let heard = match heard {
-        None if is_handed(live, generation).await => {
-            Some(self::heard(api::Verdict::Running { resumed_at: None }))
-        }
+        None => handed(live, generation).await,
         heard => heard,
     };
     let word = match word {
@@ -207,7 +220,7 @@ async fn end(pledged: Pledged<Box<Live>>, heard: Heard) -> Left {
     let qemu = match heard.verdict {
         // What the source's QEMU does is of no matter any more, and asking it would only take time.
         Verdict::Running | Verdict::Lost => SourceQemu::Completed,
-        Verdict::Refused => pledged.live.qemu().await,
+        Verdict::Refused | Verdict::Filling => pledged.live.qemu().await,
     };
     let generation = pledged.generation();
     let reason = heard.reason.unwrap_or_default();
@@ -217,6 +230,7 @@ async fn end(pledged: Pledged<Box<Live>>, heard: Heard) -> Left {
 async fn ended(end: End<Box<Live>>, generation: u64, reason: String) -> Left {
     match end {
         End::Moved(done) => moved(done.live, generation).await,
+        End::Serving(serving) => serve(serving).await,
         End::Kept(kept) => {
             let failure = Failure::VerdictRefused { host: kept.live.target.clone(), reason };
             // The guest goes on only when no later agent can pledge it again.

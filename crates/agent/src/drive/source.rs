@@ -32,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::mirror::{Mirroring, broken_off, mirror};
+use super::postcopy::{self, Switch};
 use super::settle::settle;
 use super::stay::{lose, stay};
 use super::turn::take_turn;
@@ -70,6 +71,7 @@ pub(crate) struct Begun {
     pub(crate) node: Arc<Node>,
     pub(crate) tracker: Tracker,
     pub(crate) cancelled: CancellationToken,
+    pub(crate) switch: Arc<Switch>,
     pub(crate) heard: mpsc::Receiver<Said>,
 }
 
@@ -229,7 +231,11 @@ pub(crate) async fn recover(begun: Begun, resumed: Resumed) -> Left {
         mirrored: opened.mirrored.clone(),
         leave: None,
     };
-    let qemu = live.qemu().await;
+    let qemu = match live.qemu().await {
+        // It may be on its way to where there is no way back, so it is decided when it has come there, or not.
+        SourceQemu::Migrating if opened.postcopy && last == Phase::Pledging => postcopy::outcome(&live).await,
+        qemu => qemu,
+    };
     let live = Box::new(live);
     let restarted = || Failure::AgentRestarted { before: reason.clone() };
     let decided = recover_source(last, qemu);
@@ -267,6 +273,7 @@ async fn towards_the_pledge(
 ) -> Result<Stopped<Box<Live>>, Broken> {
     let mut watch = Watch::new(&reserved.live, events);
     let reserved = take_turn(reserved, watch.failed()).await?;
+    postcopy::allow(&reserved.live, ticket);
     let streaming = open_stream(reserved, wish).await?;
     let (streaming, mirroring) = send_disks(streaming, &mut watch).await?;
     let streaming = send_memory(streaming, wish, ticket).await?;
@@ -354,6 +361,7 @@ async fn make_room(live: &mut Live, generation: u64, wish: &Wish) -> Result<Tick
         target: live.target.clone(),
         generation,
         suspended,
+        postcopy: offer.postcopy && ticket.postcopy,
         offline: None,
         mirrored: live.mirrored.clone(),
         keep_definition: wish.request.source_definition == api::SourceDefinition::Keep,
@@ -382,6 +390,7 @@ async fn offer(node: &Node, live: &Live, generation: u64, wish: &Wish) -> Result
         inactive_xml: wish.inactive_xml.clone(),
         encrypted: !wish.request.plaintext,
         channels: wish.request.channels,
+        postcopy: postcopy::is_possible(live, &wish.request),
         skip: wish.request.skip.clone(),
         offline: false,
         files: live.mirrored.iter().flat_map(|it| &it.files).map(|carried| carried.file.clone()).collect(),
@@ -449,7 +458,7 @@ async fn begin_memory(live: &Live, request: &MigrationRequest, ticket: &Ticket) 
         multifd_channels: (request.channels > 1).then_some(request.channels),
         validate_uuid: true,
         dirty_bitmaps: live.mirrored.is_some(),
-        postcopy: false,
+        postcopy: live.begun.switch.is_allowed(),
         tls: (!request.plaintext).then(|| Tls {
             directory: node.config.tls_dir.clone(),
             hostname: Some(ticket.tls_hostname.clone()),
@@ -460,6 +469,7 @@ async fn begin_memory(live: &Live, request: &MigrationRequest, ticket: &Ticket) 
     let parameters = MigrationParameters {
         // QEMU's own default is 128 MiB/s; 0 takes every limit away.
         max_bandwidth: Some(request.bandwidth_bytes_per_s),
+        max_postcopy_bandwidth: Some(request.bandwidth_bytes_per_s),
         downtime_limit: Some(downtime_limit_ms(request.blackout_ms_max, 1)),
         ..MigrationParameters::default()
     };
@@ -487,7 +497,7 @@ async fn stop(
 ) -> Result<(Stopped<Box<Live>>, Ahead), Broken> {
     let (mut pledging, mut freshened) = (None, None);
     let waited = loop {
-        match watch.next().await {
+        match postcopy::next(&streaming.live, watch).await {
             Waited::Qemu(What::Pass(round)) => {
                 if round == 1 {
                     pledging = Some(write_pledging(&streaming.live));
@@ -547,7 +557,9 @@ async fn complete(
         process.qmp.execute(MigrateContinue { state: MigrationStatus::PreSwitchover }).await?;
         loop {
             match watch.next().await {
-                Waited::Qemu(What::Migration(MigrationStatus::Completed)) => break,
+                Waited::Qemu(What::Migration(
+                    MigrationStatus::Completed | MigrationStatus::PostcopyActive,
+                )) => break,
                 Waited::Qemu(What::Migration(status)) if has_failed(&status) => {
                     return Err(stream_failed(&stopped.live, &status).await);
                 }
@@ -566,6 +578,7 @@ async fn complete(
     let completed = timeout(SWITCHOVER_TIMEOUT, completing).await;
     match completed.unwrap_or(Err(Failure::SwitchoverTimedOut { after: SWITCHOVER_TIMEOUT })) {
         Ok(()) => Ok(stopped),
+        Err(_) if postcopy::has_switched(&stopped.live).await => Ok(stopped),
         Err(failure) => Err(Box::new((stopped.keep(), failure))),
     }
 }
@@ -630,6 +643,7 @@ async fn source_qemu(process: Option<&Process>) -> SourceQemu {
         }
         // It was continued after it had completed.
         (_, Some(MigrationStatus::Completed)) => SourceQemu::Here,
+        (_, Some(status)) if qemu::migrate::postcopy::has_switched(&status) => SourceQemu::Serving,
         (_, Some(_)) => SourceQemu::Migrating,
     }
 }

@@ -122,7 +122,7 @@ pub(crate) async fn abandon(live: &Live) {
         }
     };
     match timeout(ABANDON_TIMEOUT, client.abandon(id)).await {
-        Ok(Ok(verdict @ api::Verdict::Running { .. })) => {
+        Ok(Ok(verdict @ (api::Verdict::Running { .. } | api::Verdict::Filling { .. }))) => {
             tracing::error!(migration = %id, ?verdict, "the target says that the guest runs there: look at both hosts");
         }
         Ok(Ok(verdict)) => tracing::info!(migration = %id, ?verdict, "the target gives everything back"),
@@ -138,7 +138,7 @@ pub(crate) async fn abandon(live: &Live) {
 ///
 /// A QEMU that sends over several encrypted connections can die of a cancel, see `Means::multifd_channels`. Another order
 /// of commands would not help it: a target that dies does the same to it.
-async fn stop_stream(process: &Process) {
+pub(super) async fn stop_stream(process: &Process) {
     let mut events = Events::of(&process.qmp);
     let cancelling = async {
         if !over(process).await {

@@ -7,13 +7,14 @@
 //! ```
 
 mod cold;
+mod fill;
 mod known;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use api::{Finding, Offer, Outcome, ResolveAs, Role, Settlement, Ticket, Verdict};
+use api::{Finding, Listening, Offer, Outcome, ResolveAs, Role, Settlement, Ticket, Verdict};
 use backon::Retryable;
 use domain::Definition;
 use migration::handover::{
@@ -34,7 +35,7 @@ use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
-use self::known::target_qemu;
+use self::known::{takes_memory, target_qemu};
 use super::mirror::{self, came_with, make_images};
 use crate::failure::Failure;
 use crate::guest::{self, Guest, GuestRecord, frozen_uuid, give_back, launch, read_owner, watch_balloon};
@@ -42,7 +43,7 @@ use crate::journal::Journal;
 use crate::keeper::Reply;
 use crate::landing::Landing;
 use crate::limits::{
-    ANNOUNCE, DRIVE_QUEUE, FORWARDING_GRACE, LOADED_TIMEOUT, OWNER_TRIES_MAX, RESUME_TIMEOUT,
+    ANNOUNCE, DRIVE_QUEUE, FORWARDING_GRACE, LOADED_PAUSE, LOADED_TIMEOUT, OWNER_TRIES_MAX, RESUME_TIMEOUT,
     SETTLEMENT_EVERY, SETTLEMENT_UNKNOWN_MAX,
 };
 use crate::networks::bridge_of;
@@ -54,7 +55,9 @@ use crate::tracker::{Begin, Tracker, rfc3339, unix_ms};
 /// What the task is told while it works.
 pub(crate) enum Said {
     /// The source's irrevocable word.
-    Pledge { token: Uuid, reply: Reply<Verdict> },
+    Pledge { token: Uuid, nothing_left: bool, reply: Reply<Verdict> },
+    /// The connection for memory broke: where is the rest to be sent?
+    Listen { token: Uuid, reply: Reply<Listening> },
     /// The domain stays on the source.
     Abandon { reply: Reply<Verdict> },
     /// An operator's word.
@@ -127,11 +130,15 @@ struct Live {
 impl Live {
     /// What is known now.
     async fn knowledge(&self, continued: bool) -> TargetKnowledge {
+        let qemu = match &self.landing {
+            Some(landing) => cold::shut_off(landing, self.reached),
+            None => target_qemu(self.process.as_ref(), self.alive_since_prepared && !continued).await,
+        };
         TargetKnowledge {
-            qemu: match &self.landing {
-                Some(landing) => cold::shut_off(landing, self.reached),
-                None => target_qemu(self.process.as_ref(), self.alive_since_prepared && !continued).await,
-            },
+            qemu,
+            may_still_load: self.opened.postcopy
+                && qemu == TargetQemu::Incoming
+                && takes_memory(self.process.as_ref()).await,
             alive_since_prepared: self.alive_since_prepared,
             continued,
             ended: None,
@@ -211,6 +218,9 @@ pub(crate) async fn recover(begun: Begun, resumed: Resumed) -> Arrived {
     }
     if live.opened.offline.is_some() {
         return cold::recover_shut_off(live, last).await;
+    }
+    if last == Phase::Filling {
+        return fill::recover(Receiving::recovered(live.record.uuid, live)).await;
     }
     // A guest that stands for a reason of its own may have run here or not: the source is asked, nothing is taken up.
     let qemu = target_qemu(live.process.as_ref(), true).await;
@@ -304,6 +314,7 @@ async fn prepare(
         tls_hostname: node.config.host.clone(),
         token,
         warnings: receiving.live.coming.warnings.clone(),
+        postcopy: receiving.live.opened.postcopy,
     };
     Ok((receiving, ticket))
 }
@@ -325,6 +336,7 @@ fn opened(
         target: node.config.host.clone(),
         generation: offer.generation.saturating_sub(1),
         suspended: offer.suspended,
+        postcopy: offer.postcopy,
         offline,
         mirrored,
         keep_definition: false,
@@ -361,7 +373,7 @@ async fn open_door(
         multifd_channels: (offer.channels > 1).then_some(offer.channels),
         validate_uuid: true,
         dirty_bitmaps: !record.copied.is_empty(),
-        postcopy: false,
+        postcopy: offer.postcopy,
         tls: offer.encrypted.then(|| Tls {
             directory: node.config.tls_dir.clone(),
             hostname: None,
@@ -398,11 +410,14 @@ async fn wait(mut receiving: Receiving<Box<Live>>) -> Arrived {
     loop {
         match came(&mut receiving.live, events.as_mut(), &mut settlements).await {
             Came::Said(None) => return give_up(receiving, "the agent forgot the domain".into(), None).await,
-            Came::Said(Some(Said::Pledge { token, reply })) if token != receiving.live.opened.token => {
+            Came::Said(Some(Said::Pledge { token, reply, .. })) if token != receiving.live.opened.token => {
                 _ = reply.send(Err(Failure::WrongToken));
             }
-            Came::Said(Some(Said::Pledge { token: _, reply })) => {
+            Came::Said(Some(Said::Pledge { reply, .. })) => {
                 return pledged(receiving, events, Some(reply)).await;
+            }
+            Came::Said(Some(Said::Listen { reply, .. })) => {
+                _ = reply.send(Err(Failure::MigrationEnded { phase: "the guest does not run here yet" }));
             }
             Came::Said(Some(Said::Abandon { reply })) => {
                 return give_up(receiving, "the source keeps the domain".into(), Some(reply)).await;
@@ -429,7 +444,7 @@ async fn wait(mut receiving: Receiving<Box<Live>>) -> Arrived {
             Came::Source(Settlement::Moved) => {
                 return match receiving.live.knowledge(true).await.qemu {
                     TargetQemu::Gone => owned(receiving.live, None).await,
-                    TargetQemu::Incoming | TargetQemu::Loaded | TargetQemu::Ran => {
+                    TargetQemu::Incoming | TargetQemu::Loaded | TargetQemu::Filling | TargetQemu::Ran => {
                         pledged(receiving, events, None).await
                     }
                 };
@@ -520,8 +535,12 @@ async fn pledged(
         wait_loaded(&receiving.live).await;
         known = receiving.live.knowledge(false).await;
     }
+    while on_pledge(&known) == OnPledge::Wait {
+        wait_loaded(&receiving.live).await;
+        known = receiving.live.knowledge(false).await;
+    }
     match on_pledge(&known) {
-        OnPledge::Continue => grant(receiving, events, reply).await,
+        OnPledge::Continue | OnPledge::Wait => grant(receiving, events, reply).await,
         OnPledge::Refuse(proof) => {
             refuse(receiving, proof, "memory had not come in whole".into(), reply).await
         }
@@ -532,9 +551,14 @@ async fn pledged(
 
 /// Takes up a guest that runs here already.
 async fn adopt(receiving: Receiving<Box<Live>>, reply: Option<Reply<Verdict>>) -> Arrived {
-    answer(reply, Ok(Verdict::Running { resumed_at: None }));
     let pledge = receiving.live.pledge();
-    settle_in(receiving.loaded().grant(pledge).running()).await
+    let granted = receiving.loaded().grant(pledge);
+    if let Some(events) = fill::lacking(&granted.live).await {
+        answer(reply, Ok(Verdict::Filling { resumed_at: None, cut: false }));
+        return fill::fill(granted.filling(), events).await;
+    }
+    answer(reply, Ok(Verdict::Running { resumed_at: None }));
+    settle_in(granted.running()).await
 }
 
 async fn wait_loaded(live: &Live) {
@@ -542,7 +566,8 @@ async fn wait_loaded(live: &Live) {
     let mut events = Events::of(&process.qmp);
     let loading = async {
         while target_qemu(Some(process), live.alive_since_prepared).await == TargetQemu::Incoming {
-            if events.next().await == Err(EventsError::Gone) {
+            // Of a load in post-copy no event tells.
+            if timeout(LOADED_PAUSE, events.next()).await == Ok(Err(EventsError::Gone)) {
                 return;
             }
         }
@@ -566,13 +591,17 @@ async fn grant(
         return grant_suspended(receiving, reply).await;
     }
     let Some(mut events) = events else { return died(receiving.live, reply).await };
+    let lacking = fill::lacking(&receiving.live).await;
     match let_go(&receiving.live, &mut events).await {
         Continued::Runs { resumed_at } => {
-            answer(reply, Ok(Verdict::Running { resumed_at: resumed_at.clone() }));
+            answer(reply, Ok(fill::verdict(lacking.is_some(), resumed_at.clone())));
             let granted = receiving.loaded().grant(pledge);
             granted.live.begun.tracker.enter(Phase::Granted);
             granted.live.begun.tracker.record(|report| report.downtime.target_resumed_at = resumed_at);
-            settle_in(granted.running()).await
+            match lacking {
+                Some(events) => fill::fill(granted.filling(), events).await,
+                None => settle_in(granted.running()).await,
+            }
         }
         Continued::Refused { proof, reason } => refuse(receiving, proof, reason, reply).await,
         Continued::Gone => died(receiving.loaded().grant(pledge).lost().live, reply).await,
@@ -612,7 +641,7 @@ async fn let_go(live: &Live, events: &mut Events) -> Continued {
         match on_pledge(&live.knowledge(true).await) {
             OnPledge::Continue => continued = process.qmp.execute(Cont).await,
             OnPledge::Answer(_running) => return Continued::Runs { resumed_at: None },
-            OnPledge::Refuse(_) | OnPledge::Lose => return Continued::Gone,
+            OnPledge::Refuse(_) | OnPledge::Lose | OnPledge::Wait => return Continued::Gone,
         }
     }
 }
@@ -703,7 +732,7 @@ async fn give_up(receiving: Receiving<Box<Live>>, reason: String, reply: Option<
         OnPledge::Refuse(proof) => refuse(receiving, proof, reason, reply).await,
         OnPledge::Answer(_running) => adopt(receiving, reply).await,
         OnPledge::Lose => lost(receiving.live, reply).await,
-        OnPledge::Continue => unreachable!("nobody is continued when a migration is given up"),
+        OnPledge::Continue | OnPledge::Wait => unreachable!("nobody is continued when it is given up"),
     }
 }
 

@@ -134,7 +134,7 @@ fn row(failure: &Failure) -> Row {
         Failure::VerdictRefused { .. } => rows::VERDICT_REFUSED,
         Failure::VerdictLost { .. } => rows::VERDICT_LOST,
         Failure::Prepare(_) => rows::QEMU_NOT_PREPARED,
-        Failure::Listen(_) => rows::QEMU_NOT_LISTENING,
+        Failure::Listen(_) | Failure::Recover(_) => rows::QEMU_NOT_LISTENING,
         Failure::TicketAddress { .. } => rows::TICKET_ADDRESS,
         Failure::NotListening => rows::NOT_LISTENING,
         Failure::StillRuns { .. } => rows::STILL_RUNS,

@@ -130,10 +130,36 @@ impl Keeper {
             node: Arc::clone(&self.node),
             tracker: tracker.clone(),
             cancelled: cancel.clone(),
+            switch: Arc::default(),
             heard,
         };
+        let switch = Arc::clone(&begun.switch);
         let end = tokio::spawn(drive(begun));
-        self.state = State::Leaving { record, pid, keep_definition, tracker, cancel, says, end };
+        self.state = State::Leaving { record, pid, keep_definition, tracker, cancel, switch, says, end };
+    }
+
+    /// An operator wants the guest handed over before all its memory is on the target.
+    pub(super) fn postcopy(&mut self) -> Result<(), Failure> {
+        match &self.state {
+            State::Leaving { switch, tracker, .. } => match tracker.migration().report.phase {
+                MigrationPhase::Streaming if switch.is_allowed() => {
+                    switch.ask();
+                    Ok(())
+                }
+                MigrationPhase::Streaming => Err(self.wrong_state(
+                    "moving without post-copy",
+                    "cancel it and begin it again with --allow-postcopy",
+                )),
+                _before_or_after => Err(self.wrong_state(
+                    "at another point of its migration",
+                    "a guest is handed over while its memory goes over",
+                )),
+            },
+            State::Arriving { .. } => Err(Failure::WrongSide { role: "target" }),
+            State::ShutOff { .. } | State::Lent { .. } | State::Active { .. } => {
+                Err(Failure::MigrationEnded { phase: "nothing is moving" })
+            }
+        }
     }
 
     pub(super) fn cancel(&mut self) -> Result<(), Failure> {
@@ -162,7 +188,8 @@ impl Keeper {
     pub(super) async fn resolve(&mut self, word: api::ResolveAs, reply: Reply<()>) {
         match &self.state {
             State::Leaving { tracker, .. }
-                if tracker.migration().report.outcome != Some(Outcome::InDoubt) =>
+                if tracker.migration().report.outcome != Some(Outcome::InDoubt)
+                    && tracker.migration().report.phase != MigrationPhase::Serving =>
             {
                 let not_yet = "not in doubt: it ends by itself";
                 _ = reply

@@ -27,6 +27,10 @@ pub(crate) struct Migrate {
     /// Parallel connections for memory; more than one needs --plaintext or QEMU 10.2 [default: 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..), conflicts_with = "offline")]
     pub(crate) channels: Option<u8>,
+    /// Where memory does not go over quickly enough: let the guest go on at the target before all of it is there; until it
+    /// is, the guest is lost if QEMU ends on either host
+    #[arg(long, conflicts_with_all = ["offline", "channels", "copy_storage"])]
+    pub(crate) allow_postcopy: bool,
     /// Send memory unencrypted; disks are always encrypted
     #[arg(long, conflicts_with = "offline")]
     pub(crate) plaintext: bool,
@@ -128,6 +132,8 @@ pub(crate) enum Migrations {
     Watch(OneMigration),
     /// Ask the source to keep the domain, if that is still possible
     Cancel(OneMigration),
+    /// Hand the guest over now, and send the rest of its memory afterwards (begun with --allow-postcopy)
+    Postcopy(OneMigration),
     /// End a migration in doubt by your word about what happened on the other host
     ///
     /// A migration is in doubt when the source has given its word that it will not run the guest again and never heard

@@ -47,6 +47,16 @@ pub(super) async fn cancel(desk: &Desk<'_>, id: Uuid) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
+pub(super) async fn postcopy(desk: &Desk<'_>, id: Uuid) -> Result<Exit, Failure> {
+    desk.client.switch_to_postcopy(id).await?;
+    desk.printer.answer(&json!({ "switching": id }), |_| {
+        format!(
+            "Asked the agent to hand the guest over; `ferry migrations watch {id}` tells how it goes on.\n"
+        )
+    });
+    Ok(Exit::Done)
+}
+
 pub(super) async fn resolve(desk: &Desk<'_>, typed: &Resolve) -> Result<Exit, Failure> {
     let word = resolve::word(typed.word);
     let migration = desk.client.migration(typed.id).await?;

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
-use migration::handover::{Verdict, Word, resolve, settle};
+use migration::handover::{TargetQemu, Verdict, Word, resolve, settle};
 use migration::phase::Phase;
 use stateright::{Model, Property};
 
@@ -103,12 +103,14 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 fn has_failed(world: &World) -> bool {
     match world.source_qemu {
-        SourceProcess::Gone => true,
+        SourceProcess::Gone | SourceProcess::Halted => true,
         SourceProcess::Here => world.source_journal != Phase::Reserved,
         SourceProcess::Streaming
         | SourceProcess::PreSwitchover
         | SourceProcess::Switching
         | SourceProcess::Completed
+        | SourceProcess::SwitchingPostcopy
+        | SourceProcess::Serving
         | SourceProcess::Fresh => false,
     }
 }
@@ -125,6 +127,9 @@ fn is_ended_at_source(world: &World) -> bool {
         SourceProcess::Streaming
         | SourceProcess::PreSwitchover
         | SourceProcess::Switching
+        | SourceProcess::SwitchingPostcopy
+        | SourceProcess::Serving
+        | SourceProcess::Halted
         | SourceProcess::Completed => false,
     };
     tidy && matches!(world.source, SourceAgent::Ended { .. }) && !world.record.offered
@@ -136,7 +141,7 @@ fn is_ended(world: &World) -> bool {
     is_ended_at_source(world)
         && world.target != TargetAgent::Dead
         && match (world.record.host, world.target_end()) {
-            (_, None) => false,
+            (_, None | Some(Verdict::Filling)) => false,
             (Host::Source, Some(Verdict::Refused | Verdict::Lost)) => {
                 claims == [true, false]
                     && matches!(world.source_journal, Phase::Kept | Phase::Lost)
@@ -198,12 +203,17 @@ fn is_pledged(world: &World) -> bool {
     world.source == SourceAgent::Settling && world.source_qemu == SourceProcess::Completed
 }
 
+fn is_filling(world: &World) -> bool {
+    world.source_journal == Phase::Serving && world.target_view() == TargetQemu::Filling
+}
+
 macro_rules! crashes {
-    ($($machine:ident: $streaming:literal, $stopped:literal, $pledged:literal;)*) => {
+    ($($machine:ident: $streaming:literal, $stopped:literal, $pledged:literal, $filling:literal;)*) => {
         [$(
             Property::sometimes($streaming, |_: &Handover, w: &World| is_streaming(w) && w.can_crash(Machine::$machine)),
             Property::sometimes($stopped, |_, w| is_stopped(w) && w.can_crash(Machine::$machine)),
             Property::sometimes($pledged, |_, w| is_pledged(w) && w.can_crash(Machine::$machine)),
+            Property::sometimes($filling, |_, w| is_filling(w) && w.can_crash(Machine::$machine)),
         )*]
     };
 }
@@ -213,7 +223,11 @@ fn a_word_agrees(world: &World) -> bool {
     let view = world.source_view();
     let answers = Message::ALL.into_iter().filter_map(|message| match message {
         Message::Answer(verdict) if world.network.has(message) => Some(verdict),
-        Message::Pledge | Message::Abandon | Message::Question | Message::Answer(_) => None,
+        Message::Pledge
+        | Message::Abandon
+        | Message::Question
+        | Message::NothingLeft
+        | Message::Answer(_) => None,
     });
     let agrees = |word, verdict| match resolve(word, Some(verdict), view) {
         Ok(settled) => settled == settle(verdict, view),
@@ -246,7 +260,11 @@ fn always() -> Vec<Property<Handover>> {
             record_names_the_runner(w)
         }),
         Property::always("without a crash and without a word nothing is lost", |m: &Handover, w: &World| {
-            w.source_journal != Phase::Lost || crashed(w, &m.faults) || w.history.word
+            let excused = w.history.word || w.history.broke_unloaded;
+            w.source_journal != Phase::Lost || crashed(w, &m.faults) || excused
+        }),
+        Property::always("what a guest on the target still needs is never thrown away", |_, w: &World| {
+            w.history.breach != Some(Breach::EndedWhileServing)
         }),
         Property::always("a word against the target's answer is refused", |_, w| a_word_agrees(w)),
         Property::always("once nothing fails any more, it ends by itself", |m: &Handover, w: &World| {
@@ -263,6 +281,26 @@ fn reachable() -> Vec<Property<Handover>> {
         Property::sometimes("ends: moved", |_, w: &World| is_ended(w) && w.source_journal == Phase::Moved),
         Property::sometimes("ends: kept", |_, w: &World| is_ended(w) && w.source_journal == Phase::Kept),
         Property::sometimes("ends: lost", |_, w: &World| is_ended(w) && w.source_journal == Phase::Lost),
+        Property::sometimes("post-copy, ends: moved", |_, w: &World| {
+            is_ended(w) && w.source_journal == Phase::Moved && w.postcopy.filled
+        }),
+        Property::sometimes("post-copy, ends: lost", |_, w: &World| {
+            is_ended(w) && w.source_journal == Phase::Lost && w.history.ran_on_target && w.is_unfilled()
+        }),
+        Property::sometimes("post-copy, the switch fails, ends: kept", |_, w: &World| {
+            is_ended(w) && w.source_journal == Phase::Kept && w.postcopy.switched
+        }),
+        Property::sometimes("post-copy, the stream is cut while the guest runs", |_, w: &World| {
+            w.postcopy.cut && w.target_view() == TargetQemu::Filling
+        }),
+        Property::sometimes("post-copy, the target is cut off for good", |_, w: &World| {
+            w.network.has(Message::NothingLeft) && w.target_view() == TargetQemu::Filling
+        }),
+        Property::sometimes("post-copy, a pledge waits for the load", |_, w: &World| {
+            w.network.has(Message::Pledge)
+                && w.target_takes_memory()
+                && w.source_qemu == SourceProcess::Serving
+        }),
         Property::sometimes("in doubt in the journal", |_, w: &World| w.source_journal == Phase::InDoubt),
         Property::sometimes("kept after the pledge, by refused", |_, w: &World| {
             w.source == SourceAgent::Ended { heard: true }
@@ -313,7 +351,9 @@ impl Model for Handover {
     type Action = Action;
 
     fn init_states(&self) -> Vec<World> {
-        vec![World::new(self.faults)]
+        // With post-copy there is so much more that can happen that one message less is repeated.
+        let fewer = Faults { repetition: self.faults.repetition.saturating_sub(1), ..self.faults };
+        vec![World::new(self.faults, false), World::new(fewer, true)]
     }
 
     fn actions(&self, world: &World, actions: &mut Vec<Action>) {
@@ -330,10 +370,10 @@ impl Model for Handover {
         let mut properties = always();
         properties.extend(reachable());
         properties.extend(crashes! {
-            SourceAgent: "source agent dies at streaming", "source agent dies at stopped", "source agent dies after the pledge";
-            TargetAgent: "target agent dies at streaming", "target agent dies at stopped", "target agent dies after the pledge";
-            SourceQemu: "source QEMU dies at streaming", "source QEMU dies at stopped", "source QEMU dies after the pledge";
-            TargetQemu: "target QEMU dies at streaming", "target QEMU dies at stopped", "target QEMU dies after the pledge";
+            SourceAgent: "source agent dies at streaming", "source agent dies at stopped", "source agent dies after the pledge", "source agent dies while it fills";
+            TargetAgent: "target agent dies at streaming", "target agent dies at stopped", "target agent dies after the pledge", "target agent dies while it fills";
+            SourceQemu: "source QEMU dies at streaming", "source QEMU dies at stopped", "source QEMU dies after the pledge", "source QEMU dies while it fills";
+            TargetQemu: "target QEMU dies at streaming", "target QEMU dies at stopped", "target QEMU dies after the pledge", "target QEMU dies while it fills";
         });
         properties
     }

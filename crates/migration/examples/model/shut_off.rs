@@ -125,7 +125,14 @@ impl Halves {
         };
         // A journal of `Running` is not an end to the agent: it takes over once more, and says the same.
         let ended = self.target_end().filter(|end| *end != Verdict::Running);
-        Some(TargetKnowledge { qemu, alive_since_prepared: false, continued: false, ended })
+        let knowledge = TargetKnowledge {
+            qemu,
+            alive_since_prepared: false,
+            continued: false,
+            may_still_load: false,
+            ended,
+        };
+        Some(knowledge)
     }
 
     fn handed(&self) -> Option<Record> {
@@ -213,7 +220,7 @@ impl Halves {
 
     fn is_heard(&self, message: Message) -> bool {
         match message {
-            Message::Pledge | Message::Abandon => self.target != Target::Dead,
+            Message::Pledge | Message::Abandon | Message::NothingLeft => self.target != Target::Dead,
             Message::Question | Message::Answer(_) => self.source != Source::Dead,
         }
     }
@@ -321,6 +328,7 @@ impl Halves {
         match (message, self.source) {
             (Message::Pledge, _) => self.answer(on_pledge),
             (Message::Abandon, _) => self.answer(on_abandon),
+            (Message::NothingLeft, _) => unreachable!("nothing fills"),
             // *Moved* counts as a pledge, *kept* as an abandonment.
             (Message::Question, Source::Ended { .. }) => {
                 let moved = self.source_journal == Phase::Moved;
@@ -330,6 +338,7 @@ impl Halves {
                 let pledged = Pledged::recovered(DOMAIN, GENERATION, ());
                 let end = match pledged.settle(verdict, SourceQemu::ShutOff) {
                     End::Moved(_) => Phase::Moved,
+                    End::Serving(_) => unreachable!("nothing runs"),
                     End::Kept(_) => Phase::Kept,
                     End::Lost(_) => Phase::Lost,
                 };
@@ -358,6 +367,7 @@ impl Halves {
                 Verdict::Refused
             }
             OnPledge::Answer(verdict) => verdict,
+            OnPledge::Wait => unreachable!("there is no QEMU that could still load"),
             OnPledge::Lose => unreachable!("there is no QEMU that could be gone"),
         };
         self.network.add(Message::Answer(verdict));

@@ -39,6 +39,10 @@ pub(crate) enum QemuMove {
     Load,
     /// The source's QEMU says `completed`.
     Complete,
+    /// Post-copy: the source's QEMU says `postcopy-active`.
+    Serve,
+    /// Post-copy: the last page has come to the target.
+    Fill,
     /// The source's QEMU notices that the target's is gone, and goes on by itself.
     NoticeTarget,
     /// The incoming QEMU ends because nothing comes any more.
@@ -47,7 +51,7 @@ pub(crate) enum QemuMove {
     TakeCont,
     /// Its agent died before QEMU read that `cont`.
     DropCont,
-    /// Fault: the stream breaks; the source's QEMU goes on by itself.
+    /// Fault: the stream breaks; the source's QEMU goes on by itself, or serves when it is taken up again.
     StreamBreaks,
     /// Fault: it refuses the `cont`, as when an image is locked.
     RefuseCont,
@@ -104,7 +108,12 @@ impl World {
             }
         }
         if self.left.stumble > 0 {
-            if matches!(self.source_qemu, SourceProcess::Streaming | SourceProcess::Switching) {
+            let is_serving = self.source_qemu == SourceProcess::Serving && !self.postcopy.filled;
+            let sends = matches!(
+                self.source_qemu,
+                SourceProcess::Streaming | SourceProcess::Switching | SourceProcess::SwitchingPostcopy
+            );
+            if sends || (is_serving && !self.postcopy.cut) {
                 actions.push(Action::Qemu(QemuMove::StreamBreaks));
             }
             if self.target_qemu == TargetProcess::LoadedContinuing {
@@ -121,7 +130,7 @@ impl World {
     fn qemu_moves(&self, actions: &mut Vec<Action>) {
         let mut push = |what| actions.push(Action::Qemu(what));
         match self.source_qemu {
-            SourceProcess::Streaming | SourceProcess::Switching
+            SourceProcess::Streaming | SourceProcess::Switching | SourceProcess::SwitchingPostcopy
                 if !self.target_takes_memory() && !self.sent =>
             {
                 push(QemuMove::NoticeTarget);
@@ -133,8 +142,25 @@ impl World {
                     push(QemuMove::NoticeTarget);
                 }
             }
-            SourceProcess::Switching => push(QemuMove::SendAll),
+            SourceProcess::SwitchingPostcopy if self.sent => {
+                push(QemuMove::Serve);
+                if self.target_qemu == TargetProcess::Gone {
+                    push(QemuMove::NoticeTarget);
+                }
+            }
+            SourceProcess::Switching | SourceProcess::SwitchingPostcopy => push(QemuMove::SendAll),
+            SourceProcess::Serving if self.postcopy.filled => push(QemuMove::Complete),
+            SourceProcess::Serving => {
+                let takes = matches!(
+                    self.target_qemu,
+                    TargetProcess::Loaded | TargetProcess::LoadedContinuing | TargetProcess::Ran
+                );
+                if takes && !self.postcopy.cut {
+                    push(QemuMove::Fill);
+                }
+            }
             SourceProcess::PreSwitchover
+            | SourceProcess::Halted
             | SourceProcess::Here
             | SourceProcess::Completed
             | SourceProcess::Fresh
@@ -166,12 +192,15 @@ impl World {
     /// The stream had begun and its sender is no longer there to go on with it.
     fn stream_is_dead(&self) -> bool {
         self.source_journal != migration::phase::Phase::Reserved
-            && matches!(self.source_qemu, SourceProcess::Here | SourceProcess::Gone | SourceProcess::Fresh)
+            && matches!(
+                self.source_qemu,
+                SourceProcess::Here | SourceProcess::Halted | SourceProcess::Gone | SourceProcess::Fresh
+            )
     }
 
     fn is_heard(&self, message: Message) -> bool {
         match message {
-            Message::Pledge | Message::Abandon => self.target != TargetAgent::Dead,
+            Message::Pledge | Message::Abandon | Message::NothingLeft => self.target != TargetAgent::Dead,
             Message::Question | Message::Answer(_) => self.source != SourceAgent::Dead,
         }
     }
@@ -204,7 +233,7 @@ impl World {
         }
         self.network.iter().find_map(|message| match message {
             Message::Answer(verdict) => resolve(word, Some(verdict), self.source_view()).ok(),
-            Message::Pledge | Message::Abandon | Message::Question => None,
+            Message::Pledge | Message::Abandon | Message::Question | Message::NothingLeft => None,
         })
     }
 
@@ -268,7 +297,7 @@ impl World {
 
     fn hear(&mut self, message: Message) {
         match message {
-            Message::Pledge | Message::Abandon => self.target_hears(message),
+            Message::Pledge | Message::Abandon | Message::NothingLeft => self.target_hears(message),
             Message::Question | Message::Answer(_) => self.source_hears(message),
         }
     }
@@ -280,18 +309,41 @@ impl World {
             QemuMove::Load if self.target_qemu == TargetProcess::IncomingContinued => self.start_at_target(),
             QemuMove::Load => self.target_qemu = TargetProcess::Loaded,
             QemuMove::Complete => self.source_qemu = SourceProcess::Completed,
-            QemuMove::NoticeTarget => self.go_on_at_source(),
+            QemuMove::Serve => self.source_qemu = SourceProcess::Serving,
+            QemuMove::Fill => self.postcopy.filled = true,
+            QemuMove::NoticeTarget => self.fail_at_source(),
             QemuMove::IncomingEnds => self.target_qemu = TargetProcess::Gone,
             QemuMove::TakeCont => self.start_at_target(),
             QemuMove::DropCont => self.target_qemu = TargetProcess::Loaded,
             QemuMove::StreamBreaks => {
                 self.left.stumble -= 1;
-                self.go_on_at_source();
+                self.fail_at_source();
             }
             QemuMove::RefuseCont => {
                 self.left.stumble -= 1;
                 self.target_qemu = TargetProcess::Loaded;
             }
+        }
+    }
+
+    /// The stream is broken, and the source's QEMU does what it does then.
+    fn fail_at_source(&mut self) {
+        match self.source_qemu {
+            SourceProcess::SwitchingPostcopy => self.source_qemu = SourceProcess::Halted,
+            // The target's QEMU fails for good: it was still taking the machine's state in.
+            SourceProcess::Serving if self.target_takes_memory() => {
+                self.target_qemu = TargetProcess::Gone;
+                self.history.broke_unloaded = true;
+            }
+            SourceProcess::Serving => self.postcopy.cut = true,
+            SourceProcess::Here
+            | SourceProcess::Streaming
+            | SourceProcess::PreSwitchover
+            | SourceProcess::Switching
+            | SourceProcess::Completed
+            | SourceProcess::Halted
+            | SourceProcess::Fresh
+            | SourceProcess::Gone => self.go_on_at_source(),
         }
     }
 

@@ -1,14 +1,16 @@
 //! What the target's agent does; as [`crate::source`] for the source's. Main type: [`TargetStep`].
 
 use migration::handover::{
-    OnPledge, TargetQemu, TargetRecovery, Verdict, on_abandon, on_pledge, recover_target,
+    OnPledge, TargetQemu, TargetRecovery, Verdict, is_cut_off, on_abandon, on_pledge, recover_target,
 };
 use migration::owner::OwnerRecord;
 use migration::phase::Phase;
 use migration::source::Pledge;
 use migration::target::Receiving;
 
-use crate::world::{Breach, DOMAIN, GENERATION, Host, Message, Record, TargetAgent, TargetProcess, World};
+use crate::world::{
+    Breach, DOMAIN, GENERATION, Host, Message, Record, SourceProcess, TargetAgent, TargetProcess, World,
+};
 
 /// One step of the target's agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +42,7 @@ impl World {
         if saw_it_run && self.handed().is_some() {
             steps.push(TargetStep::WriteRecord);
         }
-        if open && self.target_owns() {
+        if open && self.target_owns() && !self.is_unfilled() {
             steps.push(TargetStep::WriteRunning);
         }
         if matches!(self.target_end(), Some(Verdict::Refused | Verdict::Lost))
@@ -52,10 +54,15 @@ impl World {
 
     /// What the target's agent says (again) now.
     pub(crate) fn target_says(&self) -> Option<TargetStep> {
-        let TargetAgent::Up { made_qemu: false, .. } = self.target else { return None };
-        let asks = self.target_end().is_none()
-            && recover_target(self.target_view()) == TargetRecovery::AskSource
-            && !self.network.has(Message::Question);
+        let TargetAgent::Up { made_qemu, .. } = self.target else { return None };
+        let view = self.target_view();
+        let is_unserved = self.postcopy.cut || self.source_qemu != SourceProcess::Serving;
+        let asks = match recover_target(view) {
+            TargetRecovery::AskSource => !made_qemu,
+            TargetRecovery::Adopt => view == TargetQemu::Filling && is_unserved,
+            TargetRecovery::Wait => false,
+        };
+        let asks = asks && self.target_end().is_none() && !self.network.has(Message::Question);
         asks.then_some(TargetStep::Ask)
     }
 
@@ -88,6 +95,8 @@ impl World {
         match message {
             Message::Pledge => self.answer(on_pledge(&known)),
             Message::Abandon => self.answer(on_abandon(&known)),
+            Message::NothingLeft if is_cut_off(known.qemu, true) => self.answer(OnPledge::Lose),
+            Message::NothingLeft => self.answer(on_pledge(&known)),
             Message::Question | Message::Answer(_) => unreachable!("{message:?} goes to the source"),
         }
     }
@@ -95,6 +104,8 @@ impl World {
     fn answer(&mut self, decision: OnPledge) {
         match decision {
             OnPledge::Continue => self.send_cont(),
+            // The source says it again.
+            OnPledge::Wait => {}
             // The journal comes first and forbids every `cont`; QEMU ends afterwards, also after a crash.
             OnPledge::Refuse(proof) => {
                 let _given_back = Receiving::recovered(DOMAIN, ()).refuse(proof);

@@ -70,6 +70,12 @@ pub(crate) enum SourceProcess {
     Switching,
     /// `postmigrate`.
     Completed,
+    /// Post-copy: stopped by its agent, and told to switch.
+    SwitchingPostcopy,
+    /// Post-copy: `postcopy-active`, or its stream is cut.
+    Serving,
+    /// A switch to post-copy failed: the guest stands, because its agent had stopped it.
+    Halted,
     /// Another QEMU: the domain was booted afresh.
     Fresh,
     Gone,
@@ -99,15 +105,19 @@ pub(crate) enum Message {
     Abandon,
     /// Target: how did it end?
     Question,
+    /// Source: the pledge, and nothing is left here to serve the guest with.
+    NothingLeft,
     /// Target, to a pledge or to an abandonment.
     Answer(Verdict),
 }
 
 impl Message {
-    pub(crate) const ALL: [Message; 6] = [
+    pub(crate) const ALL: [Message; 8] = [
         Message::Pledge,
         Message::Abandon,
         Message::Question,
+        Message::NothingLeft,
+        Message::Answer(Verdict::Filling),
         Message::Answer(Verdict::Running),
         Message::Answer(Verdict::Refused),
         Message::Answer(Verdict::Lost),
@@ -121,6 +131,8 @@ impl Message {
             Message::Answer(Verdict::Running) => 8,
             Message::Answer(Verdict::Refused) => 16,
             Message::Answer(Verdict::Lost) => 32,
+            Message::NothingLeft => 64,
+            Message::Answer(Verdict::Filling) => 128,
         }
     }
 }
@@ -198,6 +210,21 @@ pub(crate) enum Breach {
     ContinuedWhileIncoming,
     /// The target answers *running* to a source that never pledged.
     RunsWithoutPledge,
+    /// The source's QEMU was ended while the guest on the target still needed memory from it.
+    EndedWhileServing,
+}
+
+/// Post-copy, beyond what the two QEMUs show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Postcopy {
+    /// Both sides set the capability.
+    pub(crate) allowed: bool,
+    /// The source's agent gave the command.
+    pub(crate) switched: bool,
+    /// The connection is broken and can be taken up again.
+    pub(crate) cut: bool,
+    /// Everything has come to the target.
+    pub(crate) filled: bool,
 }
 
 /// What the agents cannot know, and the properties ask for.
@@ -211,6 +238,9 @@ pub(crate) struct History {
     pub(crate) went_on: bool,
     /// An operator's word was taken.
     pub(crate) word: bool,
+    /// The stream broke after the source had begun to serve and before the target had loaded the machine's state: QEMU
+    /// cannot take that up again.
+    pub(crate) broke_unloaded: bool,
     pub(crate) breach: Option<Breach>,
 }
 
@@ -221,7 +251,7 @@ pub(crate) struct Faults {
     pub(crate) target_agent: u8,
     pub(crate) source_qemu: u8,
     pub(crate) target_qemu: u8,
-    /// The memory stream breaks, or QEMU refuses a `cont`.
+    /// The memory stream breaks (in post-copy too), or QEMU refuses a `cont`.
     pub(crate) stumble: u8,
     pub(crate) loss: u8,
     pub(crate) repetition: u8,
@@ -266,7 +296,9 @@ pub(crate) struct World {
     pub(crate) target_journal: Phase,
     pub(crate) target_qemu: TargetProcess,
     /// The whole of the memory is on its way: the target can load it whatever becomes of the source.
+    /// In post-copy: the machine's state is.
     pub(crate) sent: bool,
+    pub(crate) postcopy: Postcopy,
     pub(crate) record: Record,
     pub(crate) network: Network,
     pub(crate) history: History,
@@ -284,6 +316,9 @@ impl std::fmt::Display for World {
             "owner: {:?} {}{offered}; under way: {:?}",
             self.record.host, self.record.generation, self.network
         )?;
+        if self.postcopy.switched {
+            write!(f, "; {:?}", self.postcopy)?;
+        }
         match self.history.breach {
             Some(breach) => write!(f, "; broken: {breach:?}"),
             None => Ok(()),
@@ -293,7 +328,7 @@ impl std::fmt::Display for World {
 
 impl World {
     /// The target has answered the offer; the source is about to send memory.
-    pub(crate) fn new(left: Faults) -> World {
+    pub(crate) fn new(left: Faults, postcopy_allowed: bool) -> World {
         World {
             source: SourceAgent::Driving,
             source_journal: Phase::Reserved,
@@ -302,6 +337,7 @@ impl World {
             target_journal: Phase::Receiving,
             target_qemu: TargetProcess::Incoming,
             sent: false,
+            postcopy: Postcopy { allowed: postcopy_allowed, switched: false, cut: false, filled: false },
             record: Record { host: Host::Source, generation: GENERATION, offered: false },
             network: Network::EMPTY,
             history: History {
@@ -309,6 +345,7 @@ impl World {
                 booted: false,
                 went_on: false,
                 word: false,
+                broke_unloaded: false,
                 breach: None,
             },
             left,
@@ -318,10 +355,12 @@ impl World {
     /// The source's QEMU, as its agent sees it.
     pub(crate) fn source_view(&self) -> SourceQemu {
         match self.source_qemu {
-            SourceProcess::Here | SourceProcess::Fresh => SourceQemu::Here,
-            SourceProcess::Streaming | SourceProcess::PreSwitchover | SourceProcess::Switching => {
-                SourceQemu::Migrating
-            }
+            SourceProcess::Here | SourceProcess::Fresh | SourceProcess::Halted => SourceQemu::Here,
+            SourceProcess::Streaming
+            | SourceProcess::PreSwitchover
+            | SourceProcess::Switching
+            | SourceProcess::SwitchingPostcopy => SourceQemu::Migrating,
+            SourceProcess::Serving => SourceQemu::Serving,
             SourceProcess::Completed => SourceQemu::Completed,
             SourceProcess::Gone => SourceQemu::Gone,
         }
@@ -332,6 +371,7 @@ impl World {
         match self.target_qemu {
             TargetProcess::Incoming | TargetProcess::IncomingContinued => TargetQemu::Incoming,
             TargetProcess::Loaded | TargetProcess::LoadedContinuing => TargetQemu::Loaded,
+            TargetProcess::Ran if self.is_unfilled() => TargetQemu::Filling,
             TargetProcess::Ran | TargetProcess::Fresh => TargetQemu::Ran,
             TargetProcess::Gone => TargetQemu::Gone,
         }
@@ -345,9 +385,15 @@ impl World {
                 qemu: self.target_view(),
                 alive_since_prepared: made_qemu,
                 continued,
+                may_still_load: self.postcopy.allowed,
                 ended: self.target_end(),
             }),
         }
+    }
+
+    /// The source switched to post-copy, and the target lacks memory.
+    pub(crate) fn is_unfilled(&self) -> bool {
+        self.postcopy.switched && !self.postcopy.filled
     }
 
     /// The owner record names the target.
@@ -386,6 +432,9 @@ impl World {
             SourceProcess::PreSwitchover
             | SourceProcess::Switching
             | SourceProcess::Completed
+            | SourceProcess::SwitchingPostcopy
+            | SourceProcess::Serving
+            | SourceProcess::Halted
             | SourceProcess::Gone => false,
         }
     }

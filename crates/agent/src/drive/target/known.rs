@@ -1,7 +1,7 @@
 //! What a target knows by asking its QEMU. It decides nothing and changes nothing. Main function: [`target_qemu`].
 
 use migration::handover::TargetQemu;
-use qemu::command::{QueryStatus, RunState};
+use qemu::command::{MigrationStatus, QueryMigrate, QueryStatus, RunState};
 use qemu::process::Process;
 
 use crate::drive::source::ask_again;
@@ -17,15 +17,37 @@ pub(super) async fn target_qemu(process: Option<&Process>, untouched: bool) -> T
         match process.qmp.execute(QueryStatus).await {
             Ok(status) => {
                 return match status.status {
-                    RunState::Running => TargetQemu::Ran,
+                    RunState::Running => ran(process).await,
                     RunState::Paused => TargetQemu::Loaded,
                     RunState::Prelaunch | RunState::Inmigrate => TargetQemu::Incoming,
                     _ if untouched => TargetQemu::Incoming,
-                    _ => TargetQemu::Ran,
+                    _ => ran(process).await,
                 };
             }
             Err(error) => tracing::warn!("QEMU does not say what it does: {error}"),
         }
         ask_again(process).await;
+    }
+}
+
+/// Its guest runs, or ran: whether all its memory is there.
+async fn ran(process: &Process) -> TargetQemu {
+    if lacks_memory(process).await { TargetQemu::Filling } else { TargetQemu::Ran }
+}
+
+/// Whether memory is still to come in post-copy. A QEMU that does not answer stands where it needs memory.
+pub(super) async fn lacks_memory(process: &Process) -> bool {
+    match process.qmp.execute(QueryMigrate).await {
+        Ok(info) => info.status.is_some_and(|status| qemu::migrate::postcopy::has_switched(&status)),
+        Err(_gone_or_silent) => process.exit().is_none(),
+    }
+}
+
+/// Whether a QEMU that is incoming has not failed.
+pub(super) async fn takes_memory(process: Option<&Process>) -> bool {
+    let Some(process) = process else { return false };
+    match process.qmp.execute(QueryMigrate).await {
+        Ok(info) => !matches!(info.status, Some(MigrationStatus::Failed | MigrationStatus::Cancelled)),
+        Err(_gone_or_silent) => process.exit().is_none(),
     }
 }

@@ -8,6 +8,7 @@ pub(super) mod check;
 pub(super) mod disks;
 pub(super) mod files;
 pub(super) mod link;
+pub(super) mod listen;
 pub(super) mod offer;
 pub(super) mod pledge;
 pub(super) mod pools;

@@ -30,7 +30,8 @@ pub(crate) async fn pledge(
         return Ok(Json(verdict));
     }
     let keeper = node.keeper(&domain.to_string())?;
-    let heard = keeper.ask(|reply| Ask::Arriving(Said::Pledge { token: pledge.token, reply })).await;
+    let Pledge { token, nothing_left } = pledge;
+    let heard = keeper.ask(|reply| Ask::Arriving(Said::Pledge { token, nothing_left, reply })).await;
     match heard {
         Some(verdict) => Ok(Json(verdict?)),
         // The task ended while the question was on its way: its end is the answer.

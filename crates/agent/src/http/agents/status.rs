@@ -23,7 +23,7 @@ pub(crate) async fn status(
 ) -> Result<Json<TargetStatus>, Refusal> {
     let (_domain, tracker) = party(&node, &asker, id, Role::Target)?;
     let phase = match verdict(&tracker) {
-        Some(Verdict::Running { .. }) => TargetPhase::Running,
+        Some(Verdict::Running { .. } | Verdict::Filling { .. }) => TargetPhase::Running,
         Some(Verdict::Refused { .. }) => TargetPhase::Refused,
         Some(Verdict::Lost { .. }) => TargetPhase::Lost,
         None if tracker.migration().report.phase == MigrationPhase::Granted => TargetPhase::Granted,

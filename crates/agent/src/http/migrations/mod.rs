@@ -3,6 +3,7 @@
 pub(super) mod cancel;
 pub(super) mod events;
 pub(super) mod list;
+pub(super) mod postcopy;
 pub(super) mod resolve;
 pub(super) mod show;
 
