@@ -25,11 +25,12 @@ use qemu::migrate::postcopy;
 use qemu::migrate::{Events, EventsError, What};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::settle::{Heard, Question, moved, put, take_word};
 use super::source::{Left, Live, Said};
 use super::stay::{enter, lose, stop_stream};
-use super::watch::{Waited, Watch};
+use super::watch::{Waited, Watch, show_figures};
 use crate::failure::{Failure, chain};
 use crate::limits::{PULSE_EVERY, PULSE_FAILURES_MAX, PULSE_TIMEOUT};
 
@@ -67,7 +68,12 @@ pub(super) fn is_possible(live: &Live, request: &MigrationRequest) -> bool {
 }
 
 /// The target has made room.
-pub(super) fn allow(live: &Live, ticket: &Ticket) {
+pub(super) fn allow(live: &Live, request: &MigrationRequest, ticket: &Ticket) {
+    if request.allow_postcopy && !ticket.postcopy {
+        let note = "it goes without post-copy: the target's agent is too old for it, or the guest is suspended, or there are \
+                    several connections or disks that go with it";
+        live.begun.tracker.note(note.to_owned());
+    }
     live.begun.switch.allowed.store(ticket.postcopy, Ordering::Relaxed);
 }
 
@@ -123,6 +129,8 @@ pub(super) async fn serve(mut serving: Serving<Box<Live>>) -> Left {
     serving.live.begun.tracker.enter(Phase::Serving);
     let generation = serving.generation();
     let mut events = serving.live.process.as_ref().map(|process| Events::of(&process.qmp));
+    let figures = |process| tokio::spawn(show_figures(process, serving.live.begun.tracker.clone()));
+    let _figures = serving.live.process.clone().map(figures).map(AbortOnDropHandle::new);
     let (mut question, mut silent) = (Question::Pledge, 0);
     loop {
         let mut why = String::new();

@@ -158,7 +158,7 @@ async fn doubt(mut pledged: Pledged<Box<Live>>, question: Question) -> Left {
 }
 
 /// Whether the owner record beside the disk says that the target has run the guest. The target wrote it, so it is an answer.
-async fn is_handed(live: &Live, generation: u64) -> bool {
+pub(super) async fn is_handed(live: &Live, generation: u64) -> bool {
     let Some(path) = &live.record.owner_record else { return false };
     let record = read_owner(path).await.ok().flatten();
     record.is_some_and(|record| record.host == live.target && record.generation == generation + 1)

@@ -273,7 +273,7 @@ async fn towards_the_pledge(
 ) -> Result<Stopped<Box<Live>>, Broken> {
     let mut watch = Watch::new(&reserved.live, events);
     let reserved = take_turn(reserved, watch.failed()).await?;
-    postcopy::allow(&reserved.live, ticket);
+    postcopy::allow(&reserved.live, &wish.request, ticket);
     let streaming = open_stream(reserved, wish).await?;
     let (streaming, mirroring) = send_disks(streaming, &mut watch).await?;
     let streaming = send_memory(streaming, wish, ticket).await?;

@@ -7,10 +7,12 @@ use migration::source::Kept;
 use qemu::command::{
     Cont, MigrateCancel, MigrationStatus, QueryMigrate, QueryStatus, RunState, Yank, YankInstance,
 };
+use qemu::migrate::postcopy::has_switched;
 use qemu::migrate::{Events, EventsError};
 use qemu::process::Process;
 use tokio::time::timeout;
 
+use super::settle::is_handed;
 use super::source::{Left, Live, ask_again, back};
 use crate::failure::Failure;
 use crate::guest::{change_owner, give_back};
@@ -83,7 +85,11 @@ pub(crate) async fn lose(live: Box<Live>, generation: u64, failure: Failure) -> 
     abandon(&live).await;
     withdraw(&live, generation).await;
     give_back(&live.begun.node, &live.record, live.process.as_ref()).await;
-    let mend = "the disks are intact: `ferry start` boots the domain afresh".to_owned();
+    let place = match is_handed(&live, generation).await {
+        true => format!(" on {}", live.target),
+        false => String::new(),
+    };
+    let mend = format!("the disks are intact: `ferry start` boots the domain afresh{place}");
     live.begun.tracker.end(Phase::Lost, Outcome::Lost, Some(reason.clone()), Some(mend));
     Left::Lost(reason)
 }
@@ -171,18 +177,18 @@ async fn until_over(process: &Process, events: &mut Events) {
     }
 }
 
-/// Whether no migration is under way.
+/// Whether no migration is under way that could be cancelled.
 async fn over(process: &Process) -> bool {
     match process.qmp.execute(QueryMigrate).await {
-        Ok(info) => matches!(
-            info.status,
-            None | Some(
+        Ok(info) => info.status.is_none_or(|status| {
+            matches!(
+                status,
                 MigrationStatus::None
                     | MigrationStatus::Completed
                     | MigrationStatus::Failed
                     | MigrationStatus::Cancelled
-            )
-        ),
+            ) || has_switched(&status)
+        }),
         Err(_gone) => process.exit().is_some(),
     }
 }

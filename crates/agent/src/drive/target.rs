@@ -35,7 +35,7 @@ use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
-use self::known::{takes_memory, target_qemu};
+use self::known::{takes_memory, target_qemu, wait_loaded};
 use super::mirror::{self, came_with, make_images};
 use crate::failure::Failure;
 use crate::guest::{self, Guest, GuestRecord, frozen_uuid, give_back, launch, read_owner, watch_balloon};
@@ -43,8 +43,8 @@ use crate::journal::Journal;
 use crate::keeper::Reply;
 use crate::landing::Landing;
 use crate::limits::{
-    ANNOUNCE, DRIVE_QUEUE, FORWARDING_GRACE, LOADED_PAUSE, LOADED_TIMEOUT, OWNER_TRIES_MAX, RESUME_TIMEOUT,
-    SETTLEMENT_EVERY, SETTLEMENT_UNKNOWN_MAX,
+    ANNOUNCE, DRIVE_QUEUE, FORWARDING_GRACE, OWNER_TRIES_MAX, RESUME_TIMEOUT, SETTLEMENT_EVERY,
+    SETTLEMENT_UNKNOWN_MAX,
 };
 use crate::networks::bridge_of;
 use crate::node::Node;
@@ -253,7 +253,7 @@ async fn prepare(
     let offline = offer.offline.then(|| cold::carried(&node, record.uuid, &offer, &coming));
     let mirrored = mirror::coming(&node, &offer, &coming.older).await?;
     let opened = opened(&node, definition, &offer, offline, mirrored);
-    let (id, token) = (opened.migration, opened.token);
+    let id = opened.migration;
     let offered = Offered::new(opened.domain, ());
     let journal = Journal::create(node.store.journal_path(id), opened.clone()).await?;
     let ready = async {
@@ -309,14 +309,18 @@ async fn prepare(
     });
     let receiving = prepared.receiving();
     receiving.live.begun.tracker.enter(Phase::Receiving);
-    let ticket = Ticket {
-        address,
-        tls_hostname: node.config.host.clone(),
-        token,
-        warnings: receiving.live.coming.warnings.clone(),
-        postcopy: receiving.live.opened.postcopy,
-    };
+    let ticket = ticket(&receiving.live, address);
     Ok((receiving, ticket))
+}
+
+fn ticket(live: &Live, address: String) -> Ticket {
+    Ticket {
+        address,
+        tls_hostname: live.begun.node.config.host.clone(),
+        token: live.opened.token,
+        warnings: live.coming.warnings.clone(),
+        postcopy: live.opened.postcopy,
+    }
 }
 
 /// What the journal begins with.
@@ -530,17 +534,16 @@ async fn pledged(
 ) -> Arrived {
     give_disks(&mut receiving.live).await;
     let mut known = receiving.live.knowledge(false).await;
-    if known.qemu == TargetQemu::Incoming {
-        // The source hears *completed* a moment before this QEMU has tidied up after the load.
-        wait_loaded(&receiving.live).await;
+    // The source hears *completed* a moment before this QEMU has tidied up after the load.
+    let mut waits = known.qemu == TargetQemu::Incoming;
+    while waits {
+        wait_loaded(receiving.live.process.as_ref(), receiving.live.alive_since_prepared).await;
         known = receiving.live.knowledge(false).await;
-    }
-    while on_pledge(&known) == OnPledge::Wait {
-        wait_loaded(&receiving.live).await;
-        known = receiving.live.knowledge(false).await;
+        waits = on_pledge(&known) == OnPledge::Wait;
     }
     match on_pledge(&known) {
-        OnPledge::Continue | OnPledge::Wait => grant(receiving, events, reply).await,
+        OnPledge::Continue => grant(receiving, events, reply).await,
+        OnPledge::Wait => unreachable!("it has been waited for"),
         OnPledge::Refuse(proof) => {
             refuse(receiving, proof, "memory had not come in whole".into(), reply).await
         }
@@ -559,22 +562,6 @@ async fn adopt(receiving: Receiving<Box<Live>>, reply: Option<Reply<Verdict>>) -
     }
     answer(reply, Ok(Verdict::Running { resumed_at: None }));
     settle_in(granted.running()).await
-}
-
-async fn wait_loaded(live: &Live) {
-    let Some(process) = &live.process else { return };
-    let mut events = Events::of(&process.qmp);
-    let loading = async {
-        while target_qemu(Some(process), live.alive_since_prepared).await == TargetQemu::Incoming {
-            // Of a load in post-copy no event tells.
-            if timeout(LOADED_PAUSE, events.next()).await == Ok(Err(EventsError::Gone)) {
-                return;
-            }
-        }
-    };
-    if timeout(LOADED_TIMEOUT, loading).await.is_err() {
-        tracing::error!("QEMU does not say that the guest is loaded");
-    }
 }
 
 /// Continues the guest, then answers, then tidies up: the guest runs before anybody hears of it.

@@ -135,7 +135,7 @@ pub(crate) async fn feel_pulse(client: Result<Client, Failure>, host: String, id
 }
 
 /// Reads QEMU's figures for the people who watch.
-async fn show_figures(process: Process, tracker: Tracker) {
+pub(super) async fn show_figures(process: Process, tracker: Tracker) {
     let began = Instant::now();
     let mut ticks = ticks(PROGRESS_EVERY);
     loop {

@@ -2,9 +2,12 @@
 
 use migration::handover::TargetQemu;
 use qemu::command::{MigrationStatus, QueryMigrate, QueryStatus, RunState};
+use qemu::migrate::{Events, EventsError};
 use qemu::process::Process;
+use tokio::time::timeout;
 
 use crate::drive::source::ask_again;
+use crate::limits::{LOADED_PAUSE, LOADED_TIMEOUT};
 
 /// What the target's QEMU is doing. One that lives and does not answer is asked until it does. `untouched`: nobody can have
 /// continued it, so a guest that stands for a reason of its own brought that from the source.
@@ -49,5 +52,24 @@ pub(super) async fn takes_memory(process: Option<&Process>) -> bool {
     match process.qmp.execute(QueryMigrate).await {
         Ok(info) => !matches!(info.status, Some(MigrationStatus::Failed | MigrationStatus::Cancelled)),
         Err(_gone_or_silent) => process.exit().is_none(),
+    }
+}
+
+/// Waits until a QEMU that is incoming has loaded, failed or ended; not for ever.
+pub(super) async fn wait_loaded(process: Option<&Process>, untouched: bool) {
+    let Some(process) = process else { return };
+    let mut events = Events::of(&process.qmp);
+    let loading = async {
+        while target_qemu(Some(process), untouched).await == TargetQemu::Incoming
+            && takes_memory(Some(process)).await
+        {
+            // Of a load in post-copy no event tells.
+            if timeout(LOADED_PAUSE, events.next()).await == Ok(Err(EventsError::Gone)) {
+                return;
+            }
+        }
+    };
+    if timeout(LOADED_TIMEOUT, loading).await.is_err() {
+        tracing::error!("QEMU does not say that the guest is loaded");
     }
 }
