@@ -27,6 +27,9 @@ pub struct CheckRequest {
     /// Whether memory is to go unencrypted.
     #[serde(default)]
     pub plaintext: bool,
+    /// Whether the guest may be handed over before its memory.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_postcopy: bool,
     /// Whether and how its disks are to go with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copy_storage: Option<CopyStorage>,
@@ -49,6 +52,7 @@ impl CheckRequest {
             skip: Vec::new(),
             channels: crate::migration::default_channels(),
             plaintext: false,
+            allow_postcopy: false,
             copy_storage: None,
             maps: Maps::default(),
             identity: Identity::default(),
@@ -63,6 +67,7 @@ impl CheckRequest {
             skip: request.skip.clone(),
             channels: request.channels,
             plaintext: request.plaintext,
+            allow_postcopy: request.allow_postcopy,
             copy_storage: request.copy_storage.clone(),
             maps: request.maps.clone(),
             identity: request.identity.clone(),

@@ -84,6 +84,8 @@ pub struct HostFacts {
     pub hugepage_default_bytes: Option<u64>,
     /// Huge pages by size.
     pub hugepages: Vec<HugepageFacts>,
+    /// Whether QEMU gets a userfaultfd from the kernel, without which it takes no guest in post-copy.
+    pub userfaultfd: Option<bool>,
     /// File descriptors that a QEMU may have open (`RLIMIT_NOFILE`).
     pub descriptors_max: Option<u64>,
     /// Free bytes where the agent keeps journals and definitions.

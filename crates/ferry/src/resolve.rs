@@ -174,6 +174,7 @@ pub(crate) fn check(typed: &Check) -> CheckRequest {
         only,
         skip,
         plaintext: typed.plaintext,
+        allow_postcopy: typed.allow_postcopy,
         copy_storage: copy(&typed.storage),
         maps: maps(&typed.storage),
         identity: identity(&typed.storage),

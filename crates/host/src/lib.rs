@@ -17,5 +17,5 @@ pub use facts::{Facts, FactsError, boot_id, free_space, uptime};
 pub use libvirt::{Known, libvirt_domain};
 pub use process::{process_time, thread_time};
 pub use processors::ProcessorTime;
-pub use resources::{Hugepages, clock_source, descriptors_max, hugepage_default, hugepages};
+pub use resources::{Hugepages, clock_source, descriptors_max, hugepage_default, hugepages, userfaultfd};
 pub use tsc::tsc_khz;

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 const HUGEPAGES: &str = "/sys/kernel/mm/hugepages";
+const UNPRIVILEGED_USERFAULTFD: &str = "/proc/sys/vm/unprivileged_userfaultfd";
 const CLOCK_SOURCE: &str = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
 
 /// Huge pages of one size (Documentation/admin-guide/mm/hugetlbpage.rst of the kernel).
@@ -53,6 +54,14 @@ pub fn hugepage_default() -> Option<u64> {
 #[must_use]
 pub fn clock_source() -> Option<String> {
     std::fs::read_to_string(CLOCK_SOURCE).ok().map(|text| text.trim().to_owned())
+}
+
+/// Whether a program started by this one gets a userfaultfd that stops the kernel's own accesses too (userfaultfd(2)): the
+/// kernel has it, and gives it to everybody or this is root. Where the kernel is older than the switch, 5.2, it is none.
+#[must_use]
+pub fn userfaultfd() -> bool {
+    std::fs::read_to_string(UNPRIVILEGED_USERFAULTFD)
+        .is_ok_and(|text| text.trim() == "1" || rustix::process::geteuid().is_root())
 }
 
 /// File descriptors that a program started by this one may have open (`RLIMIT_NOFILE` of getrlimit(2), the soft limit);

@@ -82,6 +82,7 @@ pub(crate) fn machine(host: &str) -> HostFacts {
             .into_iter()
             .map(|pages| HugepageFacts { size_bytes: pages.size_bytes, total: pages.total, free: pages.free })
             .collect(),
+        userfaultfd: Some(::host::userfaultfd()),
         descriptors_max: ::host::descriptors_max(),
         unknown,
         ..HostFacts::default()

@@ -42,6 +42,7 @@ pub(crate) async fn take_in(node: &Node, offer: &Offer) -> Result<Coming, Failur
     let facts = Facts {
         domain: DomainFacts {
             copies: offer.files.iter().map(copied).collect(),
+            postcopy: offer.postcopy,
             ..wants(domain, !offer.offline, offer.channels, offer.encrypted)
         },
         source: source(offer),

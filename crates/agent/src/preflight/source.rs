@@ -149,6 +149,7 @@ async fn examine(node: &Node, surveyed: &Surveyed, request: &CheckRequest) -> Re
         shared,
         moved: placing.moved(),
         keeps_source: request.identity.keep_source,
+        postcopy: request.allow_postcopy,
         ..wants(placing.definition.domain(), live, request.channels, !request.plaintext)
     };
     let facts = Facts { domain, source, guest, target, target_name: request.to.clone(), between };

@@ -81,6 +81,9 @@ pub(crate) struct Check {
     /// As for memory that goes unencrypted
     #[arg(long)]
     pub(crate) plaintext: bool,
+    /// As for a guest that may go on at the target before all its memory is there
+    #[arg(long, conflicts_with_all = ["offline", "channels", "copy_storage"])]
+    pub(crate) allow_postcopy: bool,
     #[command(flatten)]
     pub(crate) storage: Storage,
     /// Make the mends that take nothing from anybody, each shown first: a pool defined or started on the target, a bridge

@@ -44,6 +44,11 @@ pub(crate) fn ways(lab: &Lab, guest: &Guest) -> Result<()> {
         for (lie, rule, severity, condition) in VERSIONS {
             lying(lab, kvm2, lie, || expect(lab, &["web1"], real(rule, severity, condition)))?;
         }
+        let condition = "post-copy is allowed, and the target's QEMU cannot do it";
+        let words = ["web1", "--allow-postcopy"];
+        lying(lab, kvm2, r#"s/"postcopy-ram"/"no-postcopy"/g"#, || {
+            expect(lab, &words, real("postcopy-missing", "fail", condition))
+        })?;
         blocked(lab, guest)
     })
 }

@@ -138,6 +138,8 @@ pub struct DomainFacts {
     pub channels: u8,
     /// Whether memory goes encrypted.
     pub encrypted: bool,
+    /// Whether the guest may be handed over before its memory.
+    pub postcopy: bool,
     /// Devices of the source host in the guest's hands, for people: `PCI device 0000:06:02.0`.
     pub host_devices: Vec<String>,
     /// Character devices that are bound to something on the source.

@@ -62,6 +62,7 @@ mod nx;
 mod path;
 mod pool;
 mod port_unreachable;
+mod postcopy;
 mod qemu_newer;
 mod qemu_version;
 mod rule;
@@ -107,6 +108,7 @@ pub static RULES: &[&Rule] = &[
     &qemu_newer::QEMU_NEWER,
     &capabilities::MIGRATE_CAPABILITY_MISSING,
     &encrypted_channels::ENCRYPTED_CHANNELS,
+    &postcopy::POSTCOPY_MISSING,
     &blocked::MIGRATION_BLOCKED,
     &host_device::HOST_DEVICE,
     &local_character::LOCAL_CHARACTER,

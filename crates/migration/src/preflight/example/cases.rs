@@ -281,6 +281,24 @@ static CASES: &[Case] = &[
         },
     },
     Case {
+        rule: "postcopy-missing",
+        severity: Severity::Fail,
+        condition: "the target's kernel has no userfaultfd, and post-copy is allowed",
+        change: |facts| {
+            facts.domain.postcopy = true;
+            told(facts).host.userfaultfd = Some(false);
+        },
+    },
+    Case {
+        rule: "postcopy-missing",
+        severity: Severity::Fail,
+        condition: "the target's QEMU cannot do post-copy, which is allowed",
+        change: |facts| {
+            facts.domain.postcopy = true;
+            lacks(facts, "postcopy-ram");
+        },
+    },
+    Case {
         rule: "migration-blocked",
         severity: Severity::Fail,
         condition: "QEMU says that it cannot send a device",

@@ -50,8 +50,9 @@ pub fn pair() -> Facts {
     }
 }
 
-/// The same domain under KVM, with the host's own CPU.
+/// The same domain under KVM, with the host's own CPU; it may be handed over before its memory.
 pub fn kvm(facts: &mut Facts) {
+    facts.domain.postcopy = true;
     facts.domain.kvm = true;
     facts.domain.host_cpu = true;
 }
@@ -127,7 +128,7 @@ pub(super) fn cd_of_its_own(facts: &mut Facts, bytes: u64) {
 }
 
 fn host(name: &str) -> HostFacts {
-    let capabilities = ["events", "return-path", "pause-before-switchover", "multifd"];
+    let capabilities = ["events", "return-path", "pause-before-switchover", "multifd", "postcopy-ram"];
     let now_s = i64::try_from(NOW_MS / 1000).expect("small");
     HostFacts {
         host: name.into(),
@@ -144,6 +145,7 @@ fn host(name: &str) -> HostFacts {
         memory_available_bytes: Some(4 << 30),
         hugepage_default_bytes: Some(2 << 20),
         hugepages: vec![HugepageFacts { size_bytes: 2 << 20, total: 1024, free: 1024 }],
+        userfaultfd: Some(true),
         descriptors_max: Some(1024),
         state_free_bytes: Some(1 << 30),
         certificate: Some(CertificateFacts { from_s: now_s - DAY_S, until_s: now_s + 300 * DAY_S }),
