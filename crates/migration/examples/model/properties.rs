@@ -351,8 +351,10 @@ impl Model for Handover {
     type Action = Action;
 
     fn init_states(&self) -> Vec<World> {
-        // With post-copy there is so much more that can happen that one message less is repeated.
-        let fewer = Faults { repetition: self.faults.repetition.saturating_sub(1), ..self.faults };
+        // With post-copy so much more can happen that one message less is repeated, and nobody boots a second time.
+        let Faults { repetition, boot, .. } = self.faults;
+        let fewer =
+            Faults { repetition: repetition.saturating_sub(1), boot: boot.saturating_sub(1), ..self.faults };
         vec![World::new(self.faults, false), World::new(fewer, true)]
     }
 
