@@ -20,7 +20,7 @@ use crate::properties::Handover;
 use crate::shut_off::ShutOff;
 use crate::world::Faults;
 
-/// Two of each: some minutes on two cores.
+/// Two of each: a minute and a half on two cores.
 const FULL: Faults = Faults {
     source_agent: 2,
     target_agent: 2,
