@@ -36,6 +36,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::drive::converge::Steer;
 use crate::drive::source::{self, Left};
 use crate::drive::target::{self, Arrived, Coming};
 use crate::failure::Failure;
@@ -102,6 +103,8 @@ pub(crate) enum Ask {
     /// The same of a domain that is shut off, and as what it goes.
     MigrateOffline(MigrationRequest, Vec<api::Finding>, Box<Placing>, Reply<Uuid>),
     Cancel(Reply<()>),
+    /// For the task that takes a domain away while it runs.
+    Steer(Steer, Reply<()>),
     Resolve(api::ResolveAs, Reply<()>),
     /// A checked offer and its definitions.
     Offer(Box<(api::Offer, Coming)>, Reply<api::Ticket>),
@@ -333,6 +336,7 @@ impl Keeper {
                 self.migrate_offline(request, warnings, *placing, reply).await;
             }
             Ask::Cancel(reply) => _ = reply.send(self.cancel()),
+            Ask::Steer(steer, reply) => _ = reply.send(self.steer(steer)),
             Ask::Resolve(word, reply) => self.resolve(word, reply).await,
             Ask::Offer(offered, reply) => self.offer(*offered, reply),
             Ask::Arriving(said) => self.arriving(said).await,

@@ -43,6 +43,21 @@ pub struct Report {
     /// What was copied.
     #[serde(default)]
     pub copied: Option<Copied>,
+    /// What was decided to bring it to its end.
+    #[serde(default)]
+    pub decisions: Vec<Decided>,
+}
+
+/// Something that was decided.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Decided {
+    /// What: `blackout`, `throttle`, …
+    pub decision: String,
+    /// The round.
+    pub round: u64,
+    /// How much is taken from the guest's time, of a throttle.
+    #[serde(default)]
+    pub percent: Option<u8>,
 }
 
 /// What was copied with a domain.

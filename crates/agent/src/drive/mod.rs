@@ -4,6 +4,7 @@
 
 mod carry;
 pub(crate) mod cold;
+pub(crate) mod converge;
 pub(crate) mod mirror;
 mod settle;
 pub(crate) mod source;

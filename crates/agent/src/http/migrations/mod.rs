@@ -4,7 +4,9 @@ pub(super) mod cancel;
 pub(super) mod events;
 pub(super) mod list;
 pub(super) mod resolve;
+pub(super) mod settings;
 pub(super) mod show;
+pub(super) mod switchover;
 
 use crate::failure::Failure;
 use crate::tracker::Tracker;
