@@ -116,7 +116,7 @@ enum Event {
     Note { text: String },
     Progress { sent_bytes: u64 },
     Copying { sent_bytes: u64 },
-    Ended(Report),
+    Ended(Box<Report>),
 }
 
 /// What was heard so far.
@@ -127,7 +127,7 @@ struct Heard {
     entered_at: Option<Timestamp>,
     sent_bytes: u64,
     notes: Vec<String>,
-    ended: Option<Report>,
+    ended: Option<Box<Report>>,
     /// Something that is no event.
     strange: Option<String>,
     /// The watcher has ended.
@@ -242,7 +242,7 @@ impl Migration {
     pub fn wait_for_end(&self, within: Duration) -> Result<Report> {
         self.wait("its end", within, |heard| heard.ended.is_some())?;
         let heard = self.heard.0.lock().unwrap_or_else(PoisonError::into_inner);
-        heard.ended.clone().context("no end was told")
+        heard.ended.as_deref().cloned().context("no end was told")
     }
 
     /// The exit code of `ferry migrations watch`, which tells the outcome.

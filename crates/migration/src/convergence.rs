@@ -45,8 +45,8 @@ const JUDGED_EVERY: Duration = Duration::from_millis(100);
 const MARGIN: f64 = 1.25;
 /// A throttled guest is to write so much of what goes over: each round then leaves half of what the one before left.
 const AIM: f64 = 0.5;
-/// Least step in which a guest is slowed down further, in per cent of its time.
-const THROTTLE_STEP_PERCENT: u8 = 10;
+/// Rounds that find pages in QEMU's cache of what it sent: the first fills nothing, the second fills it.
+const ROUND_FIRST_COMPRESSED: u64 = 3;
 /// Pages that go over faster than the network's bytes by this factor are compressed.
 const COMPRESSED: f64 = 1.5;
 /// So much of the rate at which compressed pages went over is reckoned with for the blackout: those that are not in the cache go
@@ -232,7 +232,9 @@ impl Policy {
         }
         let mut decide = |decision, reason| decided.push(at(seen.round, seen.elapsed, decision, reason));
         if let Some(rates) = self.rates(seen) {
-            if let Some((decision, reason)) = self.switchover_bandwidth(rates) {
+            if seen.round > ROUND_FIRST_COMPRESSED
+                && let Some((decision, reason)) = self.switchover_bandwidth(rates)
+            {
                 decide(decision, reason);
             }
             if let Some((decision, reason)) = self.judge(seen, rates) {
@@ -386,14 +388,17 @@ impl Policy {
             self.told.blackout_ms = next_ms;
             return (Decision::Blackout { ms: next_ms }, reason);
         }
-        self.patience = ROUNDS_PATIENT;
         let (now, most) = (self.told.throttle_percent, self.allowed.throttle_percent_max);
         if now < most {
             let left_to_guest = 1.0 - f64::from(now) / 100.0;
             let dirty = seen.dirty_bytes_per_s.max(1) as f64;
             let wanted = ((1.0 - left_to_guest * AIM * rates.pages / dirty) * 100.0).clamp(0.0, 99.0).round();
-            let percent = (wanted as u8).max(now.saturating_add(THROTTLE_STEP_PERCENT)).min(most);
+            // A page that is written often counts once a round, so the guest may write far faster than that shows: at least half
+            // of the time that it has left is taken.
+            let percent = (wanted as u8).max(now + (100 - now).div_ceil(2)).min(most);
             self.told.throttle_percent = percent;
+            // The round in which QEMU applies it has left what the guest wrote before; the next one shows what it does.
+            self.patience = if percent < most { 1 } else { ROUNDS_PATIENT };
             // A slower guest leaves other amounts: they are held against each other only.
             (self.best, self.unthrottled) = (u64::MAX, 0);
             self.lefts.clear();

@@ -21,6 +21,7 @@ use qemu::capabilities::cpu::unavailable_features;
 use qemu::command::{MigrateContinue, MigrationStatus, QueryMigrate, QueryStatus, RunState};
 use qemu::migrate::{Events, Means, Side as End, Tls, What};
 use qemu::process::Process;
+use qemu::qmp::QmpError;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -490,11 +491,13 @@ async fn stop(
             // What QEMU says comes first: the guest may stand still already.
             biased;
             waited = watch.next() => waited,
-            Some(said) = streaming.live.begun.heard.recv() => match steered(&mut converging, said).await {
-                Ok(()) => continue,
-                Err(failure) => break Err(failure),
-            },
-            () = converging.due() => match converging.look().await {
+            Some(said) = streaming.live.begun.heard.recv() => {
+                match going_on(steered(&mut converging, said), watch).await {
+                    Ok(()) => continue,
+                    Err(failure) => break Err(failure),
+                }
+            }
+            () = converging.due() => match going_on(converging.look(), watch).await {
                 Ok(()) => continue,
                 Err(failure) => break Err(failure),
             },
@@ -529,6 +532,25 @@ async fn stop(
             Ok((stopped, Ahead { pledging, freshened }))
         }
         Err(failure) => Err(Box::new((streaming.keep(), failure))),
+    }
+}
+
+/// Lets something be asked of QEMU while memory goes over. A QEMU that ends or does not answer is no failure of what was asked: what is
+/// watched tells more of it.
+async fn going_on(
+    asked: impl Future<Output = Result<(), Failure>>,
+    watch: &mut Watch,
+) -> Result<(), Failure> {
+    let asked = tokio::select! {
+        asked = asked => asked,
+        failure = watch.broken() => Err(failure),
+    };
+    match asked {
+        Err(Failure::Qmp(error @ (QmpError::Gone | QmpError::TimedOut { .. }))) => {
+            tracing::warn!("what a round left was not seen: {error}");
+            Ok(())
+        }
+        asked => asked,
     }
 }
 

@@ -64,6 +64,14 @@ impl Watch {
         }
     }
 
+    /// What keeps it from going on though QEMU says nothing. Whatever QEMU says waits for [`Watch::next`]. Cancel safe.
+    pub(crate) async fn broken(&mut self) -> Failure {
+        tokio::select! {
+            () = self.cancelled.cancelled() => Failure::Cancelled,
+            ended = &mut self.pulse => ended.unwrap_or(Failure::Stopping),
+        }
+    }
+
     /// What comes next. Cancel safe.
     pub(crate) async fn next(&mut self) -> Waited {
         let gone = async {

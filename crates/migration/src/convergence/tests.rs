@@ -125,9 +125,22 @@ fn the_limit_of_a_saw_tooth_is_met_by_its_minimum() {
 #[test]
 fn a_blackout_that_no_bound_is_enough_for_is_followed_by_a_throttle() {
     let mut rounds = Rounds::of(ALLOWED, OnStuck::Keep);
-    let decided = rounds.leave(200 * MIB, 6);
+    let decided = rounds.leave(200 * MIB, 5);
     // As much is written as goes over: half of that leaves half in each round.
     assert_eq!(decided, [Decision::Blackout { ms: 300 }, Decision::Throttle { percent: 50 }]);
+}
+
+#[test]
+fn half_of_what_the_guest_has_left_is_taken_each_time() {
+    let mut rounds =
+        Rounds::of(Allowed { throttle_percent_max: 99, blackout_bound_ms: 30, ..ALLOWED }, OnStuck::Keep);
+    let decided = rounds.leave(200 * MIB, 40);
+    let percents = decided.iter().filter_map(|it| match it {
+        Decision::Throttle { percent } => Some(*percent),
+        _other => None,
+    });
+    assert_eq!(percents.collect::<Vec<_>>(), [50, 75, 88, 94, 97, 99]);
+    assert_eq!(decided.last(), Some(&Decision::Keep));
 }
 
 #[test]
@@ -221,6 +234,7 @@ fn qemu_is_told_how_fast_compressed_pages_go() {
     let told = |xbzrle| {
         let mut rounds = Rounds::of(Allowed { xbzrle, ..ALLOWED }, OnStuck::Keep);
         assert_eq!(rounds.leave(200 * MIB, 1), []);
+        rounds.leaves(180 * MIB);
         rounds.share = 0.1;
         let first = rounds.leaves(150 * MIB);
         rounds.leaves(100 * MIB);
