@@ -3,6 +3,7 @@
 
 mod bridge;
 mod carry;
+mod converge;
 mod drain;
 mod join;
 mod pool;
@@ -19,6 +20,7 @@ use uuid::Uuid;
 
 pub(crate) use self::bridge::BridgeFailure;
 pub(crate) use self::carry::CarryFailure;
+pub(crate) use self::converge::ConvergeFailure;
 pub(crate) use self::drain::DrainFailure;
 pub(crate) use self::join::JoinFailure;
 pub(crate) use self::pool::PoolFailure;
@@ -142,8 +144,6 @@ pub(crate) enum Failure {
     SourceQemuGone,
     #[error("the guest shut itself down while it was being moved")]
     GuestShutDown,
-    #[error("the guest stood still for {after:?} without the migration completing")]
-    SwitchoverTimedOut { after: Duration },
     #[error("the agent was restarted in the middle of it{}", .before.as_ref().map(|before| format!(" ({before})")).unwrap_or_default())]
     AgentRestarted { before: Option<String> },
     #[error("host {host} proved that the guest never ran there, and refused: {reason}")]
@@ -178,6 +178,8 @@ pub(crate) enum Failure {
     Carry(#[from] CarryFailure),
     #[error(transparent)]
     Drain(#[from] DrainFailure),
+    #[error(transparent)]
+    Converge(#[from] ConvergeFailure),
     #[error(transparent)]
     Copy(#[from] CopyFailure),
     #[error(transparent)]

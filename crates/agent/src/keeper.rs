@@ -36,6 +36,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::drive::converge::Steer;
 use crate::drive::postcopy::Switch;
 use crate::drive::source::{self, Left};
 use crate::drive::target::{self, Arrived, Coming};
@@ -104,6 +105,8 @@ pub(crate) enum Ask {
     MigrateOffline(MigrationRequest, Vec<api::Finding>, Box<Placing>, Reply<Uuid>),
     Cancel(Reply<()>),
     Postcopy(Reply<()>),
+    /// For the task that takes a domain away while it runs.
+    Steer(Steer, Reply<()>),
     Resolve(api::ResolveAs, Reply<()>),
     /// A checked offer and its definitions.
     Offer(Box<(api::Offer, Coming)>, Reply<api::Ticket>),
@@ -337,6 +340,7 @@ impl Keeper {
             }
             Ask::Cancel(reply) => _ = reply.send(self.cancel()),
             Ask::Postcopy(reply) => _ = reply.send(self.postcopy()),
+            Ask::Steer(steer, reply) => _ = reply.send(self.steer(steer)),
             Ask::Resolve(word, reply) => self.resolve(word, reply).await,
             Ask::Offer(offered, reply) => self.offer(*offered, reply),
             Ask::Arriving(said) => self.arriving(said).await,

@@ -104,6 +104,10 @@ pub(crate) const FORWARDING_GRACE: Duration = Duration::from_secs(5);
 /// Between two readings of a running migration's figures for the people who watch.
 pub(crate) const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 
+/// How long after a round's beginning it is looked at. QEMU stops the guest within it where the round before was the last but one:
+/// then it is asked nothing.
+pub(crate) const ROUND_LOOK_AFTER: Duration = Duration::from_millis(5);
+
 /// Connections that carry one file at once; no more than this host has processors, since each keeps one busy.
 pub(crate) const COPY_STREAMS_MAX: usize = 4;
 

@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use api::{CheckMode, CheckRequest, MigrationPhase, MigrationRequest, Plan, PlanFacts, Prediction, Severity};
 use client::{Client, ClientError};
+use migration::convergence::Allowed;
 use migration::plan::calibration::{self, Past};
-use migration::plan::rounds::Allowed;
 use migration::plan::{Asked, link, predict};
+use qemu::migrate::THROTTLE_PERCENT_MAX;
 use qemu::process::Process;
 use uuid::Uuid;
 
@@ -145,13 +146,14 @@ fn predicted(node: &Node, request: &MigrationRequest, seen: Seen, tried: Option<
     predict(&Asked { source, target, facts, allowed: allowed(request) }, &past)
 }
 
-/// What a migration may do to come to an end.
-fn allowed(request: &MigrationRequest) -> Allowed {
+/// What a migration may do to come to an end, where QEMU can do it.
+pub(crate) fn allowed(request: &MigrationRequest) -> Allowed {
     Allowed {
         blackout_ms: request.blackout_ms_max,
-        blackout_bound_ms: request.blackout_ms_max,
-        xbzrle: false,
-        throttle_percent_max: 0,
+        blackout_bound_ms: request.blackout_bound_ms,
+        xbzrle: request.channels <= 1,
+        throttle_percent_max: request.throttle_percent_max.min(THROTTLE_PERCENT_MAX),
+        deadline: request.deadline_s.map(Duration::from_secs),
         postcopy: false,
     }
 }

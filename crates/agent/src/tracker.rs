@@ -72,6 +72,7 @@ impl Tracker {
             copied: None,
             mirrored: None,
             prediction: None,
+            decisions: Vec::new(),
         };
         let tracker = Tracker::new(begin.role, report, true);
         tracker.enter(begin.phase);

@@ -6,6 +6,7 @@
 
 mod bridge;
 mod check;
+mod convergence;
 mod copy;
 mod definition;
 mod device;
@@ -29,6 +30,7 @@ mod verified;
 
 pub use bridge::{BRIDGE_NAME, Bridge, BridgeRequest, is_bridge_name};
 pub use check::{CheckMode, CheckReport, CheckRequest, Checked, Fix, Severity};
+pub use convergence::{Decided, Decision, OnStuck, Reason, Settings};
 pub use copy::{CloneRequest, ImportRequest, Imported, Snapshot, SnapshotRequest};
 pub use definition::{AutostartRequest, DefineRequest, EditRequest, Nvram, RenameRequest, SizeRequest};
 pub use device::{AttachRequest, DetachRequest, Device, MediaRequest, Scope};

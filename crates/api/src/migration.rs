@@ -5,7 +5,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::{CopyProgress, CopyReport, CopyStorage, Identity, Maps, MirrorReport, Prediction, Verified};
+use crate::{
+    CopyProgress, CopyReport, CopyStorage, Decided, Identity, Maps, MirrorReport, OnStuck, Prediction,
+    Verified,
+};
 
 /// `POST /domains/{domain}/migrations`: move a domain.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -21,6 +24,19 @@ pub struct MigrationRequest {
     /// Longest blackout that memory may cause, in milliseconds. QEMU: `downtime-limit`.
     #[serde(default = "default_blackout_ms_max")]
     pub blackout_ms_max: u64,
+    /// Longest blackout that memory may cause where the one wished cannot be had, in milliseconds.
+    #[serde(default = "default_blackout_bound_ms")]
+    pub blackout_bound_ms: u64,
+    /// How much of its time may be taken from a guest that writes faster than its memory goes over, in per cent, at most 99. QEMU:
+    /// `max-cpu-throttle`.
+    #[serde(default = "default_throttle_percent_max")]
+    pub throttle_percent_max: u8,
+    /// How long memory may go over before the migration counts as stuck, in seconds; absent: as long as rounds make progress.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline_s: Option<u64>,
+    /// What becomes of a migration that comes to no end by anything that it may do.
+    #[serde(default)]
+    pub on_stuck: OnStuck,
     /// Bandwidth for memory or files in bytes per second, 0 is without limit. QEMU: `max-bandwidth`.
     #[serde(default)]
     pub bandwidth_bytes_per_s: u64,
@@ -57,6 +73,14 @@ fn default_blackout_ms_max() -> u64 {
     30
 }
 
+fn default_blackout_bound_ms() -> u64 {
+    300
+}
+
+fn default_throttle_percent_max() -> u8 {
+    80
+}
+
 pub(crate) fn default_channels() -> u8 {
     1
 }
@@ -70,6 +94,10 @@ impl MigrationRequest {
             source_definition: SourceDefinition::default(),
             transient: false,
             blackout_ms_max: default_blackout_ms_max(),
+            blackout_bound_ms: default_blackout_bound_ms(),
+            throttle_percent_max: default_throttle_percent_max(),
+            deadline_s: None,
+            on_stuck: OnStuck::default(),
             bandwidth_bytes_per_s: 0,
             channels: default_channels(),
             allow_postcopy: false,
@@ -308,6 +336,9 @@ pub struct MigrationReport {
     /// What was expected of it before memory went over; absent where nobody knew enough.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prediction: Option<Box<Prediction>>,
+    /// What was decided to bring it to its end, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub decisions: Vec<Decided>,
 }
 
 /// A migration as one host knows it.

@@ -2,7 +2,7 @@
 
 use api::{
     Accuracy, CheckReport, CheckRequest, Migration, MigrationEvent, MigrationRequest, MigrationStarted, Plan,
-    ResolveAs, ResolveRequest,
+    ResolveAs, ResolveRequest, Settings,
 };
 use futures_util::stream::Stream;
 use uuid::Uuid;
@@ -59,6 +59,16 @@ impl Client {
     /// afterwards.
     pub async fn switch_to_postcopy(&self, id: Uuid) -> Result<(), ClientError> {
         self.done(Call::post(format!("/migrations/{id}/postcopy"))).await
+    }
+
+    /// `POST /migrations/{id}/settings`: changes what a live migration may do.
+    pub async fn set_migration(&self, id: Uuid, settings: &Settings) -> Result<(), ClientError> {
+        self.done(Call::post(format!("/migrations/{id}/settings")).body(settings)).await
+    }
+
+    /// `POST /migrations/{id}/switchover`: brings a live migration to its end, whatever the blackout.
+    pub async fn switch_migration_over(&self, id: Uuid) -> Result<(), ClientError> {
+        self.done(Call::post(format!("/migrations/{id}/switchover"))).await
     }
 
     /// `POST /migrations/{id}/resolve`: an operator's word about a migration in doubt.

@@ -30,7 +30,9 @@ pub(crate) use domains::{
 pub(crate) use drain::Drain;
 pub(crate) use hosts::{Host, HostJoin, HostToken};
 pub(crate) use install::{Card, Create, Graphics, Machine, NewDomain};
-pub(crate) use migrations::{Check, Migrate, Migrations, Plan, Report, Resolve, Word};
+pub(crate) use migrations::{
+    Check, Ending, Migrate, Migrations, Plan, Report, Resolve, Set, StuckWord, Word,
+};
 pub(crate) use pools::{DefinePool, FormatWord, KindWord, OneVolume, PoolCommand, Transfer, Vol};
 pub(crate) use screen::{Console, Events, Screenshot};
 pub(crate) use storage::{SourceDisksWord, Storage, VerifyWord};
@@ -344,6 +346,10 @@ mod tests {
         }
         for typed in [
             "--max-blackout 30ms",
+            "--blackout-bound 100ms",
+            "--max-throttle 10",
+            "--deadline 60s",
+            "--on-stuck suspend",
             "--channels 2",
             "--plaintext",
             "--transient",
@@ -364,6 +370,8 @@ mod tests {
             "the name there",
         );
         check_refused("ferry clone web1 web2 --file vda", ErrorKind::ValueValidation, "an absolute path");
+        let set = "ferry migrations set 00000000-0000-0000-0000-000000000000";
+        check_refused(&format!("{set} --max-throttle 100"), ErrorKind::ValueValidation, "0..=99");
         check_refused("ferry migrations show 17", ErrorKind::ValueValidation, "<ID>");
         check_refused("ferry shutdown web1 --timeout soon", ErrorKind::ValueValidation, "--timeout");
         check_refused(

@@ -71,6 +71,22 @@ pub(crate) fn blackout(text: &str) -> Result<Duration, MeasureError> {
     Ok(Duration::from_millis(ms.round() as u64))
 }
 
+/// Reads a time in which something is to be done: `90s`, `10min`, `1h`.
+pub(crate) fn deadline(text: &str) -> Result<Duration, MeasureError> {
+    let (number, unit) = split(text, "90s")?;
+    let seconds = match unit {
+        "s" => number,
+        "min" => number * 60.0,
+        "h" => number * 3600.0,
+        _ => return Err(MeasureError::Unit { unit: unit.to_owned(), units: "s, min, h" }),
+    };
+    if (1.0..=604_800.0).contains(&seconds) {
+        Ok(Duration::from_secs(seconds.round() as u64))
+    } else {
+        Err(MeasureError::Range { range: "from 1s to 168h" })
+    }
+}
+
 /// Reads the time in which something is to be confirmed: `30s`, `2min`, `0`.
 pub(crate) fn confirm_within(text: &str) -> Result<Duration, MeasureError> {
     let (number, unit) = split(text, "30s")?;
@@ -146,7 +162,9 @@ fn split<'a>(text: &'a str, example: &'static str) -> Result<(f64, &'a str), Mea
 
 #[cfg(test)]
 mod tests {
-    use super::{MeasureError, blackout, bytes, bytes_per_s, confirm_within, milliseconds, rate, size};
+    use super::{
+        MeasureError, blackout, bytes, bytes_per_s, confirm_within, deadline, milliseconds, rate, size,
+    };
     use std::time::Duration;
 
     #[test]
@@ -172,6 +190,16 @@ mod tests {
         assert_eq!(milliseconds(18), "18 ms");
         assert_eq!(milliseconds(4_250), "4.2 s");
         assert_eq!(milliseconds(200_000), "3 min 20 s");
+    }
+
+    #[test]
+    fn deadlines() {
+        assert_eq!(deadline("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(deadline("1.5min"), Ok(Duration::from_secs(90)));
+        assert_eq!(deadline("168h"), Ok(Duration::from_secs(604_800)));
+        assert!(matches!(deadline("0s"), Err(MeasureError::Range { .. })));
+        assert!(matches!(deadline("169h"), Err(MeasureError::Range { .. })));
+        assert!(matches!(deadline("90ms"), Err(MeasureError::Unit { .. })));
     }
 
     #[test]

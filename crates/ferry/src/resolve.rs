@@ -6,13 +6,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use api::{
-    CheckMode, CheckRequest, CopyStorage, DrainRequest, Identity, Maps, MigrationRequest, ResolveAs,
-    SourceDefinition, SourceDisks, Verify,
+    CheckMode, CheckRequest, CopyStorage, DrainRequest, Identity, Maps, MigrationRequest, OnStuck, ResolveAs,
+    Settings, SourceDefinition, SourceDisks, Verify,
 };
 use client::Client;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::args::{self, Check, Migrate, Plan, Reach, SourceDisksWord, Storage, VerifyWord, Word};
+use crate::args::{
+    self, Check, Ending, Migrate, Plan, Reach, Set, SourceDisksWord, Storage, StuckWord, VerifyWord, Word,
+};
 
 /// Where an agent listens for its own host.
 pub(crate) const SOCKET: &str = "/run/ferry/ferry.sock";
@@ -89,19 +91,44 @@ pub(crate) fn since(text: &str, now: Timestamp) -> Result<String, ResolveError> 
 }
 
 /// A migration with these limits of its memory, where they were typed.
-fn within(to: &str, max_blackout: Option<Duration>, bandwidth: Option<u64>) -> MigrationRequest {
+fn within(
+    to: &str,
+    max_blackout: Option<Duration>,
+    ending: &Ending,
+    bandwidth: Option<u64>,
+) -> MigrationRequest {
     let request = MigrationRequest::to(to);
-    let blackout_ms = |blackout: Duration| u64::try_from(blackout.as_millis()).unwrap_or(u64::MAX);
     MigrationRequest {
         blackout_ms_max: max_blackout.map_or(request.blackout_ms_max, blackout_ms),
+        blackout_bound_ms: ending.blackout_bound.map_or(request.blackout_bound_ms, blackout_ms),
+        throttle_percent_max: ending.max_throttle.unwrap_or(request.throttle_percent_max),
+        deadline_s: ending.deadline.map(|deadline| deadline.as_secs()),
+        on_stuck: match ending.on_stuck {
+            Some(StuckWord::Suspend) => OnStuck::Suspend,
+            Some(StuckWord::Keep) => OnStuck::Keep,
+            None => request.on_stuck,
+        },
         bandwidth_bytes_per_s: bandwidth.unwrap_or(request.bandwidth_bytes_per_s),
         ..request
     }
 }
 
+fn blackout_ms(blackout: Duration) -> u64 {
+    u64::try_from(blackout.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What is changed about a migration.
+pub(crate) fn settings(typed: &Set) -> Settings {
+    Settings {
+        bandwidth_bytes_per_s: typed.bandwidth,
+        blackout_ms_max: typed.max_blackout.map(blackout_ms),
+        throttle_percent_max: typed.max_throttle,
+    }
+}
+
 /// What a migration is asked to do. What was not typed is left to the interface's defaults.
 pub(crate) fn migration(typed: &Migrate) -> MigrationRequest {
-    let mut request = within(&typed.to, typed.max_blackout, typed.bandwidth);
+    let mut request = within(&typed.to, typed.max_blackout, &typed.ending, typed.bandwidth);
     if let Some(channels) = typed.channels {
         request.channels = channels;
     }
@@ -145,7 +172,7 @@ fn identity(typed: &Storage) -> Identity {
 
 /// What emptying a host is asked to do.
 pub(crate) fn drain(typed: &args::Drain) -> DrainRequest {
-    let mut migration = within("", typed.max_blackout, typed.bandwidth);
+    let mut migration = within("", typed.max_blackout, &typed.ending, typed.bandwidth);
     migration.plaintext = typed.plaintext;
     migration.copy_storage = typed.copy_storage.then(CopyStorage::default);
     DrainRequest {
@@ -187,7 +214,7 @@ pub(crate) fn plan(typed: &Plan) -> MigrationRequest {
     MigrationRequest {
         plaintext: typed.plaintext,
         skip: typed.skip.clone(),
-        ..within(&typed.to, typed.max_blackout, typed.bandwidth)
+        ..within(&typed.to, typed.max_blackout, &typed.ending, typed.bandwidth)
     }
 }
 
@@ -266,13 +293,16 @@ mod tests {
     #[test]
     fn migrations() {
         let typed = "ferry migrate web1 --to kvm2 --max-blackout 0.1s --bandwidth 1MiB/s --channels 4 \
-                     --plaintext --keep-definition --transient";
+                     --plaintext --keep-definition --transient --blackout-bound 1s --max-throttle 0 --deadline 2min \
+                     --on-stuck suspend";
         let Command::Migrate(all) = Args::try_parse_from(typed.split_whitespace()).expect("parses").command
         else {
             panic!("not migrate")
         };
         let request = migration(&all);
         assert_eq!((request.blackout_ms_max, request.bandwidth_bytes_per_s), (100, 1 << 20));
+        assert_eq!((request.blackout_bound_ms, request.throttle_percent_max), (1000, 0));
+        assert_eq!((request.deadline_s, request.on_stuck), (Some(120), api::OnStuck::Suspend));
         assert_eq!((request.channels, request.plaintext, request.transient), (4, true, true));
         assert_eq!(request.source_definition, api::SourceDefinition::Keep);
 

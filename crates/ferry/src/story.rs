@@ -325,6 +325,7 @@ mod tests {
             copied: None,
             mirrored: None,
             prediction: None,
+            decisions: Vec::new(),
         }
     }
 

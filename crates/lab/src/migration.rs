@@ -43,6 +43,21 @@ pub struct Report {
     /// What was copied.
     #[serde(default)]
     pub copied: Option<Copied>,
+    /// What was decided to bring it to its end.
+    #[serde(default)]
+    pub decisions: Vec<Decided>,
+}
+
+/// Something that was decided.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Decided {
+    /// What: `blackout`, `throttle`, …
+    pub decision: String,
+    /// The round.
+    pub round: u64,
+    /// How much is taken from the guest's time, of a throttle.
+    #[serde(default)]
+    pub percent: Option<u8>,
 }
 
 /// What was copied with a domain.
@@ -101,7 +116,7 @@ enum Event {
     Note { text: String },
     Progress { sent_bytes: u64 },
     Copying { sent_bytes: u64 },
-    Ended(Report),
+    Ended(Box<Report>),
 }
 
 /// What was heard so far.
@@ -112,7 +127,7 @@ struct Heard {
     entered_at: Option<Timestamp>,
     sent_bytes: u64,
     notes: Vec<String>,
-    ended: Option<Report>,
+    ended: Option<Box<Report>>,
     /// Something that is no event.
     strange: Option<String>,
     /// The watcher has ended.
@@ -227,7 +242,7 @@ impl Migration {
     pub fn wait_for_end(&self, within: Duration) -> Result<Report> {
         self.wait("its end", within, |heard| heard.ended.is_some())?;
         let heard = self.heard.0.lock().unwrap_or_else(PoisonError::into_inner);
-        heard.ended.clone().context("no end was told")
+        heard.ended.as_deref().cloned().context("no end was told")
     }
 
     /// The exit code of `ferry migrations watch`, which tells the outcome.

@@ -23,6 +23,8 @@ struct Plan {
 #[derive(Debug, Deserialize)]
 struct Prediction {
     verdict: String,
+    #[serde(default)]
+    by: Vec<String>,
     expected: Option<Expected>,
     #[serde(default)]
     needs: Vec<Need>,
@@ -104,7 +106,10 @@ fn a_guest_is_told_from_one_that_writes_too_fast_and_what_came_is_kept() -> Resu
         lab.shape_both(ENOUGH_BYTES_PER_S)?;
         ends(&planned(lab, &[]).context("a link that carries it")?)?;
         lab.shape_both(SCARCE_BYTES_PER_S)?;
-        let never = planned(lab, &[]).context("a link that does not")?;
+        let slowed = planned(lab, &["--max-throttle", "99"]).context("a guest that may be slowed down")?;
+        ends(&slowed)?;
+        ensure!(slowed.by.iter().any(|mean| mean == "throttle"), "{slowed:?}");
+        let never = planned(lab, &["--max-throttle", "0"]).context("a link that does not")?;
         let takes = |word: &str| never.needs.iter().any(|need| need.need == word);
         ensure!(never.verdict == "does-not-converge" && never.expected.is_none(), "{never:?}");
         ensure!(takes("link") && takes("throttle"), "{never:?}");

@@ -4,7 +4,7 @@
 //! - [`phase`]: the closed list of phases that the journal stores and the API shows, and what may follow what;
 //! - [`source`] and [`target`]: the same as typestate, which own the live resources and the [`RunRight`];
 //! - [`compression`]: how much of a copy is compressed on its way;
-//! - [`convergence`]: when the last round may begin;
+//! - [`convergence`]: how a live migration comes to its end, round by round;
 //! - [`drain`]: where the domains of a host go that is to be emptied;
 //! - [`handover`]: what a side does with a pledge, an abandonment, a crash; the model checker runs these very
 //!   functions;

@@ -1,5 +1,7 @@
 //! Every bound of this crate, named.
 
+use std::time::Duration;
+
 /// Longest journal record in bytes. A definition is stored beside the journal, not in it; the longest record lists the
 /// files that go with a domain, some hundred bytes each. A longer length means that the bytes are not a record.
 pub const JOURNAL_RECORD_BYTES_MAX: u32 = 1024 * 1024;
@@ -20,9 +22,12 @@ pub(crate) const STATE_BYTES_MIN: u64 = 64 << 20;
 /// itself takes a smaller difference for none (`tsc_tolerance_ppm` of its module).
 pub(crate) const TSC_PPM_MAX: u64 = 250;
 
-/// Rounds after which reckoning ahead gives up. Each means of convergence needs a few; a guest that outlasts all of them outlasts
-/// any number.
-pub(crate) const PLAN_ROUNDS_MAX: u64 = 200;
+/// How long nothing of a guest's memory may go over the network until its migration is given up, though both hosts answer.
+pub(crate) const STALLED_AFTER: Duration = Duration::from_secs(30);
+
+/// Rounds after which reckoning ahead gives up. Each means of convergence needs a few, and short rounds are judged together; the
+/// policy ends a migration long before.
+pub(crate) const PLAN_ROUNDS_MAX: u64 = 20_000;
 
 /// Past migrations that correct a prediction, the latest ones: hosts, links and guests change.
 pub(crate) const PLAN_PAST_MAX: usize = 100;

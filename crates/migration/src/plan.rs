@@ -13,9 +13,10 @@ pub mod writes;
 
 use api::{Convergence, Expected, GuestWrites, Need, PlanFacts, Prediction};
 
+use crate::convergence::Allowed;
 use crate::limits::{PLAN_BLACKOUT_MS_MAX, PLAN_LINK_TIMES_MAX};
 use calibration::{Past, interval, telling};
-use rounds::{Allowed, Course, Guest, reckon};
+use rounds::{Course, Guest, reckon};
 use writes::Writes;
 
 /// From the beginning of a migration to its first byte: both hosts are asked, the target starts its QEMU.
@@ -121,7 +122,7 @@ fn least(not_enough: f64, most: f64, enough: impl Fn(f64) -> bool) -> Option<f64
 #[cfg(test)]
 mod tests {
     use super::{Asked, predict};
-    use crate::plan::rounds::Allowed;
+    use crate::convergence::Allowed;
     use api::{Convergence, GuestWrites, LinkKnownBy, Mean, Need, PlanFacts, Prediction};
     use proptest::prelude::*;
 
@@ -131,6 +132,7 @@ mod tests {
         blackout_bound_ms: 30,
         xbzrle: false,
         throttle_percent_max: 0,
+        deadline: None,
         postcopy: false,
     };
 

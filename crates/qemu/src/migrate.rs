@@ -57,6 +57,11 @@ const TLS_AUTHZ_ID: &str = "migration-authz";
 /// that sends and one that receives: there the stream breaks. TLS 1.2 changes no keys.
 const TLS_PRIORITY: &str = "NORMAL:-VERS-TLS1.3";
 
+/// The least and the most that auto-converge takes from a guest (`CPU_THROTTLE_PCT_MIN`, `CPU_THROTTLE_PCT_MAX`).
+pub const THROTTLE_PERCENT_MIN: u8 = 1;
+/// See [`THROTTLE_PERCENT_MIN`].
+pub const THROTTLE_PERCENT_MAX: u8 = 99;
+
 /// Which end of a migration a QEMU is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
@@ -76,6 +81,10 @@ pub struct Means {
     /// send. Two threads then use one session: QEMU aborts (`error_setv: Assertion`), finds its heap corrupted, or hangs
     /// in its main loop until a `yank`. It does not matter whether it was cancelled, the target died or the link broke.
     pub multifd_channels: Option<u8>,
+    /// Whether only what has changed of a page is sent where QEMU still has what it sent before. Not with several connections.
+    pub xbzrle: bool,
+    /// Whether the guest can be slowed down, see [`throttle`].
+    pub auto_converge: bool,
     /// Whether the target refuses a stream of another UUID; both ends need the capability.
     pub validate_uuid: bool,
     /// Whether the dirty bitmaps of disks go over: where both ends do not open the same images, which hold them.
@@ -195,6 +204,8 @@ fn wanted(
         (MigrationCapability::ReturnPath, true),
         (MigrationCapability::PauseBeforeSwitchover, true),
         (MigrationCapability::Multifd, means.multifd_channels.is_some()),
+        (MigrationCapability::Xbzrle, means.xbzrle),
+        (MigrationCapability::AutoConverge, means.auto_converge),
         (MigrationCapability::ValidateUuid, means.validate_uuid),
         (MigrationCapability::DirtyBitmaps, means.dirty_bitmaps),
         (MigrationCapability::PostcopyRam, means.postcopy),
@@ -316,6 +327,25 @@ async fn listens(qmp: &Qmp, address: IpAddr) -> Result<Option<SocketAddr>, Liste
     let Some((host, port)) = inet else { return Ok(None) };
     let host: IpAddr = host.parse().map_err(ListenError::Address)?;
     Ok(Some(SocketAddr::new(host, port.parse().map_err(ListenError::Port)?)))
+}
+
+/// What has auto-converge slow the guest down by so many per cent; 0 lets it stand ready.
+///
+/// QEMU reads these while it migrates: the capability is fixed for the attempt, its figures are not. It compares at every look for
+/// dirty pages that comes more than a second after the last, and slows down at every second one at which the guest has dirtied
+/// more than the threshold; standing ready, that is at most the least that it knows, 1 %. It lets go when the migration ends,
+/// however that is.
+pub fn throttle(percent: u8) -> MigrationParameters {
+    let percent = percent.clamp(THROTTLE_PERCENT_MIN, THROTTLE_PERCENT_MAX);
+    let ready = percent == THROTTLE_PERCENT_MIN;
+    MigrationParameters {
+        cpu_throttle_initial: Some(percent),
+        // In one step.
+        cpu_throttle_increment: Some(THROTTLE_PERCENT_MAX),
+        max_cpu_throttle: Some(percent),
+        throttle_trigger_threshold: Some(if ready { 100 } else { 1 }),
+        ..MigrationParameters::default()
+    }
 }
 
 /// Starts a migration to where a target listens. It returns at once; events tell the rest.

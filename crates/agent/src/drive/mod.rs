@@ -4,6 +4,7 @@
 
 mod carry;
 pub(crate) mod cold;
+pub(crate) mod converge;
 pub(crate) mod mirror;
 pub(crate) mod postcopy;
 mod settle;

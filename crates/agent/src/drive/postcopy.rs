@@ -1,8 +1,8 @@
 //! Post-copy at the source: the switch, while memory goes over; and after the pledge the service, until the target has all
-//! memory. Main functions: [`next`], [`serve`].
+//! memory. Main functions: [`order`], [`serve`].
 //!
 //! ```text
-//! stop: … next ── due, or asked for ──► Pledging is durable, QEMU stops the guest and goes to pre-switchover
+//! stop: … order ── due, or asked for ──► Pledging is durable, QEMU stops the guest and goes to pre-switchover
 //! complete: migrate-continue ──► postcopy-active ──► pledge ──► filling ──► serve
 //! serve: the pledge again ──► filling ──► again      a broken connection is taken up
 //!                        ├──► running ──► moved
@@ -12,7 +12,6 @@
 //! From `postcopy-active` on there is no way back, so nothing that fails after `migrate-continue` keeps the guest before QEMU
 //! has said what came of it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use api::{MigrationRequest, Ticket};
@@ -30,7 +29,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::settle::{Heard, Question, moved, put, take_word};
 use super::source::{Left, Live, Said};
 use super::stay::{enter, lose, stop_stream};
-use super::watch::{Waited, Watch, show_figures};
+use super::watch::{Waited, show_figures};
 use crate::failure::{Failure, chain};
 use crate::limits::{PULSE_EVERY, PULSE_FAILURES_MAX, PULSE_TIMEOUT};
 
@@ -57,6 +56,28 @@ impl Switch {
         self.asked.cancel();
     }
 
+    fn may(&self) -> bool {
+        self.is_allowed() && !self.is_ordered()
+    }
+
+    /// Until an operator wants it; for ever where that is not to be had. Cancel safe.
+    pub(super) async fn wanted(&self) {
+        match self.may() {
+            true => self.asked.cancelled().await,
+            false => std::future::pending().await,
+        }
+    }
+
+    /// Why it is to be done now that this came, where it is.
+    pub(super) fn is_due(&self, waited: &Waited) -> Option<String> {
+        match waited {
+            Waited::Qemu(What::Pass(round)) if self.may() && is_due(*round) => {
+                Some(format!("the guest writes faster than memory goes over, in {} rounds", round - 1))
+            }
+            Waited::Qemu(_) | Waited::Failed(_) => None,
+        }
+    }
+
     fn is_ordered(&self) -> bool {
         self.ordered.load(Ordering::Relaxed)
     }
@@ -77,31 +98,8 @@ pub(super) fn allow(live: &Live, request: &MigrationRequest, ticket: &Ticket) {
     live.begun.switch.allowed.store(ticket.postcopy, Ordering::Relaxed);
 }
 
-/// What comes next while memory goes over; switches when that is due or asked for.
-pub(super) async fn next(live: &Live, watch: &mut Watch) -> Waited {
-    let switch = Arc::clone(&watch.switch);
-    loop {
-        let may = switch.is_allowed() && !switch.is_ordered();
-        let (first, why) = tokio::select! {
-            waited = watch.next() => match waited {
-                Waited::Qemu(What::Pass(round)) if may && is_due(round) => {
-                    (Some(waited), format!("the guest writes faster than memory goes over, in {} rounds", round - 1))
-                }
-                waited => return waited,
-            },
-            () = switch.asked.cancelled(), if may => (None, "asked for".to_owned()),
-        };
-        if let Err(failure) = order(live, &switch, &why).await {
-            return Waited::Failed(failure);
-        }
-        if let Some(waited) = first {
-            return waited;
-        }
-    }
-}
-
 /// Tells QEMU to switch. A new agent has to find that a pledge may follow, so that is durable first.
-async fn order(live: &Live, switch: &Switch, why: &str) -> Result<(), Failure> {
+pub(super) async fn order(live: &Live, switch: &Switch, why: &str) -> Result<(), Failure> {
     let room = live.reserved.as_ref().ok_or(Failure::Stopping)?;
     let process = live.process.as_ref().ok_or(Failure::SourceQemuGone)?;
     room.journal.enter(Phase::Pledging, None).await?;

@@ -12,7 +12,6 @@ use api::{Finding, MigrationRequest, Offer, Role, SourceFacts, TargetPhase, Tick
 use client::Client;
 use domain::Definition;
 use migration::RunRight;
-use migration::convergence::downtime_limit_ms;
 use migration::handover::{SourceQemu, SourceRecovery, recover_source};
 use migration::journal::{Carried, Offline, Opened, Record, Side};
 use migration::phase::Phase;
@@ -25,19 +24,21 @@ use qemu::command::{
 };
 use qemu::migrate::{Events, Means, Side as End, Tls, What};
 use qemu::process::Process;
+use qemu::qmp::QmpError;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::converge::{Converging, Equipment, Steer};
 use super::mirror::{Mirroring, broken_off, mirror};
 use super::postcopy::{self, Switch};
 use super::settle::settle;
 use super::stay::{lose, stay};
 use super::turn::take_turn;
 use super::watch::{Waited, Watch};
-use crate::failure::Failure;
+use crate::failure::{ConvergeFailure, Failure};
 use crate::guest::{Guest, GuestRecord, change_owner, mend_owner};
 use crate::journal::{Journal, JournalError};
 use crate::keeper::Reply;
@@ -52,6 +53,8 @@ use crate::turns::Leave;
 pub(crate) enum Said {
     /// An operator's word about a migration in doubt.
     Resolve(api::ResolveAs, Reply<()>),
+    /// What somebody wants while memory goes over; later it is too late for it.
+    Steer(Steer),
 }
 
 /// How it ended.
@@ -276,8 +279,8 @@ async fn towards_the_pledge(
     postcopy::allow(&reserved.live, &wish.request, ticket);
     let streaming = open_stream(reserved, wish).await?;
     let (streaming, mirroring) = send_disks(streaming, &mut watch).await?;
-    let streaming = send_memory(streaming, wish, ticket).await?;
-    let (stopped, ahead) = stop(streaming, wish, &mut watch).await?;
+    let (streaming, converging) = send_memory(streaming, wish, ticket).await?;
+    let (stopped, ahead) = stop(streaming, converging, &mut watch).await?;
     complete(stopped, ahead, mirroring, &mut watch).await
 }
 
@@ -443,18 +446,25 @@ async fn send_memory(
     streaming: Streaming<Box<Live>>,
     wish: &Wish,
     ticket: &Ticket,
-) -> Result<Streaming<Box<Live>>, Broken> {
+) -> Result<(Streaming<Box<Live>>, Converging), Broken> {
     match begin_memory(&streaming.live, &wish.request, ticket).await {
-        Ok(()) => Ok(streaming),
+        Ok(converging) => Ok((streaming, converging)),
         Err(failure) => Err(Box::new((streaming.keep(), failure))),
     }
 }
 
-async fn begin_memory(live: &Live, request: &MigrationRequest, ticket: &Ticket) -> Result<(), Failure> {
+async fn begin_memory(
+    live: &Live,
+    request: &MigrationRequest,
+    ticket: &Ticket,
+) -> Result<Converging, Failure> {
     let node = &live.begun.node;
     let process = live.process.as_ref().ok_or(Failure::SourceQemuGone)?;
     let capabilities = node.capabilities(&live.record.emulator).await?;
+    let equipment = Equipment::of(&capabilities, request, live.definition.domain().memory.0)?;
     let means = Means {
+        xbzrle: equipment.xbzrle_cache_bytes.is_some(),
+        auto_converge: equipment.auto_converge,
         multifd_channels: (request.channels > 1).then_some(request.channels),
         validate_uuid: true,
         dirty_bitmaps: live.mirrored.is_some(),
@@ -466,18 +476,16 @@ async fn begin_memory(live: &Live, request: &MigrationRequest, ticket: &Ticket) 
         }),
     };
     qemu::migrate::prepare(&process.qmp, &capabilities, End::Source, &means).await?;
+    let converging = Converging::begin(live, request, equipment).await?;
     let parameters = MigrationParameters {
-        // QEMU's own default is 128 MiB/s; 0 takes every limit away.
-        max_bandwidth: Some(request.bandwidth_bytes_per_s),
         max_postcopy_bandwidth: Some(request.bandwidth_bytes_per_s),
-        downtime_limit: Some(downtime_limit_ms(request.blackout_ms_max, 1)),
         ..MigrationParameters::default()
     };
     process.qmp.execute(MigrateSetParameters { parameters }).await?;
     let address =
         ticket.address.parse().map_err(|_| Failure::TicketAddress { address: ticket.address.clone() })?;
     qemu::migrate::start(&process.qmp, address).await?;
-    Ok(())
+    Ok(converging)
 }
 
 /// What is done while memory still goes over, so that it does not lie in the blackout. The pledge waits for both.
@@ -491,22 +499,45 @@ struct Ahead {
 /// Waits until QEMU has stopped the guest for the last round. Meanwhile `Pledging` is written to the journal, so that
 /// no fsync lies in the blackout.
 async fn stop(
-    streaming: Streaming<Box<Live>>,
-    wish: &Wish,
+    mut streaming: Streaming<Box<Live>>,
+    mut converging: Converging,
     watch: &mut Watch,
 ) -> Result<(Stopped<Box<Live>>, Ahead), Broken> {
     let (mut pledging, mut freshened) = (None, None);
     let waited = loop {
-        match postcopy::next(&streaming.live, watch).await {
+        let switch = Arc::clone(&watch.switch);
+        let waited = tokio::select! {
+            // What QEMU says comes first: the guest may stand still already.
+            biased;
+            waited = watch.next() => waited,
+            Some(said) = streaming.live.begun.heard.recv() => {
+                match going_on(steered(&mut converging, said), watch).await {
+                    Ok(()) => continue,
+                    Err(failure) => break Err(failure),
+                }
+            }
+            () = switch.wanted() => match postcopy::order(&streaming.live, &switch, "asked for").await {
+                Ok(()) => continue,
+                Err(failure) => break Err(failure),
+            },
+            () = converging.due() => match going_on(converging.look(), watch).await {
+                Ok(()) => continue,
+                Err(failure) => break Err(failure),
+            },
+        };
+        if let Some(why) = switch.is_due(&waited)
+            && let Err(failure) = postcopy::order(&streaming.live, &switch, &why).await
+        {
+            break Err(failure);
+        }
+        match waited {
             Waited::Qemu(What::Pass(round)) => {
                 if round == 1 {
                     pledging = Some(write_pledging(&streaming.live));
                 } else if round == 2 {
                     freshened = Some(freshen(&streaming.live));
                 }
-                if let Err(failure) = set_limit(&streaming.live, wish.request.blackout_ms_max, round).await {
-                    break Err(failure);
-                }
+                converging.passed(round);
             }
             Waited::Qemu(What::Migration(MigrationStatus::PreSwitchover)) => break Ok(()),
             Waited::Qemu(What::Migration(status)) if has_failed(&status) => {
@@ -529,6 +560,36 @@ async fn stop(
             Ok((stopped, Ahead { pledging, freshened }))
         }
         Err(failure) => Err(Box::new((streaming.keep(), failure))),
+    }
+}
+
+/// Lets something be asked of QEMU while memory goes over. A QEMU that ends or does not answer is no failure of what was asked: what is
+/// watched tells more of it.
+async fn going_on(
+    asked: impl Future<Output = Result<(), Failure>>,
+    watch: &mut Watch,
+) -> Result<(), Failure> {
+    let asked = tokio::select! {
+        asked = asked => asked,
+        failure = watch.broken() => Err(failure),
+    };
+    match asked {
+        Err(Failure::Qmp(error @ (QmpError::Gone | QmpError::TimedOut { .. }))) => {
+            tracing::warn!("what a round left was not seen: {error}");
+            Ok(())
+        }
+        asked => asked,
+    }
+}
+
+/// Does what somebody wants while memory goes over.
+async fn steered(converging: &mut Converging, said: Said) -> Result<(), Failure> {
+    match said {
+        Said::Steer(steer) => converging.steer(steer).await,
+        Said::Resolve(_, reply) => {
+            _ = reply.send(Err(Failure::MigrationEnded { phase: "it is not in doubt" }));
+            Ok(())
+        }
     }
 }
 
@@ -576,7 +637,8 @@ async fn complete(
         Ok(())
     };
     let completed = timeout(SWITCHOVER_TIMEOUT, completing).await;
-    match completed.unwrap_or(Err(Failure::SwitchoverTimedOut { after: SWITCHOVER_TIMEOUT })) {
+    let late = ConvergeFailure::SwitchoverTimedOut { after: SWITCHOVER_TIMEOUT };
+    match completed.unwrap_or(Err(late.into())) {
         Ok(()) => Ok(stopped),
         Err(_) if postcopy::has_switched(&stopped.live).await => Ok(stopped),
         Err(failure) => Err(Box::new((stopped.keep(), failure))),
@@ -585,20 +647,6 @@ async fn complete(
 
 fn has_failed(status: &MigrationStatus) -> bool {
     matches!(status, MigrationStatus::Failed | MigrationStatus::Cancelled | MigrationStatus::Cancelling)
-}
-
-/// Tells QEMU, at the beginning of a round, how long the guest may stand still, where that has changed.
-async fn set_limit(live: &Live, wish_ms: u64, round: u64) -> Result<(), Failure> {
-    let limit_ms = downtime_limit_ms(wish_ms, round);
-    let Some(process) =
-        live.process.as_ref().filter(|_| limit_ms != downtime_limit_ms(wish_ms, round.saturating_sub(1)))
-    else {
-        return Ok(());
-    };
-    let parameters = MigrationParameters { downtime_limit: Some(limit_ms), ..MigrationParameters::default() };
-    process.qmp.execute(MigrateSetParameters { parameters }).await?;
-    live.begun.tracker.note(format!("round {round}: memory may now take {limit_ms} ms of the blackout"));
-    Ok(())
 }
 
 /// Uses the connection for the pledge once, so that the pledge finds it open and alive. A failure shows in the pulse.

@@ -383,6 +383,7 @@ async fn open_door(
             hostname: None,
             authorized: None,
         }),
+        ..Means::default()
     };
     let capabilities = node.capabilities(&record.emulator).await?;
     qemu::migrate::prepare(&process.qmp, &capabilities, End::Target, &means).await?;

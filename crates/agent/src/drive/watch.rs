@@ -7,7 +7,7 @@ use std::time::Duration;
 use api::{Progress, TargetPhase};
 use client::Client;
 use qemu::command::{MigrationInfo, QueryMigrate};
-use qemu::migrate::{Events, EventsError, What};
+use qemu::migrate::{Events, EventsError, THROTTLE_PERCENT_MIN, What};
 use qemu::process::Process;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
@@ -66,6 +66,14 @@ impl Watch {
             if let Waited::Failed(failure) = self.next().await {
                 return failure;
             }
+        }
+    }
+
+    /// What keeps it from going on though QEMU says nothing. Whatever QEMU says waits for [`Watch::next`]. Cancel safe.
+    pub(crate) async fn broken(&mut self) -> Failure {
+        tokio::select! {
+            () = self.cancelled.cancelled() => Failure::Cancelled,
+            ended = &mut self.pulse => ended.unwrap_or(Failure::Stopping),
         }
     }
 
@@ -162,9 +170,18 @@ fn figures(info: &MigrationInfo, elapsed: Duration) -> Option<Progress> {
         rate_bytes_per_s: megabits(ram.mbps.unwrap_or(0.0)),
         dirty_bytes_per_s: ram.dirty_pages_rate.unwrap_or(0) * page_bytes,
         expected_blackout_ms: info.expected_downtime.unwrap_or(0),
-        throttle_percent: u8::try_from(info.cpu_throttle_percentage.unwrap_or(0)).unwrap_or(100),
+        throttle_percent: throttled(info.cpu_throttle_percentage.unwrap_or(0)),
         elapsed_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
     })
+}
+
+/// The least that QEMU knows is what it does where it only stands ready.
+fn throttled(percent: u64) -> u8 {
+    match u8::try_from(percent) {
+        Ok(percent) if percent <= THROTTLE_PERCENT_MIN => 0,
+        Ok(percent) => percent,
+        Err(_absurd) => 100,
+    }
 }
 
 /// Bytes per second from QEMU's megabits per second; a saturating cast, since the figure is only shown.
@@ -201,5 +218,10 @@ mod tests {
         assert_eq!((shown.sent_bytes, shown.left_bytes, shown.total_bytes), (10, 20, 30));
         assert_eq!((shown.dirty_bytes_per_s, shown.elapsed_ms, shown.round), (8192, 7, 1));
         assert!(figures(&MigrationInfo::default(), Duration::ZERO).is_none());
+        let throttled = |percent| {
+            let info = MigrationInfo { cpu_throttle_percentage: percent, ..info.clone() };
+            figures(&info, Duration::ZERO).unwrap().throttle_percent
+        };
+        assert_eq!([None, Some(1), Some(2), Some(99), Some(900)].map(throttled), [0, 0, 2, 99, 100]);
     }
 }

@@ -87,6 +87,8 @@ fn endpoints() -> OpenApiRouter<Arc<Node>> {
         .routes(routes!(migrations::cancel::cancel))
         .routes(routes!(migrations::postcopy::postcopy))
         .routes(routes!(migrations::resolve::resolve))
+        .routes(routes!(migrations::settings::settings))
+        .routes(routes!(migrations::switchover::switchover))
         .routes(routes!(drain::begin::begin, drain::show::show))
         .routes(routes!(drain::events::events))
         .routes(routes!(drain::stop::stop))

@@ -2,6 +2,7 @@
 
 pub(super) mod bridge;
 pub(crate) mod carry;
+pub(super) mod converge;
 pub(super) mod drain;
 
 use std::borrow::Cow;
@@ -181,8 +182,6 @@ pub(super) const STILL_RUNS: Row = row(409, "still-runs", "restart the agent: it
 pub(super) const STOPPING: Row = row(503, "stopping", "ask again when the agent is back");
 pub(super) const STORE_FAILED: Row = row(507, "store-failed", "make room in the agent's state directory");
 pub(super) const STREAM_FAILED: Row = row(502, "stream-failed", "QEMU's logs on both hosts say more");
-pub(super) const SWITCHOVER_TIMED_OUT: Row =
-    row(504, "switchover-timed-out", "try again when the link is free");
 pub(super) const SYSTEM_UNKNOWN: Row = row(422, "system-unknown", "");
 pub(super) const TARGET_GAVE_UP: Row = row(502, "target-gave-up", "the target agent's log says why");
 pub(super) const TARGET_SILENT: Row = row(502, "target-silent", "check the network between the hosts");

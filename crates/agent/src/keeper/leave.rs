@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{Keeper, Reply, State};
+use crate::drive::converge::Steer;
 use crate::drive::source::{self, Left};
 use crate::drive::{cold, target};
 use crate::failure::Failure;
@@ -177,6 +178,30 @@ impl Keeper {
                 }
                 cancel.cancel();
                 Ok(())
+            }
+            State::Arriving { .. } => Err(Failure::WrongSide { role: "target" }),
+            State::ShutOff { .. } | State::Lent { .. } | State::Active { .. } => {
+                Err(Failure::MigrationEnded { phase: "nothing is moving" })
+            }
+        }
+    }
+
+    /// Passes on what somebody wants of a live migration; it is done while memory goes over.
+    pub(super) fn steer(&mut self, steer: Steer) -> Result<(), Failure> {
+        match &self.state {
+            State::Leaving { says, tracker, .. } => {
+                let report = tracker.migration().report;
+                if report.offline {
+                    return Err(self.wrong_state("moving shut off", "`ferry migrations cancel` stops it"));
+                }
+                let going = [MigrationPhase::Planned, MigrationPhase::Reserved, MigrationPhase::Streaming];
+                if !going.contains(&report.phase) {
+                    let over = "already stopped for its last round";
+                    return Err(self.wrong_state(over, "`ferry migrations watch` shows how it ends"));
+                }
+                let busy = "being told other things";
+                says.try_send(source::Said::Steer(steer))
+                    .map_err(|_full| self.wrong_state(busy, "try again in a second"))
             }
             State::Arriving { .. } => Err(Failure::WrongSide { role: "target" }),
             State::ShutOff { .. } | State::Lent { .. } | State::Active { .. } => {

@@ -56,6 +56,7 @@ fn migration(id: u128, role: Role, phase: MigrationPhase, outcome: Option<Outcom
         copied: None,
         mirrored: None,
         prediction: None,
+        decisions: Vec::new(),
     };
     Migration { role, report }
 }

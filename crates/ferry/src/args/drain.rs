@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::Args as Arguments;
 
+use super::migrations::{ENDING, Ending};
 use crate::measure;
 
 #[derive(Debug, Arguments)]
@@ -22,6 +23,8 @@ pub(crate) struct Drain {
     /// Longest time that a guest may stand still for its memory [default: 30ms]
     #[arg(long, value_name = "TIME", value_parser = measure::blackout)]
     pub(crate) max_blackout: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) ending: Ending,
     /// Bandwidth for each domain, as in 100MiB/s or 1Gbit/s; 0 is without limit [default: 0]
     #[arg(long, value_name = "RATE", value_parser = measure::bytes_per_s)]
     pub(crate) bandwidth: Option<u64>,
@@ -35,6 +38,6 @@ pub(crate) struct Drain {
     #[arg(long)]
     pub(crate) detach: bool,
     /// Watch the one that is under way, or show how the last one ended
-    #[arg(long, conflicts_with_all = ["to", "at_once", "max_blackout", "bandwidth", "plaintext", "copy_storage", "detach"])]
+    #[arg(long, conflicts_with_all = ["to", "at_once", "max_blackout", "bandwidth", "plaintext", "copy_storage", "detach"], conflicts_with_all = ENDING)]
     pub(crate) watch: bool,
 }

@@ -16,11 +16,13 @@ pub(crate) struct Migrate {
     #[arg(long, value_name = "HOST")]
     pub(crate) to: String,
     /// Move it shut off: its definition, and what --copy-storage takes along; a domain that runs is refused
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ENDING)]
     pub(crate) offline: bool,
     /// Longest time that the guest may stand still for its memory [default: 30ms]
     #[arg(long, value_name = "TIME", value_parser = measure::blackout, conflicts_with = "offline")]
     pub(crate) max_blackout: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) ending: Ending,
     /// Bandwidth for memory and disks, as in 100MiB/s or 1Gbit/s; 0 is without limit [default: 0]
     #[arg(long, value_name = "RATE", value_parser = measure::bytes_per_s)]
     pub(crate) bandwidth: Option<u64>,
@@ -54,6 +56,36 @@ pub(crate) struct Migrate {
     /// What becomes of the disks on the source once the domain is the target's [default: keep]
     #[arg(long, value_name = "WHAT", requires = "copy_storage", conflicts_with = "keep_source")]
     pub(crate) source_disks: Option<SourceDisksWord>,
+}
+
+/// The names of what is in [`Ending`].
+pub(super) const ENDING: [&str; 4] = ["blackout_bound", "max_throttle", "deadline", "on_stuck"];
+
+/// What brings a migration to its end where rounds alone do not.
+#[derive(Debug, Arguments)]
+pub(crate) struct Ending {
+    /// Longest time that it may stand still where --max-blackout cannot be had [default: 300ms]
+    #[arg(long, value_name = "TIME", value_parser = measure::blackout)]
+    pub(crate) blackout_bound: Option<Duration>,
+    /// Most that may be taken of its time while it writes faster than its memory goes over, in per cent; 0 takes none
+    /// [default: 80]
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(..=99))]
+    pub(crate) max_throttle: Option<u8>,
+    /// How long memory may go over, as in 90s or 10min, before the migration counts as stuck [default: while rounds make
+    /// progress]
+    #[arg(long, value_name = "TIME", value_parser = measure::deadline)]
+    pub(crate) deadline: Option<Duration>,
+    /// What becomes of a migration that comes to no end by all that [default: keep]
+    #[arg(long, value_name = "WHAT")]
+    pub(crate) on_stuck: Option<StuckWord>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StuckWord {
+    /// Give it up: the guest stays on the source and runs on
+    Keep,
+    /// Pause the guest until what is left has gone over; it goes on on the target
+    Suspend,
 }
 
 #[derive(Debug, Arguments)]
@@ -108,6 +140,8 @@ pub(crate) struct Plan {
     /// Longest time that the guest may stand still for its memory [default: 30ms]
     #[arg(long, value_name = "TIME", value_parser = measure::blackout)]
     pub(crate) max_blackout: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) ending: Ending,
     /// Bandwidth for memory, as in 100MiB/s or 1Gbit/s; 0 is without limit [default: 0]
     #[arg(long, value_name = "RATE", value_parser = measure::bytes_per_s)]
     pub(crate) bandwidth: Option<u64>,
@@ -137,6 +171,10 @@ pub(crate) enum Migrations {
     Cancel(OneMigration),
     /// Hand the guest over now, and send the rest of its memory afterwards (begun with --allow-postcopy)
     Postcopy(OneMigration),
+    /// Change what a live migration may do, while its memory goes over
+    Set(Set),
+    /// Bring a live migration to its end now, whatever the blackout: the guest is paused until what is left has gone over
+    SwitchoverNow(OneMigration),
     /// End a migration in doubt by your word about what happened on the other host
     ///
     /// A migration is in doubt when the source has given its word that it will not run the guest again and never heard
@@ -149,6 +187,21 @@ pub(crate) enum Migrations {
 pub(crate) struct OneMigration {
     /// The migration's id
     pub(crate) id: Uuid,
+}
+
+#[derive(Debug, Arguments)]
+pub(crate) struct Set {
+    /// The migration's id
+    pub(crate) id: Uuid,
+    /// Bandwidth for memory, as in 100MiB/s or 1Gbit/s; 0 is without limit
+    #[arg(long, value_name = "RATE", value_parser = measure::bytes_per_s)]
+    pub(crate) bandwidth: Option<u64>,
+    /// Longest time that the guest may stand still for its memory; given at once, not in steps
+    #[arg(long, value_name = "TIME", value_parser = measure::blackout)]
+    pub(crate) max_blackout: Option<Duration>,
+    /// Most that may be taken of the guest's time, in per cent; less than now gives it back
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(..=99))]
+    pub(crate) max_throttle: Option<u8>,
 }
 
 #[derive(Debug, Arguments)]

@@ -1,15 +1,15 @@
-//! `migrations list`, `show`, `watch`, `cancel`, `resolve`.
+//! `migrations list`, `show`, `watch`, `cancel`, `set`, `switchover-now`, `resolve`.
 
 use std::io::{IsTerminal, Write};
 
 use anyhow::Context;
-use api::Migration;
+use api::{Migration, Settings};
 use serde_json::json;
 use uuid::Uuid;
 
 use super::watch::{self, Interrupt};
 use super::{Desk, migrate};
-use crate::args::Resolve;
+use crate::args::{Resolve, Set};
 use crate::failure::{Exit, Failure};
 use crate::{printer, resolve, story};
 
@@ -53,6 +53,29 @@ pub(super) async fn postcopy(desk: &Desk<'_>, id: Uuid) -> Result<Exit, Failure>
         format!(
             "Asked the agent to hand the guest over; `ferry migrations watch {id}` tells how it goes on.\n"
         )
+    });
+    Ok(Exit::Done)
+}
+
+pub(super) async fn set(desk: &Desk<'_>, typed: &Set) -> Result<Exit, Failure> {
+    let settings = resolve::settings(typed);
+    if settings == Settings::default() {
+        return Err(Failure::Usage {
+            message: "nothing is to be changed".to_owned(),
+            mend: "say what: --bandwidth, --max-blackout or --max-throttle".to_owned(),
+        });
+    }
+    desk.client.set_migration(typed.id, &settings).await?;
+    desk.printer.answer(&json!({ "setting": typed.id }), |_| {
+        format!("Told the agent; `ferry migrations watch {}` shows what follows.\n", typed.id)
+    });
+    Ok(Exit::Done)
+}
+
+pub(super) async fn switch_over(desk: &Desk<'_>, id: Uuid) -> Result<Exit, Failure> {
+    desk.client.switch_migration_over(id).await?;
+    desk.printer.answer(&json!({ "switching_over": id }), |_| {
+        format!("Asked the agent for the end; `ferry migrations watch {id}` shows it.\n")
     });
     Ok(Exit::Done)
 }

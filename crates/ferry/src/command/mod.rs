@@ -109,6 +109,10 @@ async fn ask(command: Command, place: &resolve::Agent, desk: &Desk<'_>) -> Resul
         Command::Migrations(Migrations::Watch(typed)) => migrations::watch(desk, typed.id).await,
         Command::Migrations(Migrations::Cancel(typed)) => migrations::cancel(desk, typed.id).await,
         Command::Migrations(Migrations::Postcopy(typed)) => migrations::postcopy(desk, typed.id).await,
+        Command::Migrations(Migrations::Set(typed)) => migrations::set(desk, &typed).await,
+        Command::Migrations(Migrations::SwitchoverNow(typed)) => {
+            migrations::switch_over(desk, typed.id).await
+        }
         Command::Migrations(Migrations::Resolve(typed)) => migrations::resolve(desk, &typed).await,
         Command::Drain(typed) => drain::drain(desk, &typed).await,
         Command::Host(Host::Info) => inspect::host(desk).await,

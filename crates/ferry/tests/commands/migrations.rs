@@ -58,7 +58,7 @@ async fn a_migration_is_watched_to_its_end() {
     round 1  sent 100 MiB  left 900 MiB  100 MiB/s  blackout 300 ms
     ");
     assert_snapshot!(agent.asked().join("\n"), @r#"
-    POST /domains/web1/migrations {"to":"kvm2","source_definition":"tombstone","transient":false,"blackout_ms_max":30,"bandwidth_bytes_per_s":125000000,"channels":1,"plaintext":false,"offline":false}
+    POST /domains/web1/migrations {"to":"kvm2","source_definition":"tombstone","transient":false,"blackout_ms_max":30,"blackout_bound_ms":300,"throttle_percent_max":80,"on_stuck":"keep","bandwidth_bytes_per_s":125000000,"channels":1,"plaintext":false,"offline":false}
     GET /migrations/01900000-0000-7000-8000-000000000001/events
     "#);
 }

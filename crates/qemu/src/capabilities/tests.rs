@@ -184,6 +184,7 @@ fn all_parameters() -> MigrationParameters {
         cpu_throttle_initial: Some(1),
         cpu_throttle_increment: Some(1),
         max_cpu_throttle: Some(1),
+        throttle_trigger_threshold: Some(1),
         xbzrle_cache_size: Some(1),
         tls_creds: Some("t".into()),
         tls_hostname: Some("h".into()),

@@ -140,7 +140,10 @@ pub struct MigrationParameters {
     /// Percent; most slowing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_cpu_throttle: Option<u8>,
-    /// Bytes.
+    /// Percent of what went over in a period; where the guest dirtied more than that, auto-converge counts the period.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub throttle_trigger_threshold: Option<u8>,
+    /// Bytes, a power of two.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub xbzrle_cache_size: Option<u64>,
     /// Object id of `tls-creds-x509`; empty for none.
@@ -324,6 +327,15 @@ pub struct MigrationInfo {
     pub blocked_reasons: Vec<String>,
     /// How much auto-converge slows the guest.
     pub cpu_throttle_percentage: Option<u64>,
+    /// Delta compression, where it is on.
+    pub xbzrle_cache: Option<XbzrleCache>,
+}
+
+/// QAPI `XBZRLECacheStats`, what Ferry reads of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct XbzrleCache {
+    /// Pages of which only what had changed was sent; they are not among [`MigrationRam::normal`].
+    pub pages: u64,
 }
 
 /// QAPI `MigrationRAMInfo`. Bytes unless said otherwise.

@@ -14,7 +14,7 @@ use crate::accelerator::Accelerator;
 use crate::capabilities::{Capabilities, Probe, probe};
 use crate::command::{
     Cont, MigrateCancel, MigrateContinue, QueryMigrateCapabilities, QueryMigrateParameters, QueryStatus,
-    RunState,
+    RunState, XbzrleCache,
 };
 use crate::command_line::{CommandLine, Plain};
 
@@ -129,6 +129,42 @@ async fn a_guest_moves_and_runs_only_where_it_is_continued() {
     pair.target.qmp().execute(Cont).await.unwrap();
     assert_eq!(at_target.next().await.unwrap().what, What::Resumed);
     assert_eq!(state(&pair.target).await, RunState::Running);
+    pair.end().await;
+}
+
+#[tokio::test]
+async fn a_throttle_is_set_and_taken_back_while_memory_goes_over() {
+    let pair = Pair::start().await;
+    let means = Means { xbzrle: true, auto_converge: true, ..Means::default() };
+    let address = pair.prepare(&means, &Means::default()).await;
+    let qmp = pair.source.qmp();
+    let tell = |parameters| qmp.execute(MigrateSetParameters { parameters });
+    tell(MigrationParameters { max_bandwidth: Some(1 << 16), ..throttle(0) }).await.unwrap();
+    let mut events = Events::of(qmp);
+    start(qmp, address).await.unwrap();
+    events.status(&[MigrationStatus::Active]).await.unwrap();
+    for (percent, expect) in
+        [(0, [1, 99, 1, 100]), (70, [70, 99, 70, 1]), (100, [99, 99, 99, 1]), (0, [1, 99, 1, 100])]
+    {
+        tell(throttle(percent)).await.unwrap();
+        let now = qmp.execute(QueryMigrateParameters).await.unwrap();
+        let figures = [
+            now.cpu_throttle_initial,
+            now.cpu_throttle_increment,
+            now.max_cpu_throttle,
+            now.throttle_trigger_threshold,
+        ];
+        assert_eq!(figures, expect.map(Some), "{percent}");
+    }
+    let info = qmp.execute(QueryMigrate).await.unwrap();
+    assert_eq!(info.xbzrle_cache, Some(XbzrleCache { pages: 0 }));
+    // The next attempt has several connections, which exclude it.
+    qmp.execute(MigrateCancel).await.unwrap();
+    let several = Means { multifd_channels: Some(2), ..Means::default() };
+    prepare(qmp, &pair.capabilities, Side::Source, &several).await.unwrap();
+    let set = qmp.execute(QueryMigrateCapabilities).await.unwrap();
+    let is_on = |capability| set.iter().any(|it| it.capability == capability && it.state);
+    assert!(is_on(MigrationCapability::Multifd) && !is_on(MigrationCapability::Xbzrle));
     pair.end().await;
 }
 

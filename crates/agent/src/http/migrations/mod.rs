@@ -5,7 +5,9 @@ pub(super) mod events;
 pub(super) mod list;
 pub(super) mod postcopy;
 pub(super) mod resolve;
+pub(super) mod settings;
 pub(super) mod show;
+pub(super) mod switchover;
 
 use crate::failure::Failure;
 use crate::tracker::Tracker;
