@@ -12,6 +12,9 @@ use crate::{apt, kernel};
 /// The oldest QEMU with all that live migration here asks for by name (`channels` in `migrate`, 8.2).
 const QEMU_MIN: (u32, u32) = (8, 2);
 const QEMU_PACKAGES: [&str; 4] = ["qemu-system-x86", "qemu-utils", "qemu-block-extra", "seabios"];
+/// The oldest libvirt that is measured: one of the same time as such a QEMU.
+const LIBVIRT_MIN: (u32, u32) = (10, 0);
+const LIBVIRT_PACKAGES: [&str; 2] = ["libvirt-daemon-system", "libvirt-clients"];
 /// A program, the package that holds it, what it is for.
 const PROGRAMS: [(&str, &str, &str); 9] = [
     ("ip", "iproute2", "network namespaces, bridges and links of the lab"),
@@ -51,6 +54,9 @@ const PROGRAMS_OF_BENCH: [(&str, &str, &str); 3] = [
     ("qemu-nbd", "qemu-utils", "copying as others do"),
 ];
 
+/// Programs of libvirt, for measuring beside it.
+const PROGRAMS_OF_LIBVIRT: [&str; 2] = ["libvirtd", "virsh"];
+
 /// More programs, for hosts that are guests.
 const PROGRAMS_OF_HOSTS: [(&str, &str, &str); 3] = [
     ("mount.nfs", "nfs-common", "the kernel's NFS client, for hosts that are guests"),
@@ -59,10 +65,22 @@ const PROGRAMS_OF_HOSTS: [(&str, &str, &str); 3] = [
 ];
 
 /// What these packages would run for this machine. The lab and the tests run their own.
-const SERVICES: [(&str, &[&str]); 3] = [
+const SERVICES: [(&str, &[&str]); 4] = [
     ("openssh-server", &["ssh.service", "ssh.socket"]),
     ("rpcbind", &["rpcbind.service", "rpcbind.socket"]),
     ("nfs-ganesha", &["nfs-ganesha.service"]),
+    (
+        LIBVIRT_PACKAGES[0],
+        &[
+            "libvirtd.service",
+            "libvirtd.socket",
+            "libvirtd-ro.socket",
+            "libvirtd-admin.socket",
+            "libvirt-guests.service",
+            "virtlogd.socket",
+            "virtlockd.socket",
+        ],
+    ),
 ];
 
 /// What is going to be done; the test runner is needed for tests only.
@@ -78,6 +96,8 @@ pub(crate) enum Purpose {
     All,
     /// All that tests need, and what others copy images with.
     Bench,
+    /// All that tests need, and libvirt.
+    BenchLibvirt,
 }
 
 /// What is not there.
@@ -85,6 +105,7 @@ pub(crate) enum Purpose {
 struct Missing {
     packages: Vec<&'static str>,
     qemu: bool,
+    libvirt: bool,
     kernel: bool,
     nextest: bool,
     said: Vec<String>,
@@ -107,6 +128,9 @@ pub(crate) fn run(target: &Path, purpose: Purpose) -> Result<()> {
     let mut all = missing.packages.clone();
     if missing.qemu {
         all.extend(QEMU_PACKAGES);
+    }
+    if missing.libvirt {
+        all.extend(LIBVIRT_PACKAGES);
     }
     ensure!(
         apt::is_there() || (all.is_empty() && !missing.kernel),
@@ -157,7 +181,7 @@ fn missing(target: &Path, purpose: Purpose) -> Missing {
     let mut missing = Missing::default();
     let tests = if purpose == Purpose::Demo { &[] } else { &PROGRAMS_OF_TESTS[..] };
     let more = match purpose {
-        Purpose::Demo | Purpose::Test => &[][..],
+        Purpose::Demo | Purpose::Test | Purpose::BenchLibvirt => &[][..],
         Purpose::Slow => &PROGRAMS_OF_HOSTS,
         Purpose::All => &PROGRAMS_OF_ALL,
         Purpose::Bench => &PROGRAMS_OF_BENCH,
@@ -195,6 +219,12 @@ fn missing(target: &Path, purpose: Purpose) -> Missing {
             missing.qemu = true;
         }
     }
+    if purpose == Purpose::BenchLibvirt {
+        for program in PROGRAMS_OF_LIBVIRT.into_iter().filter(|program| find(program).is_none()) {
+            missing.said.push(format!("{program} (what others run domains with): {LIBVIRT_PACKAGES:?}"));
+            missing.libvirt = true;
+        }
+    }
     if !kernel::GUEST.is_there(target) {
         missing.said.push("the guest's kernel (downloaded and unpacked, not installed)".to_owned());
         missing.kernel = true;
@@ -207,29 +237,40 @@ fn missing(target: &Path, purpose: Purpose) -> Missing {
 }
 
 fn install(missing: &Missing) -> Result<()> {
-    if missing.qemu && apt::candidate(QEMU_PACKAGES[0])?.is_none() {
-        apt::update()?;
-    }
     let mut packages = missing.packages.clone();
-    let mut suite = None;
-    if missing.qemu {
-        match apt::candidate(QEMU_PACKAGES[0])?.as_deref().and_then(version) {
-            Some(candidate) if candidate >= QEMU_MIN => packages.extend(QEMU_PACKAGES),
-            Some(_) => suite = Some(apt::ensure_backports()?),
-            None => bail!("apt knows no package {}", QEMU_PACKAGES[0]),
+    let mut newer = Vec::new();
+    let both =
+        [(missing.qemu, &QEMU_PACKAGES[..], QEMU_MIN), (missing.libvirt, &LIBVIRT_PACKAGES[..], LIBVIRT_MIN)];
+    for (_, wanted, version_min) in both.into_iter().filter(|(missing, ..)| *missing) {
+        match suite(wanted[0], version_min)? {
+            Some(suite) => newer.push((wanted, suite)),
+            None => packages.extend(wanted),
         }
     }
     if !packages.is_empty() {
         apt::install(&packages, None)
             .or_else(|_| apt::update().and_then(|()| apt::install(&packages, None)))?;
     }
+    for (wanted, suite) in newer {
+        apt::install(wanted, Some(&suite))?;
+        packages.extend(wanted);
+    }
     for (_, services) in SERVICES.iter().filter(|(package, _)| packages.contains(package)) {
         apt::disable(services);
     }
-    if let Some(suite) = suite {
-        apt::install(&QEMU_PACKAGES, Some(&suite))?;
-    }
     Ok(())
+}
+
+/// The suite that must be named so that apt takes a package in this version or a newer one; `None` where it does anyway.
+fn suite(package: &str, version_min: (u32, u32)) -> Result<Option<String>> {
+    if apt::candidate(package)?.is_none() {
+        apt::update()?;
+    }
+    match apt::candidate(package)?.as_deref().and_then(version) {
+        Some(candidate) if candidate >= version_min => Ok(None),
+        Some(_) => apt::ensure_backports().map(Some),
+        None => bail!("apt knows no package {package}"),
+    }
 }
 
 fn find_in_cargo(program: &str) -> Option<PathBuf> {

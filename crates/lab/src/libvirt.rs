@@ -28,7 +28,8 @@ pub struct Libvirt {
 }
 
 impl Libvirt {
-    /// Starts it, and waits until it knows what QEMU can do. Disks in `shared` count as storage that other hosts see.
+    /// Starts it, and waits until it knows what QEMU can do. Disks in `shared` count as storage that other hosts see. It gives
+    /// QEMU the host's certificates for memory, where the host has any.
     ///
     /// # Errors
     /// When it is not installed, or does not answer in time; with the end of its log.
@@ -56,14 +57,18 @@ impl Libvirt {
                 uuid.trim()
             ),
         )?;
-        fs::write(
-            directory.join("etc/libvirt/qemu.conf"),
-            format!(
-                "user = \"root\"\ngroup = \"root\"\nsecurity_driver = \"none\"\nnamespaces = []\n\
-                 cgroup_controllers = []\nstdio_handler = \"file\"\nshared_filesystems = [\"{}\"]\n",
-                shared.display()
-            ),
-        )?;
+        let mut qemu = format!(
+            "user = \"root\"\ngroup = \"root\"\nsecurity_driver = \"none\"\nnamespaces = []\n\
+             cgroup_controllers = []\nstdio_handler = \"file\"\nshared_filesystems = [\"{}\"]\n",
+            shared.display()
+        );
+        // Memory goes encrypted where somebody asks for it, with the certificates that agents have.
+        if host.tls().exists() {
+            let tls = host.tls();
+            qemu +=
+                &format!("migrate_tls_x509_cert_dir = \"{}\"\nmigrate_tls_x509_verify = 1\n", tls.display());
+        }
+        fs::write(directory.join("etc/libvirt/qemu.conf"), qemu)?;
         let log = directory.join("libvirtd.log");
         let daemon = host
             .namespace

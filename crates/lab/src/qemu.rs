@@ -1,12 +1,12 @@
 //! A QEMU that no agent drives: started by hand, with a guest of the lab and a monitor (QMP). Main type: [`Qemu`].
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -82,6 +82,29 @@ impl Qemu {
         Ok(())
     }
 
+    /// The same, and `false` when it does not come within a time. Half a message may have been read then: this QEMU is not to
+    /// be asked for much any more.
+    ///
+    /// # Errors
+    /// When QEMU ends.
+    pub fn heard_within(&mut self, event: &str, within: Duration) -> Result<bool> {
+        let end = Instant::now() + within;
+        let heard = loop {
+            // A time-out of nothing is none at all.
+            let left = end.saturating_duration_since(Instant::now()).max(QMP_LOOK);
+            self.qmp.get_ref().set_read_timeout(Some(left))?;
+            match self.hear() {
+                Ok(message) if message["event"] == event => break true,
+                Ok(_) if Instant::now() < end => {}
+                Ok(_) => break false,
+                Err(error) if is_timeout(&error) => break false,
+                Err(error) => return Err(error),
+            }
+        };
+        self.qmp.get_ref().set_read_timeout(Some(QMP_ANSWER))?;
+        Ok(heard)
+    }
+
     /// Waits until it has ended by itself.
     ///
     /// # Errors
@@ -108,6 +131,11 @@ impl Drop for Qemu {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Whether nothing was said in time (socket(7), `SO_RCVTIMEO`).
+fn is_timeout(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::WouldBlock)
 }
 
 fn command(lab: &Lab, host: &Host, guest: &Guest, socket: &Path) -> Command {

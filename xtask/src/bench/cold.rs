@@ -13,9 +13,9 @@ use lab::{Lab, LabOptions};
 
 use super::figures::{Group, Link};
 use super::image::{Image, Kind};
-use super::page;
 use super::servers::Ssh;
 use super::tool::{Stage, Tool, Trip};
+use super::{document, page};
 use crate::setup::{self, Purpose};
 
 /// What takes longer is not done again.
@@ -75,7 +75,7 @@ pub(crate) fn run(root: &Path, target: &Path, arguments: &Arguments) -> Result<(
     }
     let groups = read(&results)?;
     if arguments.write {
-        page::write(root, &groups)?;
+        document::write(root, page::PART, &page::part(&groups))?;
     }
     match arguments.json {
         true => println!("{}", serde_json::to_string(&groups)?),
@@ -154,7 +154,7 @@ fn take(group: &mut Group, stage: &Stage<'_>, tool: Tool, trip: Trip, image: &Im
 }
 
 /// `ferry` as it is released, or the one that `FERRY_BIN` names.
-fn release(root: &Path, target: &Path) -> Result<PathBuf> {
+pub(super) fn release(root: &Path, target: &Path) -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("FERRY_BIN") {
         return Ok(path.into());
     }
@@ -191,7 +191,12 @@ fn in_memory(directory: &Path, bytes: u64) -> Result<()> {
 }
 
 /// What a reader must know of where it ran.
-fn machine(ferry: &Path) -> Result<Vec<String>> {
+pub(super) fn machine(ferry: &Path) -> Result<Vec<String>> {
+    machine_with(&[("qemu-img", "--version"), ("ssh", "-V"), ("rsync", "--version")], ferry)
+}
+
+/// The same, with the versions of these programs: how each is asked for its own.
+pub(super) fn machine_with(programs: &[(&str, &str)], ferry: &Path) -> Result<Vec<String>> {
     let processors = fs::read_to_string("/proc/cpuinfo")?;
     let models: Vec<&str> = processors
         .lines()
@@ -206,7 +211,7 @@ fn machine(ferry: &Path) -> Result<Vec<String>> {
         Ok(String::from_utf8_lossy(&said).lines().next().unwrap_or_default().trim().to_owned())
     };
     lines.push(format!("Linux {}", fs::read_to_string("/proc/sys/kernel/osrelease")?.trim()));
-    for (program, argument) in [("qemu-img", "--version"), ("ssh", "-V"), ("rsync", "--version")] {
+    for (program, argument) in programs {
         lines.push(said(Path::new(program), argument)?);
     }
     lines.push(said(ferry, "--version")?);
@@ -226,11 +231,11 @@ fn read(results: &Path) -> Result<Vec<Group>> {
 }
 
 /// Those that were named, or all.
-fn chosen<T: ValueEnum + Clone>(named: &[T]) -> Vec<T> {
+pub(super) fn chosen<T: ValueEnum + Clone>(named: &[T]) -> Vec<T> {
     if named.is_empty() { T::value_variants().to_vec() } else { named.to_vec() }
 }
 
 /// As it is typed.
-fn word(value: impl ValueEnum) -> String {
+pub(super) fn word(value: impl ValueEnum) -> String {
     value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }

@@ -1,17 +1,13 @@
-//! Results as tables that people read, in a terminal as in the document. Main functions: [`group`], [`write`]. It measures
-//! nothing.
-
-use std::fs;
-use std::path::Path;
-
-use anyhow::{Context, Result};
+//! Results of copies as tables that people read, in a terminal as in the document. Main functions: [`group`], [`part`]. It
+//! measures nothing.
 
 use super::figures::{Group, Link, Row};
 use super::image::Kind;
+use super::table::{goals, table};
 use super::tool::{Sample, Tool, Trip};
 
-/// The document of the results, below the repository.
-const DOCUMENT: &str = "docs/benchmarks.md";
+/// The name of this part of the document.
+pub(crate) const PART: &str = "cold";
 
 const COLUMNS: [&str; 11] = [
     "",
@@ -27,12 +23,8 @@ const COLUMNS: [&str; 11] = [
     "other CPU s",
 ];
 
-/// Writes the document.
-pub(crate) fn write(root: &Path, groups: &[Group]) -> Result<()> {
-    fs::write(root.join(DOCUMENT), document(groups)).context(DOCUMENT)
-}
-
-fn document(groups: &[Group]) -> String {
+/// The part of the document.
+pub(crate) fn part(groups: &[Group]) -> String {
     let mut text = String::from(INTRODUCTION);
     if let Some(first) = groups.first() {
         let machine: Vec<String> = first.machine.iter().map(|line| format!("- {line}\n")).collect();
@@ -48,8 +40,7 @@ fn document(groups: &[Group]) -> String {
     text
 }
 
-const INTRODUCTION: &str = "# Benchmarks
-
+const INTRODUCTION: &str = "\
 Written by `cargo xtask bench cold --write`, which anybody can run; it takes about an hour. Two hosts of the lab copy the same
 images to each other, one tool after the other and then all again, on one machine: both ends share its processors. A figure
 is the median of n runs.
@@ -95,16 +86,8 @@ pub(crate) fn group(group: &Group) -> String {
     let mut rows: Vec<&Row> = group.rows.iter().filter(|row| !row.samples.is_empty()).collect();
     rows.sort_by_key(|row| (row.trip, row.tool));
     let cells: Vec<_> = rows.into_iter().map(|row| line(row, group.row(Tool::Ferry, row.trip))).collect();
-    text += &table(&cells);
-    let goals = group.goals();
-    if !goals.is_empty() {
-        text += "\nGoals of Ferry:\n\n";
-    }
-    for goal in goals {
-        let word = if goal.met() { "met" } else { "**missed**" };
-        text += &format!("- {}: {:.2}, allowed {:.2}: {word}\n", goal.what, goal.figure, goal.figure_max);
-    }
-    text
+    text += &table(COLUMNS, &cells);
+    text + &goals(&group.goals())
 }
 
 fn line(row: &Row, ferry: Option<&Row>) -> [String; COLUMNS.len()] {
@@ -134,35 +117,6 @@ fn line(row: &Row, ferry: Option<&Row>) -> [String; COLUMNS.len()] {
         format!("{:.0}", row.median(|sample| mebi(sample.allocated_bytes as f64))),
         format!("{:.1}", row.median(|sample| sample.spent.other_cpu_s())),
     ]
-}
-
-/// A table of Markdown that can be read as it is.
-fn table(rows: &[[String; COLUMNS.len()]]) -> String {
-    let width = |column: usize| {
-        let cells = rows.iter().map(|row| row[column].chars().count());
-        cells.chain([COLUMNS[column].chars().count()]).max().unwrap_or_default()
-    };
-    let widths: Vec<usize> = (0..COLUMNS.len()).map(width).collect();
-    let line = |cells: &[String; COLUMNS.len()]| {
-        let padded: Vec<String> = cells
-            .iter()
-            .zip(&widths)
-            .enumerate()
-            .map(|(column, (cell, width))| match column {
-                0 => format!("{cell:width$}"),
-                _ => format!("{cell:>width$}"),
-            })
-            .collect();
-        format!("| {} |\n", padded.join(" | "))
-    };
-    let rule: Vec<String> = widths
-        .iter()
-        .enumerate()
-        .map(|(column, width)| format!("{}{}", "-".repeat(width + 1), if column == 0 { "-" } else { ":" }))
-        .collect();
-    let head = line(&COLUMNS.map(str::to_owned));
-    let body: String = rows.iter().map(line).collect();
-    format!("{head}|{}|\n{body}", rule.join("|"))
 }
 
 fn mebi(bytes: f64) -> f64 {

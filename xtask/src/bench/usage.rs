@@ -130,7 +130,7 @@ fn process_s(pid: &str, fields: &[usize]) -> Result<f64> {
 }
 
 /// The time that all processors worked since the machine started.
-fn machine_s() -> Result<f64> {
+pub(super) fn machine_s() -> Result<f64> {
     let stat = fs::read_to_string("/proc/stat").context("/proc/stat")?;
     let words: Vec<&str> = stat.lines().next().unwrap_or_default().split_whitespace().collect();
     // proc_stat(5): user, nice, system, idle, iowait, irq, softirq.
