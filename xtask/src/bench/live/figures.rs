@@ -109,9 +109,9 @@ impl Sample {
         self.end == End::Moved
     }
 
-    /// What the move took beside what ran anyway, in seconds of processors.
+    /// What the move took beside the guest's work, in seconds of processors: work that is not done takes nothing.
     fn cpu_beside_s(&self) -> f64 {
-        self.cpu_s - self.undisturbed.processors * self.wall_s
+        self.cpu_s - self.undisturbed.processors * self.wall_s * self.work
     }
 }
 
@@ -164,7 +164,7 @@ impl Row {
         self.spread(|sample| sample.blackout_ms)
     }
 
-    /// What it took beside what ran anyway, in seconds of processors.
+    /// What it took beside the guest's work, in seconds of processors.
     pub(crate) fn cpu_beside_s(&self) -> Spread {
         self.spread(Sample::cpu_beside_s)
     }
@@ -377,8 +377,9 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_a_move_takes_is_what_did_not_run_before() {
-        assert_eq!(sample(End::Moved, 4.0, 1.0).cpu_beside_s(), 2.0);
+    fn what_a_move_takes_is_what_the_guest_did_not() {
+        let sample = Sample { work: 0.5, ..sample(End::Moved, 4.0, 1.0) };
+        assert_eq!((sample.cpu_s, sample.cpu_beside_s()), (8.0, 5.0));
     }
 
     #[test]
