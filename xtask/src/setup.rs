@@ -77,8 +77,9 @@ const SERVICES: [(&str, &[&str]); 4] = [
             "libvirtd-ro.socket",
             "libvirtd-admin.socket",
             "libvirt-guests.service",
+            "virtlogd.service",
             "virtlogd.socket",
-            "virtlockd.socket",
+            "virtlogd-admin.socket",
         ],
     ),
 ];

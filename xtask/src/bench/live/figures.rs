@@ -88,6 +88,9 @@ pub(crate) struct Sample {
     pub(crate) cpu_s: f64,
     /// How the guest was just before.
     pub(crate) undisturbed: Undisturbed,
+    /// How much of its time Ferry took from the guest at most, in per cent; of others nobody tells.
+    #[serde(default)]
+    pub(crate) throttle_percent_max: u8,
     /// By Ferry, where it knew enough.
     #[serde(default)]
     pub(crate) predicted: Option<Predicted>,
@@ -233,6 +236,7 @@ impl Group {
             Some(Goal { what, figure, figure_max: figure_max? })
         };
         let stayed = (ferry.samples.len() - ferry.moves()) as f64;
+        let throttled = ferry.samples.iter().filter(|sample| sample.throttle_percent_max > 0).count() as f64;
         let (wall_s, blackout_ms) = (ferry.wall_s().median, ferry.blackout_ms().median);
         let of = |contestant, figure: fn(&Row) -> Spread, share: f64| {
             let row = self.row(contestant).filter(|row| row.moves() > 0)?;
@@ -257,6 +261,7 @@ impl Group {
             ],
             Load::Words => vec![
                 goal("runs in which the guest stayed", stayed, Some(0.0)),
+                goal("runs in which the guest was throttled", throttled, Some(0.0)),
                 goal("blackout in ms", blackout_ms, Some(100.0)),
                 goal(
                     "wall in s, at most that of virsh's fastest flags with a blackout of at most 150 ms",
@@ -329,6 +334,7 @@ pub(crate) mod tests {
             work_before: 0.95,
             cpu_s: 2.0 * wall_s,
             undisturbed: Undisturbed { work_per_s: 40_000.0, gap_ms: 9.0, processors: 1.5 },
+            throttle_percent_max: 0,
             predicted: None,
         }
     }
@@ -420,7 +426,10 @@ pub(crate) mod tests {
         check(&group(Load::Idle, &[ferry, by_hand]), &[(50.0, 54.0, true)]);
         check(&group(Load::Idle, &[(virsh, &[(4.0, 80.0)])]), &[]);
         let words = group(Load::Words, &[ferry, parallel, (virsh, &[(0.8, 140.0)])]);
-        check(&words, &[(0.0, 0.0, true), (50.0, 100.0, true), (1.0, 0.8, false)]);
+        check(&words, &[(0.0, 0.0, true), (0.0, 0.0, true), (50.0, 100.0, true), (1.0, 0.8, false)]);
+        let mut words = group(Load::Words, &[ferry]);
+        words.row_mut(Contestant::Ferry).samples[0].throttle_percent_max = 20;
+        check(&words, &[(0.0, 0.0, true), (1.0, 0.0, false), (50.0, 100.0, true)]);
         let mut pages = group(Load::Pages, &[ferry]);
         check(&pages, &[(0.0, 0.0, true), (50.0, 200.0, true), (5.0, 30.0, true)]);
         pages.row_mut(Contestant::Ferry).samples.push(sample(End::Cancelled, 60.0, 9.0));

@@ -165,6 +165,7 @@ mod tests {
 Goals of Ferry:
 
 - ferry: runs in which the guest stayed: 0.00, allowed 0.00: met
+- ferry: runs in which the guest was throttled: 0.00, allowed 0.00: met
 - ferry: blackout in ms: 42.00, allowed 100.00: met
 - ferry: wall in s, at most that of virsh's fastest flags with a blackout of at most 150 ms: 1.10, allowed 2.00: met
 ";

@@ -85,7 +85,7 @@ impl Stage<'_> {
             processors: (machine_s()? - cpu_s) / from.elapsed().as_secs_f64(),
         };
         ensure!(undisturbed.work_per_s > 0.0, "the guest does not work: {before:?}");
-        let predictions = if matches!(means, Means::Ferry(_)) { self.predictions()?.len() } else { 0 };
+        let earlier = self.newest(means)?.map(|migration| migration.id);
 
         let [kvm1, kvm2] = self.lab.hosts();
         let sent = [kvm1.sent_bytes()?, kvm2.sent_bytes()?];
@@ -112,12 +112,8 @@ impl Stage<'_> {
         beats.stop()?;
         let status = guest.status().context("the guest afterwards")?;
         ensure!(status.memory_errors == 0, "the guest's memory is damaged: {status:?}");
-        let predicted = match means {
-            Means::Ferry(_) => {
-                self.predictions()?.into_iter().skip(predictions).find_map(Migration::predicted)
-            }
-            Means::ByHand | Means::Virsh(_) => None,
-        };
+        // One that was refused at once is no migration.
+        let told = self.newest(means)?.filter(|migration| Some(&migration.id) != earlier.as_ref());
         Ok(Sample {
             end,
             wall_s: (to - from).as_secs_f64(),
@@ -128,7 +124,8 @@ impl Stage<'_> {
             work_before,
             cpu_s,
             undisturbed,
-            predicted,
+            throttle_percent_max: told.as_ref().map_or(0, Migration::throttle_percent_max),
+            predicted: told.and_then(Migration::predicted),
         })
     }
 
@@ -210,21 +207,37 @@ impl Stage<'_> {
         self.libvirt.as_ref().context("no libvirtd runs")
     }
 
-    /// Migrations of guests that have left `kvm1`, with what was expected of them, the oldest first.
-    fn predictions(&self) -> Result<Vec<Migration>> {
-        #[derive(Deserialize)]
-        struct Accuracy {
-            migrations: Vec<Migration>,
+    /// The last migration that Ferry began on `kvm1`; `None` where Ferry does not take part.
+    fn newest(&self, means: Means) -> Result<Option<Migration>> {
+        match means {
+            Means::Ferry(_) => {
+                let all: Vec<Migration> = self.lab.kvm1().ferry_json(&["migrations", "list"])?;
+                let begun_here = all.into_iter().filter(|migration| migration.role == "source");
+                Ok(begun_here.max_by(|one, other| one.started_at.cmp(&other.started_at)))
+            }
+            Means::ByHand | Means::Virsh(_) => Ok(None),
         }
-        Ok(self.lab.kvm1().ferry_json::<Accuracy>(&["report"])?.migrations)
     }
 }
 
 /// The part of Ferry's report that counts here.
 #[derive(Debug, Deserialize)]
 struct Migration {
+    id: String,
+    role: String,
+    started_at: String,
     wall_ms: u64,
-    prediction: Prediction,
+    #[serde(default)]
+    prediction: Option<Prediction>,
+    #[serde(default)]
+    decisions: Vec<Decided>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Decided {
+    decision: String,
+    #[serde(default)]
+    percent: u8,
 }
 
 #[derive(Debug, Deserialize)]
@@ -248,8 +261,14 @@ struct Interval {
 impl Migration {
     /// `None` where no end was expected.
     fn predicted(self) -> Option<Predicted> {
-        let Interval { low, likely, high } = self.prediction.expected?.time_ms;
+        let Interval { low, likely, high } = self.prediction?.expected?.time_ms;
         Some(Predicted { low_ms: low, likely_ms: likely, high_ms: high, came_ms: self.wall_ms })
+    }
+
+    /// How much of its time was taken from the guest at most.
+    fn throttle_percent_max(&self) -> u8 {
+        let throttled = self.decisions.iter().filter(|decided| decided.decision == "throttle");
+        throttled.map(|decided| decided.percent).max().unwrap_or_default()
     }
 }
 
@@ -307,6 +326,31 @@ mod tests {
         let mut command = Command::new("sh");
         command.args(["-c", line]);
         command
+    }
+
+    #[test]
+    fn a_report_tells_what_was_expected_and_what_was_taken_from_the_guest() -> Result<()> {
+        let mut report = json!({
+            "id": "m1", "role": "source", "started_at": "2026-01-01T00:00:00Z", "wall_ms": 1200,
+            "prediction": { "expected": { "time_ms": { "low": 800, "likely": 1000, "high": 1500, "reckoned": 900 } } },
+            "decisions": [
+                { "round": 3, "decision": "blackout", "ms": 60 },
+                { "round": 5, "decision": "throttle", "percent": 40 },
+                { "round": 9, "decision": "throttle", "percent": 20 },
+            ],
+        });
+        let told: Migration = serde_json::from_value(report.clone())?;
+        assert_eq!(told.throttle_percent_max(), 40);
+        let expect = Predicted { low_ms: 800, likely_ms: 1000, high_ms: 1500, came_ms: 1200 };
+        assert_eq!(told.predicted(), Some(expect));
+
+        let fields = report.as_object_mut().context("an object")?;
+        for name in ["prediction", "decisions"] {
+            fields.remove(name);
+        }
+        let told: Migration = serde_json::from_value(report)?;
+        assert_eq!((told.throttle_percent_max(), told.predicted()), (0, None));
+        Ok(())
     }
 
     #[test]
