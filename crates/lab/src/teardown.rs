@@ -9,6 +9,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, Once, PoisonError};
 use std::thread;
 
@@ -24,6 +25,8 @@ const INTERRUPTED: i32 = 130;
 
 /// Labs of this process that are not to outlive it.
 static LIVING: Mutex<Vec<String>> = Mutex::new(Vec::new());
+/// Whether a signal ends this process.
+static ENDING: AtomicBool = AtomicBool::new(false);
 
 /// A lab's directory.
 pub fn directory(id: &str) -> PathBuf {
@@ -48,6 +51,7 @@ impl Guard {
         HANDLER.call_once(|| {
             // Another handler in this process is its author's choice; dropping still works.
             let _ = ctrlc::set_handler(|| {
+                ENDING.store(true, Ordering::Relaxed);
                 for id in living().drain(..) {
                     teardown(&id);
                 }
@@ -67,6 +71,13 @@ impl Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         let mut labs = living();
+        if ENDING.load(Ordering::Relaxed) {
+            drop(labs);
+            // Whoever noticed that its lab went must not end this process first, as if something had failed.
+            loop {
+                thread::park();
+            }
+        }
         if let Some(place) = labs.iter().position(|id| *id == self.id) {
             labs.remove(place);
             drop(labs);
