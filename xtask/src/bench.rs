@@ -6,6 +6,7 @@ mod figures;
 mod image;
 mod live;
 mod page;
+mod scale;
 mod servers;
 mod table;
 mod tool;
@@ -29,6 +30,8 @@ pub(crate) enum Bench {
     /// Two hosts of the lab, the same guest for everyone, booted afresh each time. Whoever takes part runs once, then everyone
     /// again. Results lie below target/bench/live, a file for each load. All of it takes hours.
     Live(live::Arguments),
+    /// Define many domains on an agent, and the same on a libvirtd, and list them
+    Scale(scale::Arguments),
 }
 
 /// Sets everything up and measures.
@@ -36,5 +39,6 @@ pub(crate) fn run(root: &Path, target: &Path, bench: &Bench) -> Result<()> {
     match bench {
         Bench::Cold(arguments) => cold::run(root, target, arguments),
         Bench::Live(arguments) => live::run(root, target, arguments),
+        Bench::Scale(arguments) => scale::run(root, target, arguments),
     }
 }

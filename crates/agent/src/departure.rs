@@ -29,7 +29,7 @@ pub(crate) async fn depart(
     match (request.offline, placing) {
         (true, Some(placing)) => {
             let placing = Box::new(placing);
-            node.ask(domain, |reply| Ask::MigrateOffline(request, warnings, placing, reply)).await
+            node.ask(domain, |reply| Ask::MigrateOffline(Box::new(request), warnings, placing, reply)).await
         }
         (true, None) => Err(silent(node, domain, &request.to).await),
         (false, None) if request.copy_storage.is_some() || !request.maps.is_empty() => {
@@ -38,7 +38,7 @@ pub(crate) async fn depart(
         (false, placing) => {
             let changed = request.copy_storage.is_some() || !request.maps.is_empty();
             let placing = placing.filter(|_| changed).map(Box::new);
-            node.ask(domain, |reply| Ask::Migrate(request, warnings, placing, reply)).await
+            node.ask(domain, |reply| Ask::Migrate(Box::new(request), warnings, placing, reply)).await
         }
     }
 }

@@ -100,9 +100,9 @@ pub(crate) enum Ask {
     /// Whether and how it can move.
     Survey(Reply<Surveyed>),
     /// With the warnings of its check, and as what it goes, where something is called otherwise or disks go along.
-    Migrate(MigrationRequest, Vec<api::Finding>, Option<Box<Placing>>, Reply<Uuid>),
+    Migrate(Box<MigrationRequest>, Vec<api::Finding>, Option<Box<Placing>>, Reply<Uuid>),
     /// The same of a domain that is shut off, and as what it goes.
-    MigrateOffline(MigrationRequest, Vec<api::Finding>, Box<Placing>, Reply<Uuid>),
+    MigrateOffline(Box<MigrationRequest>, Vec<api::Finding>, Box<Placing>, Reply<Uuid>),
     Cancel(Reply<()>),
     Postcopy(Reply<()>),
     /// For the task that takes a domain away while it runs.
@@ -276,23 +276,24 @@ impl Inbox {
 
 impl Keeper {
     async fn run(mut self, mut inbox: Inbox) {
-        self.catch_up().await;
+        // Boxed: what is done for an ask is a hundred times what a domain needs while nothing is asked.
+        Box::pin(self.catch_up()).await;
         loop {
             tokio::select! {
                 ask = inbox.next() => match ask {
                     Some(ask) => {
                         let guest = self.running();
-                        inbox.meanwhile(guest, self.answer(ask)).await;
+                        inbox.meanwhile(guest, Box::pin(self.answer(ask))).await;
                     }
                     None => break,
                 },
                 happened = happening(&mut self.state) => {
                     let guest = self.running();
-                    inbox.meanwhile(guest, self.happened(happened)).await;
+                    inbox.meanwhile(guest, Box::pin(self.happened(happened))).await;
                 }
                 () = sleep(WRITE_AGAIN_EVERY), if self.unwritten.is_some() => {
                     if let Some(tracker) = self.unwritten.take() {
-                        self.write_down(tracker).await;
+                        Box::pin(self.write_down(tracker)).await;
                     }
                 }
             }
@@ -333,10 +334,10 @@ impl Keeper {
             Ask::Detach(request, reply) => self.detach(request, reply).await,
             Ask::Survey(reply) => _ = reply.send(self.survey()),
             Ask::Migrate(request, warnings, placing, reply) => {
-                self.migrate(request, warnings, placing, reply)
+                self.migrate(*request, warnings, placing, reply)
             }
             Ask::MigrateOffline(request, warnings, placing, reply) => {
-                self.migrate_offline(request, warnings, *placing, reply).await;
+                self.migrate_offline(*request, warnings, *placing, reply).await;
             }
             Ask::Cancel(reply) => _ = reply.send(self.cancel()),
             Ask::Postcopy(reply) => _ = reply.send(self.postcopy()),

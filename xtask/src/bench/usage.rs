@@ -140,13 +140,19 @@ pub(super) fn machine_s() -> Result<f64> {
 
 /// The anonymous memory of processes and all that they have started. One that is gone has none.
 fn anonymous(pids: &[u32]) -> u64 {
-    let own = |pid: &u32| -> u64 {
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
-        let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-        kib.unwrap_or_default() * 1024
-    };
-    pids.iter().map(|pid| own(pid) + anonymous(&children(*pid))).sum()
+    pids.iter().map(|pid| held(*pid, "RssAnon:").unwrap_or_default() + anonymous(&children(*pid))).sum()
+}
+
+/// All that a process has in memory, the files that it maps included, in bytes.
+pub(crate) fn resident(pid: u32) -> Result<u64> {
+    held(pid, "VmRSS:").with_context(|| format!("process {pid} has no memory"))
+}
+
+/// A figure of /proc/PID/status, in bytes.
+fn held(pid: u32, name: &str) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+    Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
 }
 
 fn children(pid: u32) -> Vec<u32> {

@@ -10,11 +10,11 @@ use crate::limits::SHOW_TIMEOUT;
 
 impl Keeper {
     /// The definition that describes it best now.
-    pub(super) fn described(&self) -> Option<Definition> {
+    pub(super) fn described(&self) -> Option<&Definition> {
         match &self.state {
-            State::Active { guest, .. } => Some(guest.definition.clone()),
+            State::Active { guest, .. } => Some(&guest.definition),
             State::ShutOff { .. } | State::Lent { .. } | State::Leaving { .. } | State::Arriving { .. } => {
-                self.definition.clone()
+                self.definition.as_ref()
             }
         }
     }
@@ -30,8 +30,11 @@ impl Keeper {
     }
 
     pub(super) async fn show(&self) -> api::Domain {
-        let definition = self.described().or_else(|| Definition::parse(&self.xml()).ok());
-        let domain = definition.as_ref().map(Definition::domain);
+        let parsed = match self.described() {
+            Some(_) => None,
+            None => Definition::parse(&self.xml()).ok(),
+        };
+        let domain = self.described().or(parsed.as_ref()).map(Definition::domain);
         let (state, reason) = self.shown_state().await;
         let (record, pid, migration) = match &self.state {
             State::Lent { .. } => (None, None, None),
