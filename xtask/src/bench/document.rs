@@ -55,7 +55,7 @@ mod tests {
     #[test]
     fn the_document_has_the_parts_that_are_written() {
         let document = include_str!("../../../docs/benchmarks.md");
-        for part in [super::super::page::PART, super::super::live::PART] {
+        for part in [super::super::page::PART, super::super::live::PART, super::super::scale::PART] {
             let begin = format!("<!-- {part} -->\n");
             assert_eq!(document.matches(&begin).count(), 1, "{part}");
             let text = document.split_once(&begin).and_then(|(_, rest)| rest.split_once("<!-- end of "));

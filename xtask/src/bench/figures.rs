@@ -68,21 +68,17 @@ pub(crate) struct Row {
     pub(crate) samples: Vec<Sample>,
 }
 
-/// The middle one, or the mean of the two in the middle; of none it is none (NaN).
-pub(crate) fn median(mut all: Vec<f64>) -> f64 {
-    all.sort_by(f64::total_cmp);
-    let middle = all.len() / 2;
-    match all.len() {
-        0 => f64::NAN,
-        count if count % 2 == 1 => all[middle],
-        _ => (all[middle - 1] + all[middle]) / 2.0,
-    }
-}
-
 impl Row {
     /// The median of one figure.
     pub(crate) fn median(&self, figure: impl Fn(&Sample) -> f64) -> f64 {
-        median(self.samples.iter().map(figure).collect())
+        let mut all: Vec<f64> = self.samples.iter().map(figure).collect();
+        all.sort_by(f64::total_cmp);
+        let middle = all.len() / 2;
+        match all.len() {
+            0 => f64::NAN,
+            count if count % 2 == 1 => all[middle],
+            _ => (all[middle - 1] + all[middle]) / 2.0,
+        }
     }
 
     /// From the start of the command to a durable copy, in seconds.

@@ -15,12 +15,31 @@ use lab::{Lab, LabOptions};
 use serde::{Deserialize, Serialize};
 
 use super::cold::{machine_with, release};
-use super::figures::{Goal, median};
-use super::{page, usage};
+use super::figures::Goal;
+use super::live::Spread;
+use super::table::{goals, table};
+use super::{document, usage};
 use crate::setup::{self, Purpose};
 
 /// Lists are printed so often; the median counts.
 const LISTS: usize = 11;
+
+/// The name of this part of the document.
+pub(crate) const PART: &str = "scale";
+
+const COLUMNS: [&str; 5] = ["", "domains", "define ms", "list --all ms", "resident MiB"];
+
+const INTRODUCTION: &str = "\
+## Many domains
+
+Written by `cargo xtask bench scale --write`, which anybody can run; it takes a minute. An agent and a libvirtd on the same host
+have the same domains defined, none of which runs: first few, then more. Each command is a process of its own and speaks to
+a Unix socket.
+
+- **define**: one domain more, the mean over all that were added.
+- **list --all**: the median of several.
+- **resident**: what the daemon, agent or libvirtd, has in memory, its program and its libraries included.
+";
 
 /// Options of the measurement.
 #[derive(Debug, Args)]
@@ -31,6 +50,9 @@ pub(crate) struct Arguments {
     /// Where results are kept [default: target/bench/scale]
     #[arg(long, value_name = "DIRECTORY")]
     results: Option<PathBuf>,
+    /// Write this part of docs/benchmarks.md
+    #[arg(long)]
+    write: bool,
     /// Print the results as JSON
     #[arg(long)]
     json: bool,
@@ -76,6 +98,9 @@ pub(crate) fn run(root: &Path, target: &Path, arguments: &Arguments) -> Result<(
     fs::create_dir_all(&results)?;
     let scale = measure(&ferry, target, &arguments.domains)?;
     fs::write(results.join("scale.json"), serde_json::to_vec_pretty(&scale)?)?;
+    if arguments.write {
+        document::write(root, PART, &scale.part())?;
+    }
     match arguments.json {
         true => println!("{}", serde_json::to_string(&scale)?),
         false => println!("{}", scale.table()),
@@ -159,7 +184,7 @@ impl Contestant<'_> {
             let shown = listed.lines().filter(|line| line.contains(NAME)).count();
             ensure!(shown == domains as usize, "{shown} domains are listed, {domains} are defined");
         }
-        Ok(Figures { list_ms: median(lists), define_ms, resident_bytes: usage::resident(self.daemon()?)? })
+        Ok(Figures { list_ms: Spread::of(lists).median, define_ms, resident_bytes: usage::resident(self.daemon()?)? })
     }
 }
 
@@ -202,25 +227,30 @@ fn definition(directory: &Path, shared: &Path, number: u32) -> Result<PathBuf> {
     Ok(file)
 }
 
+impl Stage {
+    fn lines(&self) -> [[String; COLUMNS.len()]; 2] {
+        [("ferry", &self.ferry), ("virsh, libvirtd", &self.libvirt)].map(|(name, figures)| {
+            [
+                name.to_owned(),
+                self.domains.to_string(),
+                format!("{:.1}", figures.define_ms),
+                format!("{:.1}", figures.list_ms),
+                format!("{:.1}", mebi(figures.resident_bytes)),
+            ]
+        })
+    }
+}
+
 impl Scale {
-    /// What people read.
-    pub(crate) fn table(&self) -> String {
-        let mut text = String::from(
-            "| domains | list: ferry, virsh ms | define: ferry, virsh ms | resident: agent, libvirtd MiB |\n\
-             |--:|--:|--:|--:|\n",
-        );
-        for Stage { domains, ferry, libvirt } in &self.stages {
-            text += &format!(
-                "| {domains} | {:.0}, {:.0} | {:.1}, {:.1} | {:.1}, {:.1} |\n",
-                ferry.list_ms,
-                libvirt.list_ms,
-                ferry.define_ms,
-                libvirt.define_ms,
-                mebi(ferry.resident_bytes),
-                mebi(libvirt.resident_bytes)
-            );
-        }
-        text + &page::goals(&self.goals())
+    /// The part of the document.
+    fn part(&self) -> String {
+        let machine: Vec<String> = self.machine.iter().map(|line| format!("- {line}\n")).collect();
+        format!("{INTRODUCTION}\n{}\n{}", machine.concat(), self.table())
+    }
+
+    fn table(&self) -> String {
+        let rows: Vec<_> = self.stages.iter().flat_map(Stage::lines).collect();
+        table(COLUMNS, &rows) + &goals(&self.goals())
     }
 
     /// Ferry's goals with the most domains.
