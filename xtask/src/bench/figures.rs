@@ -42,6 +42,27 @@ impl Goal {
     }
 }
 
+/// The middle of some figures, and what half of them lie between.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Spread {
+    pub(crate) low: f64,
+    pub(crate) median: f64,
+    pub(crate) high: f64,
+}
+
+impl Spread {
+    /// Quartiles, between neighbours in proportion; of no figures there are none (NaN).
+    pub(crate) fn of(mut figures: Vec<f64>) -> Spread {
+        figures.sort_by(f64::total_cmp);
+        let at = |share: f64| {
+            let place = share * figures.len().saturating_sub(1) as f64;
+            let (below, above) = (figures.get(place.floor() as usize), figures.get(place.ceil() as usize));
+            below.zip(above).map_or(f64::NAN, |(below, above)| below + (above - below) * place.fract())
+        };
+        Spread { low: at(0.25), median: at(0.5), high: at(0.75) }
+    }
+}
+
 /// One image over one link: what can be compared, since it was measured in turn.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Group {
@@ -71,14 +92,7 @@ pub(crate) struct Row {
 impl Row {
     /// The median of one figure.
     pub(crate) fn median(&self, figure: impl Fn(&Sample) -> f64) -> f64 {
-        let mut all: Vec<f64> = self.samples.iter().map(figure).collect();
-        all.sort_by(f64::total_cmp);
-        let middle = all.len() / 2;
-        match all.len() {
-            0 => f64::NAN,
-            count if count % 2 == 1 => all[middle],
-            _ => (all[middle - 1] + all[middle]) / 2.0,
-        }
+        Spread::of(self.samples.iter().map(figure).collect()).median
     }
 
     /// From the start of the command to a durable copy, in seconds.
@@ -186,6 +200,18 @@ pub(crate) mod tests {
         assert_eq!(wall_s(&[9.0, 1.0, 2.0]), Some(2.0));
         assert_eq!(wall_s(&[4.0, 9.0, 1.0, 2.0]), Some(3.0));
     }
+
+    #[test]
+    fn quartiles_lie_between_neighbours() {
+        let check = |figures: &[f64], low, median, high| {
+            assert_eq!(Spread::of(figures.to_vec()), Spread { low, median, high }, "{figures:?}");
+        };
+        check(&[7.0], 7.0, 7.0, 7.0);
+        check(&[4.0, 1.0], 1.75, 2.5, 3.25);
+        check(&[5.0, 1.0, 3.0, 2.0, 4.0], 2.0, 3.0, 4.0);
+        assert!(Spread::of(Vec::new()).median.is_nan());
+    }
+
     #[test]
     fn goals_are_met_or_not_by_who_took_part() {
         let check = |link, image, rows: &[(Tool, Trip, &[f64], u64)], expect: &[(f64, f64, bool)]| {

@@ -20,7 +20,6 @@ use serde_json::json;
 
 use self::contestant::Contestant;
 use self::figures::{End, Forecast, Group, Load, Sample};
-pub(super) use self::figures::Spread;
 pub(crate) use self::page::PART;
 use self::stage::Stage;
 use super::cold::{chosen, machine_with, release, word};

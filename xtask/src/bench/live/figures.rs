@@ -5,7 +5,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use super::contestant::{Contestant, Means};
-use crate::bench::figures::{Goal, Link};
+use crate::bench::figures::{Goal, Link, Spread};
 
 /// Who has not ended so often, and never otherwise, does not take part any more.
 const ENDLESS_RUNS_MAX: usize = 2;
@@ -115,27 +115,6 @@ impl Sample {
     /// What the move took beside the guest's work, in seconds of processors: work that is not done takes nothing.
     fn cpu_beside_s(&self) -> f64 {
         self.cpu_s - self.undisturbed.processors * self.wall_s * self.work
-    }
-}
-
-/// The middle of some figures, and what half of them lie between.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Spread {
-    pub(crate) low: f64,
-    pub(crate) median: f64,
-    pub(crate) high: f64,
-}
-
-impl Spread {
-    /// Quartiles, between neighbours in proportion; of no figures there are none (NaN).
-    pub(crate) fn of(mut figures: Vec<f64>) -> Spread {
-        figures.sort_by(f64::total_cmp);
-        let at = |share: f64| {
-            let place = share * figures.len().saturating_sub(1) as f64;
-            let (below, above) = (figures.get(place.floor() as usize), figures.get(place.ceil() as usize));
-            below.zip(above).map_or(f64::NAN, |(below, above)| below + (above - below) * place.fract())
-        };
-        Spread { low: at(0.25), median: at(0.5), high: at(0.75) }
     }
 }
 
@@ -355,17 +334,6 @@ pub(crate) mod tests {
             began_at: "2026-01-01T00:00:00Z".into(),
             rows: rows.collect(),
         }
-    }
-
-    #[test]
-    fn quartiles_lie_between_neighbours() {
-        let check = |figures: &[f64], low, median, high| {
-            assert_eq!(Spread::of(figures.to_vec()), Spread { low, median, high }, "{figures:?}");
-        };
-        check(&[7.0], 7.0, 7.0, 7.0);
-        check(&[4.0, 1.0], 1.75, 2.5, 3.25);
-        check(&[5.0, 1.0, 3.0, 2.0, 4.0], 2.0, 3.0, 4.0);
-        assert!(Spread::of(Vec::new()).median.is_nan());
     }
 
     #[test]

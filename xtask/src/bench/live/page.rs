@@ -2,7 +2,8 @@
 //! measures nothing.
 
 use super::contestant::Contestant;
-use super::figures::{Forecast, Group, Load, Row, Spread};
+use super::figures::{Forecast, Group, Load, Row};
+use crate::bench::figures::Spread;
 use crate::bench::table::{figure, goals, table};
 
 /// The name of this part of the document.
