@@ -106,7 +106,8 @@ fn on_the_network(lab: &Lab, guest: &Guest) -> Result<()> {
 
     kvm2.run_line("ip tuntap add dev tap9 mode tap")?;
     kvm2.run_line("ip link set tap9 master br0")?;
-    kvm2.run_line(&format!("bridge fdb replace {} dev tap9 master static", guest.mac()))?;
+    // Sticky: a packet of the guest that came in by another port would move the entry there (bridge(8)).
+    kvm2.run_line(&format!("bridge fdb replace {} dev tap9 master static sticky", guest.mac()))?;
     expect(lab, "mac-in-use", "fail", "a tap on the target has the guest's MAC address")?;
     kvm2.run_line("ip link delete tap9")?;
     in_order(lab, "web1").context("the network is as it was").map(drop)
