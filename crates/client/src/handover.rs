@@ -41,14 +41,15 @@ impl Client {
     /// An error of which [`ClientError::may_have_arrived`] says `true` decides nothing: the migration is in doubt.
     /// Call [`Client::connect`] beforehand, so that no handshake lies in the blackout.
     pub async fn pledge(&self, id: Uuid, token: Uuid) -> Result<Verdict, ClientError> {
-        let pledge = Pledge { token, nothing_left: false };
-        let call = Call::post(format!("/agent/migrations/{id}/pledge")).body(&pledge).within(PLEDGE_WITHIN);
-        self.json(call.between_agents()).await
+        self.give(id, Pledge { token, nothing_left: false }).await
     }
 
     /// The pledge once more, of a source that has nothing left to serve the guest with.
     pub async fn nothing_left(&self, id: Uuid, token: Uuid) -> Result<Verdict, ClientError> {
-        let pledge = Pledge { token, nothing_left: true };
+        self.give(id, Pledge { token, nothing_left: true }).await
+    }
+
+    async fn give(&self, id: Uuid, pledge: Pledge) -> Result<Verdict, ClientError> {
         let call = Call::post(format!("/agent/migrations/{id}/pledge")).body(&pledge).within(PLEDGE_WITHIN);
         self.json(call.between_agents()).await
     }

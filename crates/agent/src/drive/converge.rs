@@ -63,6 +63,7 @@ impl Equipment {
         MigrationParameters {
             // QEMU's own default is 128 MiB/s; 0 takes every limit away.
             max_bandwidth: Some(request.bandwidth_bytes_per_s),
+            max_postcopy_bandwidth: Some(request.bandwidth_bytes_per_s),
             downtime_limit: Some(policy.blackout_ms()),
             avail_switchover_bandwidth: self.switchover_bandwidth.then_some(0),
             xbzrle_cache_size: self.xbzrle_cache_bytes,
@@ -147,8 +148,12 @@ impl Converging {
             Steer::Set(settings) => {
                 if let Some(bytes_per_s) = settings.bandwidth_bytes_per_s {
                     let limit = Some(bytes_per_s);
-                    self.tell(MigrationParameters { max_bandwidth: limit, ..MigrationParameters::default() })
-                        .await?;
+                    self.tell(MigrationParameters {
+                        max_bandwidth: limit,
+                        max_postcopy_bandwidth: limit,
+                        ..MigrationParameters::default()
+                    })
+                    .await?;
                     self.tracker.note(match bytes_per_s {
                         0 => "bandwidth is without limit now, as somebody wants it".to_owned(),
                         _ => format!(
@@ -170,20 +175,16 @@ impl Converging {
         for it in decided {
             match it.decision {
                 Decision::Blackout { ms } => {
-                    let limit = Some(ms);
-                    self.tell(MigrationParameters {
-                        downtime_limit: limit,
-                        ..MigrationParameters::default()
-                    })
-                    .await?;
+                    let limit =
+                        MigrationParameters { downtime_limit: Some(ms), ..MigrationParameters::default() };
+                    self.tell(limit).await?;
                 }
                 Decision::SwitchoverBandwidth { bytes_per_s } => {
-                    let rate = Some(bytes_per_s);
-                    self.tell(MigrationParameters {
-                        avail_switchover_bandwidth: rate,
+                    let rate = MigrationParameters {
+                        avail_switchover_bandwidth: Some(bytes_per_s),
                         ..MigrationParameters::default()
-                    })
-                    .await?;
+                    };
+                    self.tell(rate).await?;
                 }
                 Decision::Throttle { percent } => self.tell(throttle(percent)).await?,
                 // It is QEMU's to go on with it: here it is continued only where the migration fails.

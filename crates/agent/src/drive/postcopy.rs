@@ -23,7 +23,6 @@ use qemu::command::{MigrationStatus, QueryMigrate};
 use qemu::migrate::postcopy;
 use qemu::migrate::{Events, EventsError, What};
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::settle::{Heard, Question, moved, put, take_word};
@@ -37,11 +36,10 @@ use crate::limits::{PULSE_EVERY, PULSE_FAILURES_MAX, PULSE_TIMEOUT};
 const TURNS: [MigrationStatus; 3] =
     [MigrationStatus::Completed, MigrationStatus::PostcopyPaused, MigrationStatus::Failed];
 
-/// Whether a migration may switch to post-copy, was asked to, and was told to; for its task and its domain's.
+/// Whether a migration may switch to post-copy, and was told to; for its task and its domain's.
 #[derive(Debug, Default)]
 pub(crate) struct Switch {
     allowed: AtomicBool,
-    asked: CancellationToken,
     ordered: AtomicBool,
 }
 
@@ -51,21 +49,8 @@ impl Switch {
         self.allowed.load(Ordering::Relaxed)
     }
 
-    /// An operator wants it now.
-    pub(crate) fn ask(&self) {
-        self.asked.cancel();
-    }
-
     fn may(&self) -> bool {
         self.is_allowed() && !self.is_ordered()
-    }
-
-    /// Until an operator wants it; for ever where that is not to be had. Cancel safe.
-    pub(super) async fn wanted(&self) {
-        match self.may() {
-            true => self.asked.cancelled().await,
-            false => std::future::pending().await,
-        }
     }
 
     /// Why it is to be done now that this came, where it is.
@@ -98,8 +83,12 @@ pub(super) fn allow(live: &Live, request: &MigrationRequest, ticket: &Ticket) {
     live.begun.switch.allowed.store(ticket.postcopy, Ordering::Relaxed);
 }
 
-/// Tells QEMU to switch. A new agent has to find that a pledge may follow, so that is durable first.
-pub(super) async fn order(live: &Live, switch: &Switch, why: &str) -> Result<(), Failure> {
+/// Tells QEMU to switch, once. A new agent has to find that a pledge may follow, so that is durable first.
+pub(super) async fn order(live: &Live, why: &str) -> Result<(), Failure> {
+    let switch = &live.begun.switch;
+    if !switch.may() {
+        return Ok(());
+    }
     let room = live.reserved.as_ref().ok_or(Failure::Stopping)?;
     let process = live.process.as_ref().ok_or(Failure::SourceQemuGone)?;
     room.journal.enter(Phase::Pledging, None).await?;

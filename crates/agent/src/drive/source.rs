@@ -18,10 +18,7 @@ use migration::phase::Phase;
 use migration::placement::Placed;
 use migration::source::{Kept, Planned, Pledged, Reserved, Stopped, Streaming};
 use qemu::capabilities::cpu::unavailable_features;
-use qemu::command::{
-    MigrateContinue, MigrateSetParameters, MigrationParameters, MigrationStatus, QueryMigrate, QueryStatus,
-    RunState,
-};
+use qemu::command::{MigrateContinue, MigrationStatus, QueryMigrate, QueryStatus, RunState};
 use qemu::migrate::{Events, Means, Side as End, Tls, What};
 use qemu::process::Process;
 use qemu::qmp::QmpError;
@@ -55,6 +52,8 @@ pub(crate) enum Said {
     Resolve(api::ResolveAs, Reply<()>),
     /// What somebody wants while memory goes over; later it is too late for it.
     Steer(Steer),
+    /// The same: the guest is to be handed over, and its memory to follow.
+    Postcopy,
 }
 
 /// How it ended.
@@ -477,11 +476,6 @@ async fn begin_memory(
     };
     qemu::migrate::prepare(&process.qmp, &capabilities, End::Source, &means).await?;
     let converging = Converging::begin(live, request, equipment).await?;
-    let parameters = MigrationParameters {
-        max_postcopy_bandwidth: Some(request.bandwidth_bytes_per_s),
-        ..MigrationParameters::default()
-    };
-    process.qmp.execute(MigrateSetParameters { parameters }).await?;
     let address =
         ticket.address.parse().map_err(|_| Failure::TicketAddress { address: ticket.address.clone() })?;
     qemu::migrate::start(&process.qmp, address).await?;
@@ -505,28 +499,23 @@ async fn stop(
 ) -> Result<(Stopped<Box<Live>>, Ahead), Broken> {
     let (mut pledging, mut freshened) = (None, None);
     let waited = loop {
-        let switch = Arc::clone(&watch.switch);
         let waited = tokio::select! {
             // What QEMU says comes first: the guest may stand still already.
             biased;
             waited = watch.next() => waited,
             Some(said) = streaming.live.begun.heard.recv() => {
-                match going_on(steered(&mut converging, said), watch).await {
+                match told(&streaming.live, said, &mut converging, watch).await {
                     Ok(()) => continue,
                     Err(failure) => break Err(failure),
                 }
             }
-            () = switch.wanted() => match postcopy::order(&streaming.live, &switch, "asked for").await {
-                Ok(()) => continue,
-                Err(failure) => break Err(failure),
-            },
             () = converging.due() => match going_on(converging.look(), watch).await {
                 Ok(()) => continue,
                 Err(failure) => break Err(failure),
             },
         };
-        if let Some(why) = switch.is_due(&waited)
-            && let Err(failure) = postcopy::order(&streaming.live, &switch, &why).await
+        if let Some(why) = streaming.live.begun.switch.is_due(&waited)
+            && let Err(failure) = postcopy::order(&streaming.live, &why).await
         {
             break Err(failure);
         }
@@ -583,9 +572,16 @@ async fn going_on(
 }
 
 /// Does what somebody wants while memory goes over.
-async fn steered(converging: &mut Converging, said: Said) -> Result<(), Failure> {
+async fn told(
+    live: &Live,
+    said: Said,
+    converging: &mut Converging,
+    watch: &mut Watch,
+) -> Result<(), Failure> {
     match said {
-        Said::Steer(steer) => converging.steer(steer).await,
+        Said::Steer(steer) => going_on(converging.steer(steer), watch).await,
+        // A switch is not left in the middle.
+        Said::Postcopy => postcopy::order(live, "asked for").await,
         Said::Resolve(_, reply) => {
             _ = reply.send(Err(Failure::MigrationEnded { phase: "it is not in doubt" }));
             Ok(())

@@ -557,12 +557,9 @@ async fn pledged(
 async fn adopt(receiving: Receiving<Box<Live>>, reply: Option<Reply<Verdict>>) -> Arrived {
     let pledge = receiving.live.pledge();
     let granted = receiving.loaded().grant(pledge);
-    if let Some(events) = fill::lacking(&granted.live).await {
-        answer(reply, Ok(Verdict::Filling { resumed_at: None, cut: false }));
-        return fill::fill(granted.filling(), events).await;
-    }
-    answer(reply, Ok(Verdict::Running { resumed_at: None }));
-    settle_in(granted.running()).await
+    let lacking = fill::lacking(&granted.live).await;
+    answer(reply, Ok(fill::verdict(lacking.is_some(), None)));
+    fill::go_on(granted, lacking).await
 }
 
 /// Continues the guest, then answers, then tidies up: the guest runs before anybody hears of it.
@@ -586,10 +583,7 @@ async fn grant(
             let granted = receiving.loaded().grant(pledge);
             granted.live.begun.tracker.enter(Phase::Granted);
             granted.live.begun.tracker.record(|report| report.downtime.target_resumed_at = resumed_at);
-            match lacking {
-                Some(events) => fill::fill(granted.filling(), events).await,
-                None => settle_in(granted.running()).await,
-            }
+            fill::go_on(granted, lacking).await
         }
         Continued::Refused { proof, reason } => refuse(receiving, proof, reason, reply).await,
         Continued::Gone => died(receiving.loaded().grant(pledge).lost().live, reply).await,
@@ -657,6 +651,12 @@ async fn unmute(live: &Live) {
     }
 }
 
+async fn announce(process: &Process) {
+    if let Err(error) = process.qmp.execute(ANNOUNCE).await {
+        tracing::warn!("the guest was not announced; switches learn of it by its own packets: {error}");
+    }
+}
+
 /// The guest is here for good: announced, written down, owned.
 async fn settle_in(running: Running<Box<Live>>) -> Arrived {
     let Running { right, live } = running;
@@ -664,12 +664,8 @@ async fn settle_in(running: Running<Box<Live>>) -> Arrived {
         return cold::arrive_shut_off(*live).await;
     }
     unmute(&live).await;
-    if let Some(process) = &live.process
-        && let Err(error) = process.qmp.execute(ANNOUNCE).await
-    {
-        tracing::warn!("the guest was not announced; switches learn of it by its own packets: {error}");
-    }
     if let Some(process) = &live.process {
+        announce(process).await;
         watch_balloon(process, live.coming.live.domain()).await;
     }
     // First the owner record, then the journal: an end in the journal says that nothing is left to do.

@@ -1,7 +1,6 @@
 //! Everything that a source waits for at once before its pledge: QEMU's events, QEMU's end, a cancel, the target's
 //! signs of life. Beside it, it shows figures. It decides nothing. Main type: [`Watch`].
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use api::{Progress, TargetPhase};
@@ -13,7 +12,6 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::postcopy::Switch;
 use super::source::{Live, target_phase};
 use crate::failure::Failure;
 use crate::limits::{PROGRESS_EVERY, PULSE_EVERY, PULSE_FAILURES_MAX, PULSE_TIMEOUT};
@@ -33,8 +31,6 @@ pub(crate) struct Watch {
     process: Option<Process>,
     tracker: Tracker,
     cancelled: CancellationToken,
-    /// The switch to post-copy.
-    pub(super) switch: Arc<Switch>,
     pulse: AbortOnDropHandle<Failure>,
     _figures: Option<AbortOnDropHandle<()>>,
 }
@@ -54,7 +50,6 @@ impl Watch {
             process: live.process.clone(),
             tracker,
             cancelled: live.begun.cancelled.clone(),
-            switch: Arc::clone(&live.begun.switch),
             pulse: AbortOnDropHandle::new(tokio::spawn(pulse)),
             _figures: figures,
         }

@@ -142,10 +142,9 @@ impl Keeper {
     /// An operator wants the guest handed over before all its memory is on the target.
     pub(super) fn postcopy(&mut self) -> Result<(), Failure> {
         match &self.state {
-            State::Leaving { switch, tracker, .. } => match tracker.migration().report.phase {
+            State::Leaving { switch, tracker, says, .. } => match tracker.migration().report.phase {
                 MigrationPhase::Streaming if switch.is_allowed() => {
-                    switch.ask();
-                    Ok(())
+                    self.pass_on(says, source::Said::Postcopy)
                 }
                 MigrationPhase::Streaming => Err(self.wrong_state(
                     "moving without post-copy",
@@ -199,15 +198,18 @@ impl Keeper {
                     let over = "already stopped for its last round";
                     return Err(self.wrong_state(over, "`ferry migrations watch` shows how it ends"));
                 }
-                let busy = "being told other things";
-                says.try_send(source::Said::Steer(steer))
-                    .map_err(|_full| self.wrong_state(busy, "try again in a second"))
+                self.pass_on(says, source::Said::Steer(steer))
             }
             State::Arriving { .. } => Err(Failure::WrongSide { role: "target" }),
             State::ShutOff { .. } | State::Lent { .. } | State::Active { .. } => {
                 Err(Failure::MigrationEnded { phase: "nothing is moving" })
             }
         }
+    }
+
+    fn pass_on(&self, says: &mpsc::Sender<source::Said>, said: source::Said) -> Result<(), Failure> {
+        let busy = |_full| self.wrong_state("being told other things", "try again in a second");
+        says.try_send(said).map_err(busy)
     }
 
     pub(super) async fn resolve(&mut self, word: api::ResolveAs, reply: Reply<()>) {

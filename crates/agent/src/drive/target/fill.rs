@@ -8,19 +8,20 @@ use std::sync::Arc;
 use api::{Listening, Outcome, ResolveAs, Settlement, Verdict};
 use migration::handover::{TargetQemu, is_cut_off};
 use migration::phase::Phase;
-use migration::target::{Filling, Receiving};
+use migration::target::{Filling, Granted, Receiving};
 use qemu::command::MigrationStatus;
 use qemu::migrate::{Events, EventsError, What};
-use qemu::process::Process;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::known::lacks_memory;
-use super::{Arrived, Live, Said, answer, ask_source, end, enter, is_owner, own, settle_in, unmute};
+use super::{
+    Arrived, Live, Said, announce, answer, ask_source, end, enter, is_owner, own, settle_in, unmute,
+};
 use crate::failure::Failure;
 use crate::guest::give_back;
 use crate::keeper::Reply;
-use crate::limits::{ANNOUNCE, DRIVE_QUEUE};
+use crate::limits::DRIVE_QUEUE;
 
 /// Why a guest is lost whose source cannot serve it any more.
 const NOTHING_LEFT: &str = "the source's QEMU has ended, and had memory that had not come";
@@ -41,6 +42,14 @@ pub(super) fn verdict(lacks: bool, resumed_at: Option<String>) -> Verdict {
     }
 }
 
+/// The guest runs: what is still to come is waited for, then it is settled.
+pub(super) async fn go_on(granted: Granted<Box<Live>>, lacking: Option<Events>) -> Arrived {
+    match lacking {
+        Some(events) => fill(granted.filling(), events).await,
+        None => settle_in(granted.running()).await,
+    }
+}
+
 /// Takes up what an earlier agent had seen running here with memory still to come.
 pub(super) async fn recover(receiving: Receiving<Box<Live>>) -> Arrived {
     let pledge = receiving.live.pledge();
@@ -49,10 +58,8 @@ pub(super) async fn recover(receiving: Receiving<Box<Live>>) -> Arrived {
         let reason = "its QEMU ended while memory was still to come";
         return lost(granted.filling().lost().live, reason, None).await;
     }
-    match lacking(&granted.live).await {
-        Some(events) => fill(granted.filling(), events).await,
-        None => settle_in(granted.filling().running()).await,
-    }
+    let lacking = lacking(&granted.live).await;
+    go_on(granted, lacking).await
 }
 
 /// What comes first.
@@ -126,16 +133,11 @@ async fn settle_meanwhile(filling: &Filling<Box<Live>>) {
     live.begun.tracker.enter(Phase::Filling);
     unmute(live).await;
     if let Some(process) = live.process.clone() {
-        tokio::spawn(announce(process));
+        // QEMU may answer nothing now.
+        tokio::spawn(async move { announce(&process).await });
     }
     if own(live, filling.generation()).await {
         enter(live, Phase::Filling, None).await;
-    }
-}
-
-async fn announce(process: Process) {
-    if let Err(error) = process.qmp.execute(ANNOUNCE).await {
-        tracing::warn!("the guest was not announced; switches learn of it by its own packets: {error}");
     }
 }
 
