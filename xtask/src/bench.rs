@@ -6,6 +6,7 @@ mod figures;
 mod image;
 mod live;
 mod page;
+mod results;
 mod scale;
 mod servers;
 mod table;

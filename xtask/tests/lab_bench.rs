@@ -1,11 +1,11 @@
 //! The measurements themselves under test: everyone copies a small image, or moves a small guest, and every figure is there.
 
-use std::io::{BufRead, BufReader};
+mod interrupted;
+
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use lab::teardown;
 use serde_json::Value;
 
 /// `cargo xtask bench`, with the `ferry` that came with the tests: built alone, it would be optimized, and take minutes.
@@ -87,26 +87,7 @@ fn everyone_moves_a_small_guest_and_is_measured() -> Result<()> {
 #[test]
 fn an_interrupted_measurement_leaves_nothing() -> Result<()> {
     let results = tempfile::tempdir()?;
-    let mut child = bench(&["live", "--smoke", "--contestant", "ferry,qemu"], results.path())
-        .stderr(Stdio::piped())
-        .stdout(Stdio::null())
-        .spawn()?;
-    let mut lines = BufReader::new(child.stderr.take().context("no standard error")?).lines();
+    let command = bench(&["live", "--smoke", "--contestant", "ferry,qemu"], results.path());
     // While the second guest boots or moves.
-    let mut said = String::new();
-    while !said.contains("bench: idle") {
-        let line = lines.next().with_context(|| format!("it ended early:\n{said}"))??;
-        said += &format!("{line}\n");
-    }
-    let id = said.lines().find_map(|line| line.strip_prefix("bench: lab "));
-    let id = id.with_context(|| format!("it did not name its lab:\n{said}"))?.to_owned();
-    ensure!(teardown::labs().contains(&id), "lab {id} is not there while it runs:\n{said}");
-    let interrupted = Command::new("kill").args(["-INT", &child.id().to_string()]).status()?;
-    ensure!(interrupted.success(), "kill: {interrupted}");
-    for line in lines {
-        said += &format!("{}\n", line?);
-    }
-    assert_eq!(child.wait()?.code(), Some(130), "{said}");
-    assert_eq!(teardown::leaks(&id), Vec::<String>::new());
-    Ok(())
+    interrupted::leaves_nothing(command, "bench: idle", |line| line.strip_prefix("bench: lab "))
 }

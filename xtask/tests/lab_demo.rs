@@ -1,10 +1,10 @@
 //! The demo itself under test: what it prints, that it holds, and that it leaves nothing when it is interrupted.
 
-use std::io::{BufRead, BufReader};
+mod interrupted;
+
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use lab::teardown;
 use serde_json::{Value, json};
 
 fn demo(arguments: &[&str]) -> Command {
@@ -52,28 +52,8 @@ fn one_trip_on_bridges_with_spanning_tree() -> Result<()> {
 
 #[test]
 fn an_interrupted_demo_leaves_nothing() -> Result<()> {
-    let mut child = demo(&["--json"]).stderr(Stdio::piped()).stdout(Stdio::null()).spawn()?;
-    let mut lines = BufReader::new(child.stderr.take().context("no standard error")?).lines();
     // While the first move is under way.
-    let mut said = String::new();
-    loop {
-        let line = lines.next().with_context(|| format!("the demo ended early:\n{said}"))??;
-        said += &format!("{line}\n");
-        if line.contains("ferry migrate") {
-            break;
-        }
-    }
-    // Other labs may come and go meanwhile; the demo has named its own.
-    let id = said.lines().find_map(|line| line.strip_prefix("lab ")?.split(':').next());
-    let id = id.with_context(|| format!("the demo did not name its lab:\n{said}"))?.to_owned();
-    ensure!(teardown::labs().contains(&id), "lab {id} is not there while the demo runs:\n{said}");
-    let interrupted = Command::new("kill").args(["-INT", &child.id().to_string()]).status()?;
-    ensure!(interrupted.success(), "kill: {interrupted}");
-    // Whoever still writes must not be stopped by a full pipe.
-    for line in lines {
-        said += &format!("{}\n", line?);
-    }
-    assert_eq!(child.wait()?.code(), Some(130), "{said}");
-    assert_eq!(teardown::leaks(&id), Vec::<String>::new());
-    Ok(())
+    interrupted::leaves_nothing(demo(&["--json"]), "ferry migrate", |line| {
+        line.strip_prefix("lab ")?.split(':').next()
+    })
 }

@@ -1,6 +1,6 @@
 //! `cargo xtask bench cold`: images made, copied in turn by everyone, compared, measured. Main type: [`Arguments`].
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -13,9 +13,10 @@ use lab::{Lab, LabOptions};
 
 use super::figures::{Group, Link};
 use super::image::{Image, Kind};
+use super::page;
+use super::results::{Results, kept};
 use super::servers::Ssh;
 use super::tool::{Stage, Tool, Trip};
-use super::{document, page};
 use crate::setup::{self, Purpose};
 
 /// What takes longer is not done again.
@@ -45,21 +46,13 @@ pub(crate) struct Arguments {
     /// Keep images and copies on a disk (below /var/tmp), not in memory
     #[arg(long)]
     on_disk: bool,
-    /// Where results are kept [default: target/bench/cold]
-    #[arg(long, value_name = "DIRECTORY")]
-    results: Option<PathBuf>,
-    /// Write docs/benchmarks.md from everything that was measured
-    #[arg(long)]
-    write: bool,
-    /// Print the results as JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    results: Results,
 }
 
 /// Measures what is asked for, a group after the other; each is kept as soon as it is done.
 pub(crate) fn run(root: &Path, target: &Path, arguments: &Arguments) -> Result<()> {
-    let results = arguments.results.clone().unwrap_or_else(|| target.join("bench/cold"));
-    fs::create_dir_all(&results)?;
+    let results = arguments.results.directory(target, "cold")?;
     if arguments.runs > 0 {
         setup::run(target, Purpose::Bench)?;
         ensure!(setup::is_root(), "the lab makes network namespaces and taps, and only root may do that");
@@ -73,15 +66,10 @@ pub(crate) fn run(root: &Path, target: &Path, arguments: &Arguments) -> Result<(
             }
         }
     }
-    let groups = read(&results)?;
-    if arguments.write {
-        document::write(root, page::PART, &page::part(&groups))?;
-    }
-    match arguments.json {
-        true => println!("{}", serde_json::to_string(&groups)?),
-        false => groups.iter().for_each(|group| println!("{}", page::group(group))),
-    }
-    Ok(())
+    let mut groups: Vec<Group> = kept(&results)?;
+    groups.sort_by_key(|group| (group.link, group.image));
+    let shown: Vec<String> = groups.iter().map(page::group).collect();
+    arguments.results.show(root, (page::PART, page::part(&groups)), &shown.join("\n"), &groups)
 }
 
 fn measure(arguments: &Arguments, ferry: &Path, target: &Path, link: Link, kind: Kind) -> Result<Group> {
@@ -216,18 +204,6 @@ pub(super) fn machine_with(programs: &[(&str, &str)], ferry: &Path) -> Result<Ve
     }
     lines.push(said(ferry, "--version")?);
     Ok(lines)
-}
-
-fn read(results: &Path) -> Result<Vec<Group>> {
-    let mut groups = Vec::new();
-    for entry in fs::read_dir(results)? {
-        let path = entry?.path();
-        let file = File::open(&path)?;
-        let group: Group = serde_json::from_reader(file).with_context(|| path.display().to_string())?;
-        groups.push(group);
-    }
-    groups.sort_by_key(|group| (group.link, group.image));
-    Ok(groups)
 }
 
 /// Those that were named, or all.

@@ -6,8 +6,8 @@ mod figures;
 mod page;
 mod stage;
 
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -23,7 +23,7 @@ use self::figures::{End, Forecast, Group, Load, Sample};
 pub(crate) use self::page::PART;
 use self::stage::Stage;
 use super::cold::{chosen, machine_with, release, word};
-use super::document;
+use super::results::{Results, kept};
 use crate::guest;
 use crate::setup::{self, Purpose};
 
@@ -58,42 +58,26 @@ pub(crate) struct Arguments {
     /// A small guest, and one run: whether everything works, and no figures
     #[arg(long, conflicts_with = "write")]
     smoke: bool,
-    /// Where results are kept [default: target/bench/live]
-    #[arg(long, value_name = "DIRECTORY")]
-    results: Option<PathBuf>,
-    /// Write this part of docs/benchmarks.md from everything that was measured
-    #[arg(long)]
-    write: bool,
-    /// Print the results as JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    results: Results,
 }
 
 /// Measures what is asked for, a load after the other; each run is kept as soon as it is done.
 pub(crate) fn run(root: &Path, target: &Path, arguments: &Arguments) -> Result<()> {
-    let default = if arguments.smoke { "bench/live-smoke" } else { "bench/live" };
-    let results = arguments.results.clone().unwrap_or_else(|| target.join(default));
-    fs::create_dir_all(&results)?;
+    let results = arguments.results.directory(target, if arguments.smoke { "live-smoke" } else { "live" })?;
     if arguments.runs != Some(0) {
         measure(root, target, arguments, &results)?;
     }
-    let groups = read(&results)?;
-    if arguments.write {
-        document::write(root, PART, &page::part(&groups))?;
-    }
+    let mut groups: Vec<Group> = kept(&results)?;
+    groups.sort_by_key(|group| group.load);
     let forecast = Forecast::of(&groups);
-    if arguments.json {
-        let forecast = forecast.map(|Forecast { runs, coverage, median_error }| {
-            json!({ "runs": runs, "coverage": coverage, "median_error": median_error })
-        });
-        println!("{}", json!({ "groups": groups, "forecast": forecast }));
-    } else {
-        groups.iter().for_each(|group| println!("{}", page::group(group)));
-        if let Some(forecast) = forecast {
-            println!("{}", page::forecast(forecast));
-        }
-    }
-    Ok(())
+    let tables = groups.iter().map(page::group);
+    let shown: Vec<String> = tables.chain(forecast.map(page::forecast)).collect();
+    let forecast = forecast.map(|Forecast { runs, coverage, median_error }| {
+        json!({ "runs": runs, "coverage": coverage, "median_error": median_error })
+    });
+    let all = json!({ "groups": groups, "forecast": forecast });
+    arguments.results.show(root, (PART, page::part(&groups)), &shown.join("\n"), &all)
 }
 
 fn measure(root: &Path, target: &Path, arguments: &Arguments, results: &Path) -> Result<()> {
@@ -207,16 +191,4 @@ fn said(contestant: Contestant, sample: &Sample) -> String {
         sample.sent_bytes as f64 / 1e6,
         100.0 * sample.work,
     )
-}
-
-fn read(results: &Path) -> Result<Vec<Group>> {
-    let mut groups = Vec::new();
-    for entry in fs::read_dir(results)? {
-        let path = entry?.path();
-        let file = File::open(&path)?;
-        let group: Group = serde_json::from_reader(file).with_context(|| path.display().to_string())?;
-        groups.push(group);
-    }
-    groups.sort_by_key(|group| group.load);
-    Ok(groups)
 }

@@ -16,8 +16,9 @@ use serde::{Deserialize, Serialize};
 
 use super::cold::{machine_with, release};
 use super::figures::{Goal, Spread};
+use super::results::Results;
 use super::table::{goals, table};
-use super::{document, usage};
+use super::usage;
 use crate::setup::{self, Purpose};
 
 /// Lists are printed so often; the median counts.
@@ -46,15 +47,8 @@ pub(crate) struct Arguments {
     /// So many domains, a stage after the other on the same agents
     #[arg(long, value_delimiter = ',', default_values_t = [10, 100, 1000], value_parser = clap::value_parser!(u32).range(1..))]
     domains: Vec<u32>,
-    /// Where results are kept [default: target/bench/scale]
-    #[arg(long, value_name = "DIRECTORY")]
-    results: Option<PathBuf>,
-    /// Write this part of docs/benchmarks.md
-    #[arg(long)]
-    write: bool,
-    /// Print the results as JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    results: Results,
 }
 
 /// All that was measured.
@@ -93,18 +87,10 @@ pub(crate) fn run(root: &Path, target: &Path, arguments: &Arguments) -> Result<(
     setup::run(target, Purpose::BenchLibvirt)?;
     ensure!(setup::is_root(), "the lab makes network namespaces, and only root may do that");
     let ferry = release(root, target)?;
-    let results = arguments.results.clone().unwrap_or_else(|| target.join("bench/scale"));
-    fs::create_dir_all(&results)?;
+    let results = arguments.results.directory(target, "scale")?;
     let scale = measure(&ferry, target, &arguments.domains)?;
     fs::write(results.join("scale.json"), serde_json::to_vec_pretty(&scale)?)?;
-    if arguments.write {
-        document::write(root, PART, &scale.part())?;
-    }
-    match arguments.json {
-        true => println!("{}", serde_json::to_string(&scale)?),
-        false => println!("{}", scale.table()),
-    }
-    Ok(())
+    arguments.results.show(root, (PART, scale.part()), &scale.table(), &scale)
 }
 
 fn measure(ferry: &Path, target: &Path, stages: &[u32]) -> Result<Scale> {

@@ -12,6 +12,7 @@ use lab::beats::{Beats, Rhythm};
 use lab::guest::Guest;
 use lab::libvirt::Libvirt;
 use lab::limits::{GUEST_BOOT, HAPPENS, QMP_LOOK};
+use lab::migration::Decided;
 use lab::qemu::Qemu;
 use lab::trial::Shown;
 use serde::Deserialize;
@@ -234,13 +235,6 @@ struct Migration {
 }
 
 #[derive(Debug, Deserialize)]
-struct Decided {
-    decision: String,
-    #[serde(default)]
-    percent: u8,
-}
-
-#[derive(Debug, Deserialize)]
 struct Prediction {
     #[serde(default)]
     expected: Option<Expected>,
@@ -268,7 +262,7 @@ impl Migration {
     /// How much of its time was taken from the guest at most.
     fn throttle_percent_max(&self) -> u8 {
         let throttled = self.decisions.iter().filter(|decided| decided.decision == "throttle");
-        throttled.map(|decided| decided.percent).max().unwrap_or_default()
+        throttled.filter_map(|decided| decided.percent).max().unwrap_or_default()
     }
 }
 
