@@ -81,9 +81,16 @@ struct Slot {
 }
 
 impl Slot {
+    /// Ends what still comes in for it.
+    async fn end(&mut self) {
+        if let Some((_, replica)) = self.replica.take() {
+            replica.end_streams().await;
+        }
+    }
+
     /// What was written is in the file then.
     async fn close(&mut self) -> Result<(), Failure> {
-        self.replica = None;
+        self.end().await;
         match self.export.take() {
             Some(export) => Ok(export.end().await.map_err(CarryFailure::from)?),
             None => Ok(()),
@@ -166,7 +173,7 @@ impl Landing {
         if let (Some((version, _)), Some(stamp)) = (&slot.replica, stamp)
             && *version != stamp
         {
-            slot.replica = None;
+            slot.end().await;
         }
         if let Some((_, open)) = &slot.replica {
             return Ok(Arc::clone(open));

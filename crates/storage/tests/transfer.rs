@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use files::{BLOCK, Loop, allocated, fill, in_mount_namespace, noise, sparse};
@@ -16,7 +17,10 @@ use storage::{
     TransferError, create, discard_replica, forget_replica, rebase,
 };
 use tempfile::TempDir;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
 
 const MIB: u64 = 1 << 20;
 
@@ -290,6 +294,55 @@ async fn only_what_differs_travels_to_an_older_copy() {
     assert!(wire_bytes < 4 * BLOCK + 1000, "{wire_bytes}");
     trip.assert_equal();
     assert!(allocated(&trip.target()) <= allocated(&trip.source()) + 2 * BLOCK);
+}
+
+/// What a network still had when it was cut comes out of it when it is whole again, seconds later.
+#[tokio::test]
+async fn what_comes_late_of_an_earlier_try_is_not_written() {
+    let trip = Trip::new();
+    sparse(&trip.source(), 4 * MIB, &[(0, 4 * MIB)]);
+    let original = trip.original().await;
+    let replica = Arc::new(trip.replica(&original).await.unwrap());
+    let other = Trip::new();
+    fill(&File::create_new(other.source()).unwrap(), 0, 4 * MIB, 9);
+    let (other, other_line) = (other.original().await, Arc::clone(&other.line));
+
+    let nothing = || Held::nothing(4 * MIB).unwrap();
+    let (parts, coming) = mpsc::channel(2);
+    let taking = Arc::clone(&replica);
+    let earlier = tokio::spawn(async move { taking.take(ReceiverStream::new(coming)).await });
+    let sender = original.send(nothing(), &other_line).unwrap();
+    let mut stream = sender.stream();
+    for _head_and_payload in 0..2 {
+        parts.send(stream.next().await.unwrap()).await.unwrap();
+    }
+    let first = async {
+        while replica.taken_bytes() < MIB {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(20), first).await.expect("the first piece was written");
+
+    // Nobody has told the target that the first try is over.
+    assert_eq!(trip.carry(&original, &replica).await.unwrap(), 3 * MIB);
+    replica.publish().await.unwrap();
+    let sender = other.send(nothing(), &other_line).unwrap();
+    let mut late = sender.stream();
+    while let Some(part) = late.next().await {
+        // Once it is refused, all of it is.
+        if parts.send(part).await.is_err() {
+            break;
+        }
+    }
+    drop(parts);
+    let ended = timeout(Duration::from_secs(20), earlier).await.expect("it has ended").unwrap();
+    trip.assert_equal();
+    assert!(matches!(ended, Err(TransferError::Cut { .. })), "{ended:?}");
+
+    let sender = other.send(nothing(), &other_line).unwrap();
+    let refused = replica.take(sender.stream()).await;
+    assert!(matches!(refused, Err(TransferError::Cut { .. })), "{refused:?}");
+    trip.assert_equal();
 }
 
 #[tokio::test]

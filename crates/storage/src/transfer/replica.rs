@@ -5,16 +5,20 @@
 //! frames ──▶ worker: decompress, compare hashes, write ──▶ waiting ──▶ checkpoint: fdatasync, read back, log ──▶ held
 //!            (one thread for each stream)                              (one thread, again and again)
 //! ```
+//!
+//! A connection that was given up may still bring what the network had of it, long afterwards. So streams belong to a try: what
+//! is asked to begin another one, and what proves the whole, ends those that there are.
 
 use std::fmt::Display;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{RwLock, mpsc, oneshot};
 use tokio_stream::{Stream, StreamExt};
+use tokio_util::sync::CancellationToken;
 
 use super::block::{ABSENT, Root, Stamp, hash};
 use super::checkpoint::Ledger;
@@ -78,6 +82,10 @@ pub struct Replica {
     hidden: Option<PathBuf>,
     /// How many blocks of an older copy have been looked at. Locked while somebody does.
     looked: tokio::sync::Mutex<usize>,
+    /// The end of the streams of this try.
+    over: Mutex<CancellationToken>,
+    /// Shared by the threads that write.
+    writing: Arc<RwLock<()>>,
 }
 
 impl Replica {
@@ -111,23 +119,35 @@ impl Replica {
         self.ledger.taken_bytes()
     }
 
-    /// What it holds, after what has come in so far was made durable and proven; what went wrong with that before is
-    /// forgotten, since it is not held. The first time an older copy or a device is read as a whole, for as long as that
+    /// Begins a try: what it holds, after what has come in so far was made durable and proven; what went wrong with that before
+    /// is forgotten, since it is not held. Streams of the try before are ended. The first time an older copy or a device is read as a whole, for as long as that
     /// takes; given up meanwhile, the next call goes on where it was.
     ///
     /// # Errors
     /// [`TransferError::Write`] where that cannot be read, [`TransferError::Io`].
     pub async fn held(&self) -> Result<Held, TransferError> {
+        self.end_streams().await;
         self.ledger.settle().await;
         self.ledger.forget_fault();
         self.look().await?;
+        *self.over() = CancellationToken::new();
         Ok(self.ledger.held())
+    }
+
+    /// Ends the streams that there are; no other is taken before the next try. Nothing is written any more when it returns.
+    pub async fn end_streams(&self) {
+        self.over().cancel();
+        drop(self.writing.write().await);
+    }
+
+    fn over(&self) -> MutexGuard<'_, CancellationToken> {
+        self.over.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes the frames of one stream in; several may do so at once. Whole frames that came before an error are kept.
     ///
     /// # Errors
-    /// [`TransferError::Cut`], [`TransferError::Wire`], [`TransferError::NoSpace`], [`TransferError::Write`];
+    /// [`TransferError::Cut`], also where its try is over, [`TransferError::Wire`], [`TransferError::NoSpace`], [`TransferError::Write`];
     /// [`TransferError::Kept`] where it is not to be written; [`TransferError::Mangled`] and [`TransferError::Io`] where what
     /// came earlier could not be made durable.
     pub async fn take<E: Display>(
@@ -142,15 +162,23 @@ impl Replica {
                 Err(error) => Err(TransferError::Cut { path, reason: error.to_string() }),
             };
         }
+        let over = self.over().clone();
+        let writing = Arc::clone(&self.writing).read_owned().await;
         let (whole, waiting) = mpsc::channel(FRAMES_WAITING_MAX);
         let (done, written) = oneshot::channel();
         let (store, ledger) = (Arc::clone(&self.store), Arc::clone(&self.ledger));
         let thread = std::thread::Builder::new().name("copy-target".to_owned()).spawn(move || {
             // Nobody waits any more if the connection was lost: what came whole is written all the same.
-            let _ = done.send(write_frames(&store, &ledger, waiting));
+            let written = write_frames(&store, &ledger, waiting);
+            drop(writing);
+            let _ = done.send(written);
         });
         let thread = thread.map_err(TransferError::io("start a thread for", self.store.path()))?;
-        let fed = feed(&self.store, &mut frames, whole).await;
+        let feeding = feed(&self.store, &mut frames, whole);
+        let fed = over.run_until_cancelled(feeding).await.unwrap_or_else(|| {
+            let reason = "it belongs to a try that is over".to_owned();
+            Err(TransferError::Cut { path: self.store.path().to_owned(), reason })
+        });
         match written.await {
             Ok(written) => written.and(fed),
             // The sender is dropped unused only by a panic.
@@ -161,11 +189,12 @@ impl Replica {
         }
     }
 
-    /// All was sent: makes it durable, proves it, and compares the whole.
+    /// All was sent: makes it durable, proves it, and compares the whole. From then on nothing is written.
     ///
     /// # Errors
     /// [`TransferError::Differs`], and as [`Replica::take`].
     pub async fn complete(&self, root: Root) -> Result<(), TransferError> {
+        self.end_streams().await;
         self.ledger.settle().await;
         self.ledger.check()?;
         self.look().await?;
@@ -291,6 +320,8 @@ fn open(opening: Opening, mut log: Log, records: &[Vec<u8>]) -> Result<Replica, 
         place: Mutex::new(place),
         hidden: head.hidden,
         looked: tokio::sync::Mutex::new(looked),
+        over: Mutex::default(),
+        writing: Arc::default(),
     })
 }
 
